@@ -1,0 +1,113 @@
+"""What every reader of classified images ends with: checks, holdout, fingerprint."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from cnnjax.refusal import Refusal
+
+from .framing import frame_all
+from .sources import Arrays, Dataset, Options, Source, hold_out
+
+
+def in_memory(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int32[np.ndarray, "n"],
+    options: Options,
+) -> Arrays:
+    """Returns a source of `images`, framed as `options` ask."""
+    images, extents = frame_all(
+        images, size=options.image_size, framing=options.framing
+    )
+    return Arrays(images, labels, extents=extents)
+
+
+def classification(
+    train: Source,
+    test: Source | None,
+    class_names: Sequence[str],
+    options: Options,
+    *,
+    name: str,
+    identity: str = "",
+    note: str = "",
+) -> Dataset:
+    """Returns the data set of two splits, holding the second out if there is none.
+
+    Args:
+        train: the training split.
+        test: the test split, or None to hold it out of `train`.
+        class_names: the name of each label.
+        options: say how much to hold out.
+        name: what refusals call the data set.
+        identity: names the examples of a source that is not in memory.
+        note: what the reader has to tell.
+
+    Raises:
+        Refusal: if a split is empty, there is a single class, or the test split
+            has a label that the training split has not.
+    """
+    _check_splits(train, test, class_names, name)
+    parts = [identity, *class_names, *_contents(train), *_contents(test)]
+    if test is None:
+        total, share = len(train), options.holdout
+        train, test = hold_out(
+            train, share, seed=options.seed, class_names=tuple(class_names)
+        )
+        parts.append(f"holdout={share} seed={options.seed}")
+        held = f"No test split: held out {len(test)} of {total} images."
+        note = f"{held} {note}".strip()
+    first = train.fetch(np.arange(1))["image"]
+    return Dataset(
+        train=train,
+        test=test,
+        class_names=tuple(class_names),
+        image_shape=first.shape[1:],
+        fingerprint=fingerprint(parts),
+        note=note,
+    )
+
+
+def fingerprint(parts: Sequence[str | np.ndarray]) -> str:
+    """Returns the SHA-256 of texts and arrays: of their types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        array = isinstance(part, np.ndarray)
+        kind = f"{part.dtype} {part.shape}" if array else f"text {len(part)}"
+        digest.update(f"{kind}\n".encode())
+        digest.update(np.ascontiguousarray(part) if array else part.encode())
+    return digest.hexdigest()
+
+
+def _contents(source):
+    return list(source.columns.values()) if isinstance(source, Arrays) else []
+
+
+def _check_splits(train, test, class_names, name):
+    _check_split(train, "training", name)
+    if len(class_names) < 2:
+        raise Refusal(f"{name} has one class ({class_names[0]}): it takes two.")
+    if train.labels is not None and len(np.unique(train.labels)) < 2:
+        only = class_names[train.labels[0]]
+        raise Refusal(
+            f"All training images of {name} have one class ({only}): it takes two."
+        )
+    if test is None:
+        return
+    _check_split(test, "test", name)
+    if test.labels is not None and train.labels is not None:
+        new = np.setdiff1d(test.labels, train.labels)
+        if len(new):
+            raise Refusal(
+                f"The test split of {name} has more classes than its training split: "
+                f"no training image has label {new[0]}."
+            )
+
+
+def _check_split(source, split, name):
+    if not len(source):
+        raise Refusal(f"{name} has no {split} images.")
+    if source.labels is not None and source.labels.min() < 0:
+        raise Refusal(f"{name} has {split} images without a label.")

@@ -1,0 +1,119 @@
+"""One picture file to pixels, whatever it was saved as.
+
+Pixels come out as uint8 with 1 channel (grey) or 3 (RGB), upright: turned as
+their EXIF orientation asks. Transparency lies over white. 16 bits are scaled to 8
+(Pillow's own conversion clips them). Palettes, CMYK and bilevel are converted.
+"""
+
+import contextlib
+import dataclasses
+import io
+import pathlib
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from cnnjax.refusal import Refusal
+
+_GREY = ("1", "L", "LA", "I")
+_KEYED = ("1", "L", "RGB")  # may name one colour that is transparent
+_OTHERS = ("CMYK", "YCbCr")
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a picture says of itself before it is decoded."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def decode(
+    data: bytes | pathlib.Path, *, channels: int, name: str
+) -> UInt8[np.ndarray, "h w channels"]:
+    """Returns the pixels of an encoded picture.
+
+    Args:
+        data: the file's bytes, or its path.
+        channels: 1 for grey, 3 for RGB.
+        name: what a refusal calls the picture.
+
+    Raises:
+        Refusal: if it is missing, damaged, or no picture.
+    """
+    with _opened(data, name) as picture:
+        picture.load()
+        if _orientation(picture) != 1:
+            picture = ImageOps.exif_transpose(picture)
+        plain = _opaque(_eight_bits(picture)).convert("L" if channels == 1 else "RGB")
+        return np.asarray(plain).reshape(plain.height, plain.width, channels)
+
+
+def header(data: bytes | pathlib.Path, *, name: str) -> Header:
+    """Returns size and kind of an encoded picture without decoding its pixels.
+
+    Raises:
+        Refusal: if it is missing or no picture.
+    """
+    with _opened(data, name) as picture:
+        size = picture.width, picture.height
+        width, height = size[::-1] if _orientation(picture) in _TURNED else size
+        return Header(height, width, _is_grey(picture))
+
+
+@contextlib.contextmanager
+def _opened(data, name):
+    try:
+        with Image.open(
+            io.BytesIO(data) if isinstance(data, bytes) else data
+        ) as picture:
+            yield picture
+    except UnidentifiedImageError:
+        raise Refusal(f"{name} is no image that can be read.") from None
+    except FileNotFoundError:
+        raise Refusal(f"{name} does not exist.") from None
+    except PermissionError:
+        raise Refusal(f"{name} may not be read.") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise Refusal(f"{name} cannot be decoded: {error}.") from error
+
+
+def _orientation(picture):
+    if "exif" not in picture.info:  # getexif would decode a whole PNG to be sure
+        return 1
+    return picture.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _is_grey(picture):
+    if picture.mode == "P":
+        palette = np.reshape(picture.getpalette(), (-1, 3))
+        return bool((palette == palette[:, :1]).all())
+    return picture.mode in _GREY or picture.mode.startswith("I;16")
+
+
+def _eight_bits(picture):
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its grey values do not fit into 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _opaque(picture):
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA")
+    elif picture.mode in _KEYED and "transparency" in picture.info:
+        picture = picture.convert("RGBA" if picture.mode == "RGB" else "LA")
+    if picture.mode in _KEYED or picture.mode in _OTHERS:
+        return picture
+    if picture.mode not in ("LA", "RGBA"):
+        raise ValueError(f"pixels of kind {picture.mode} are not known here")
+    plain = picture.convert("RGB" if picture.mode == "RGBA" else "L")
+    white = Image.new(plain.mode, plain.size, "white")
+    return Image.composite(plain, white, picture.getchannel("A"))

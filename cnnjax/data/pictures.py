@@ -1,0 +1,174 @@
+"""Encoded pictures as a source: decoded once into memory where they fit, else on fetch.
+
+Every fetch is decoded by one pool of threads for the whole process: Pillow lets go
+of the interpreter while it decodes.
+"""
+
+import concurrent.futures
+import functools
+import os
+import pathlib
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Int, Int32
+
+from cnnjax.refusal import Refusal
+
+from .decode import decode, header
+from .framing import frame
+from .sources import Arrays, Examples, Options, Source
+
+MEMORY_LIMIT = 2**30  # bytes of pixels that a split may have to be kept in memory
+SURVEY_LIMIT = 50_000  # headers read to learn whether all are grey: 1 to 5 s
+CHUNK = 16  # pictures that a thread decodes in one go
+
+
+class Picture(NamedTuple):
+    """An encoded picture: its bytes or path, its label, and what to call it."""
+
+    data: bytes | pathlib.Path
+    label: int
+    name: str
+
+
+class Encoded(Protocol):
+    """Encoded pictures by index."""
+
+    def __len__(self) -> int:
+        """Returns how many there are."""
+        ...
+
+    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+        """Returns the pictures at `indices`; several threads may ask at once."""
+        ...
+
+
+class Pictures:
+    """A source that decodes what it fetches."""
+
+    in_memory = False
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        options: Options,
+        *,
+        shape: tuple[int, int, int],
+        labels: Int32[np.ndarray, "n"] | None,
+    ):
+        self.encoded = encoded
+        self.options = options
+        self.shape = shape
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns the pictures at `indices`, decoded and framed.
+
+        Raises:
+            Refusal: if one is damaged, or has a size of its own.
+        """
+        pictures = self.encoded.read(indices)  # at once: array_record likes it so
+        starts = range(0, len(pictures), CHUNK)
+        chunks = [pictures[start : start + CHUNK] for start in starts]
+        rows = [row for part in _pool().map(self._decode, chunks) for row in part]
+        images, labels, extents = zip(*rows, strict=True)
+        batch = {"image": np.stack(images), "label": np.array(labels, np.int32)}
+        if self.options.framing == "fit":
+            batch["extent"] = np.array(extents, np.int32)
+        return batch
+
+    def _decode(self, pictures):
+        return [self._example(picture) for picture in pictures]
+
+    def _example(self, picture):
+        channels, size = self.shape[2], self.options.image_size
+        image = decode(picture.data, channels=channels, name=picture.name)
+        if size is not None:
+            framing = self.options.framing
+            image, extent = frame(image, size=size, framing=framing)
+            return image, picture.label, extent
+        if image.shape != self.shape:
+            raise _unequal("the others", self.shape, picture.name, image.shape)
+        return image, picture.label, image.shape[:2]
+
+
+def source_of(
+    encoded: Encoded,
+    options: Options,
+    *,
+    shape: tuple[int, int, int],
+    labels: Int32[np.ndarray, "n"] | None,
+) -> Source:
+    """Returns `encoded` as a source, in memory where `MEMORY_LIMIT` allows.
+
+    Args:
+        encoded: the pictures.
+        options: how to frame them.
+        shape: height, width and channels of each, before framing.
+        labels: all labels, where they are known without reading the pictures.
+
+    Raises:
+        Refusal: if a picture of a source that fits in memory is damaged.
+    """
+    if options.image_size is not None:
+        shape = (options.image_size, options.image_size, shape[2])
+    source = Pictures(encoded, options, shape=shape, labels=labels)
+    if len(source) * int(np.prod(shape)) > MEMORY_LIMIT or not len(source):
+        return source
+    return _into_memory(source)
+
+
+def survey(encoded: Encoded, options: Options) -> tuple[int, int, int]:
+    """Returns height, width and channels of `encoded` from the pictures' headers.
+
+    One channel if every picture is grey by its header, else three. More than
+    `SURVEY_LIMIT` pictures are taken for RGB where they will be resized anyway.
+
+    Raises:
+        Refusal: if sizes differ and `options` name no size to bring them to.
+    """
+    if options.image_size is not None and len(encoded) > SURVEY_LIMIT:
+        return (options.image_size, options.image_size, 3)
+    first, grey = None, True
+    for start in range(0, len(encoded), CHUNK):
+        indices = np.arange(start, min(start + CHUNK, len(encoded)))
+        for picture in encoded.read(indices):
+            seen = header(picture.data, name=picture.name)
+            size = seen.height, seen.width
+            first = first or (picture.name, size)
+            if options.image_size is None and size != first[1]:
+                raise _unequal(*first, picture.name, size)
+            grey = grey and seen.grey
+    return (*first[1], 1 if grey else 3)
+
+
+def _into_memory(source):
+    columns = None
+    step = 64 * CHUNK
+    for start in range(0, len(source), step):
+        part = source.fetch(np.arange(start, min(start + step, len(source))))
+        columns = columns or {
+            name: np.empty((len(source), *rows.shape[1:]), rows.dtype)
+            for name, rows in part.items()
+        }
+        for name, rows in part.items():
+            columns[name][start : start + step] = rows
+    return Arrays(columns["image"], columns["label"], extents=columns.get("extent"))
+
+
+def _unequal(first, first_size, second, second_size):
+    return Refusal(
+        f"Images have unequal sizes: {first} {first_size[0]} x {first_size[1]}, "
+        f"{second} {second_size[0]} x {second_size[1]} (height x width). "
+        "--image_size=N would bring them to one."
+    )
+
+
+@functools.cache
+def _pool():
+    threads = os.cpu_count() or 1
+    return concurrent.futures.ThreadPoolExecutor(threads, "cnnjax-decode")

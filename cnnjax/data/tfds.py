@@ -1,0 +1,235 @@
+"""What tensorflow-datasets has prepared, read without TensorFlow.
+
+Preparing (download, checksums, conversion) is tensorflow-datasets' own work and
+needs TensorFlow, once; what it leaves as array_record files is read here through
+its data sources, which do not. Images are read as they were encoded.
+"""
+
+import contextlib
+import difflib
+import importlib.util
+import pathlib
+import re
+import urllib.error
+import urllib.request
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int
+
+from cnnjax.refusal import Refusal
+
+from .classification import classification
+from .pictures import Picture, source_of, survey
+from .sources import Dataset, Options
+
+TENSORFLOW = 'pip install "tensorflow-cpu>=2.21"'
+TEST_SPLITS = ("test", "validation")
+NAME = r"(\w+)(/[\w.+-]+)?(:[\d.*]+)?"
+PATIENCE = 5  # seconds that a server may take to answer
+
+
+class Records:
+    """The encoded images and labels of one split."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+        self.image, self.label = _features(builder.info)
+        self.name = f"{builder.info.full_name} {split}"
+        self.stored_bytes = builder.info.splits[split].num_bytes
+        decoders = {self.image: tfds.decode.SkipDecoding()}
+        with _refused(f"{self.name} cannot be read"):
+            self.examples = builder.as_data_source(split, decoders=decoders)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+        """Returns the examples at `indices`."""
+        places = [int(index) for index in indices]
+        with _refused(f"{self.name} cannot be read"):
+            examples = self.examples.__getitems__(places)
+        return [
+            Picture(
+                example[self.image],
+                example[self.label],
+                f"Image {place} of {self.name}",
+            )
+            for place, example in zip(places, examples, strict=True)
+        ]
+
+
+def read(location: str, options: Options) -> Dataset:
+    """Returns the prepared data set `location`: "NAME[/CONFIG][:VERSION]".
+
+    Its test split is `test` where that is labelled, else `validation`, else held
+    out.
+
+    Raises:
+        Refusal: if it is not prepared, or not of images with one label each.
+    """
+    builder = _prepared(location, options.data_dir)
+    if builder is None:
+        _check_known(location)
+        raise Refusal(
+            f"{location} is not prepared in {_folder(options.data_dir)}: add --prepare "
+            "to the command, and --manual_dir=FOLDER if its raw files are there."
+        )
+    if "train" not in builder.info.splits:
+        splits = ", ".join(builder.info.splits)
+        raise Refusal(f"{location} has no training split: it has {splits}.")
+    train = Records(builder, "train")
+    test, note = _test_split(builder)
+    shape = _shape(builder.info, train, options)
+    sizes = [
+        (part.name, len(part), part.stored_bytes) for part in (train, test) if part
+    ]
+    return classification(
+        source_of(train, options, shape=shape, labels=None),
+        source_of(test, options, shape=shape, labels=None) if test else None,
+        builder.info.features[train.label].names,
+        options,
+        name=location,
+        identity=str(sizes),
+        note=note,
+    )
+
+
+def prepare(
+    location: str, *, data_dir: str | None = None, manual_dir: str | None = None
+) -> None:
+    """Prepares `location`, "NAME[/CONFIG][:VERSION]", unless that has been done.
+
+    Args:
+        location: the data set, by its name in tensorflow-datasets' catalogue.
+        data_dir: where to keep it; by default ~/tensorflow_datasets.
+        manual_dir: a folder with raw files under the names they are published by;
+            what is not there is downloaded.
+
+    Raises:
+        Refusal: if TensorFlow, a raw file or the network is missing, or a raw file
+            is not the one that was published.
+    """
+    if _prepared(location, data_dir) is not None:
+        return
+    _check_known(location)
+    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
+        raise Refusal(f"manual_dir: there is no folder {manual_dir!r}.")
+    if importlib.util.find_spec("tensorflow") is None:
+        raise Refusal(f"To prepare {location} takes TensorFlow, once: {TENSORFLOW}")
+    with _refused(f"tensorflow-datasets cannot prepare {location}"):
+        builder = tfds.builder(
+            location, data_dir=_folder(data_dir), file_format="array_record"
+        )
+        if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not manual_dir:
+            instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+            raise Refusal(f"{location} takes --manual_dir=FOLDER: {instructions}")
+        _check_raw_files(builder, manual_dir)
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir, try_download_gcs=False
+            )
+        )
+
+
+def _folder(data_dir):
+    return str(pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser())
+
+
+def _prepared(location, data_dir):
+    """Returns the builder of what is prepared, or None."""
+    if not re.fullmatch(NAME, location):
+        raise Refusal(f"tfds: takes NAME[/CONFIG][:VERSION], got {location!r}.")
+    try:
+        builder = tfds.core.read_only_builder.builder_from_files(
+            location, data_dir=_folder(data_dir)
+        )
+    except tfds.core.registered.DatasetNotFoundError:
+        return None
+    if builder.info.file_format.value != "array_record":
+        raise Refusal(
+            f"{builder.data_path} holds {builder.info.file_format.value} files, which "
+            "take TensorFlow to read: add --prepare with another --data_dir."
+        )
+    return builder
+
+
+def _check_known(location):
+    name = re.fullmatch(NAME, location)[1]
+    known = tfds.list_builders(with_community_datasets=False)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise Refusal(f"tensorflow-datasets knows no data set {name!r}.{meant}")
+
+
+def _check_raw_files(builder, manual_dir):
+    """Refuses at once what would be tried for minutes without a network."""
+    folder = pathlib.Path(manual_dir).expanduser() if manual_dir else None
+    missing = {
+        info.filename: url
+        for url, info in (builder.url_infos or {}).items()
+        if info.filename and not (folder and (folder / info.filename).exists())
+    }
+    if not missing or _answers(url := next(iter(missing.values()))):
+        return
+    where = f" and {manual_dir} lacks" if manual_dir else "; put into --manual_dir"
+    raise Refusal(f"{url} cannot be reached{where} {', '.join(missing)}.")
+
+
+def _answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE):
+            return True
+    except urllib.error.HTTPError:  # an answer, too
+        return True
+    except OSError:
+        return False
+
+
+def _features(info):
+    """Returns the names of the image and of the label."""
+    features = dict(info.features)
+    kinds = tfds.features.Image, tfds.features.ClassLabel
+    found = [[n for n, f in features.items() if isinstance(f, kind)] for kind in kinds]
+    keys = info.supervised_keys or ()
+    if len(keys) == 2 and keys[0] in found[0] and keys[1] in found[1]:
+        return keys
+    if [len(names) for names in found] != [1, 1]:
+        raise Refusal(
+            f"{info.full_name} is not made of one image and one class label each: "
+            f"its features are {', '.join(sorted(features))}."
+        )
+    return found[0][0], found[1][0]
+
+
+def _test_split(builder):
+    """Returns the first labelled split to test on, or None, and why it was taken."""
+    note = ""
+    for split in TEST_SPLITS:
+        if split in builder.info.splits:
+            records = Records(builder, split)
+            if records.read(np.arange(1))[0].label >= 0:
+                return records, note and f"{note} Tested on {split}."
+            note = f"The {split} split has no labels."
+    return None, note
+
+
+def _shape(info, train, options):
+    """Returns the images' shape: what the features promise, or what headers say."""
+    *size, channels = info.features[train.image].shape
+    if channels in (1, 3) and (None not in size or options.image_size is not None):
+        return (*size, channels)
+    height, width, seen = survey(train, options)
+    return height, width, channels if channels in (1, 3) else seen
+
+
+@contextlib.contextmanager
+def _refused(what):
+    """Turns whatever tensorflow-datasets raises into one line after `what`."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except Exception as error:
+        line = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise Refusal(f"{what}: {line}") from error

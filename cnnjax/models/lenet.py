@@ -1,0 +1,51 @@
+"""LeNet-5 (LeCun et al., 1998), in its modern reading.
+
+Layers C1, S2, C3, S4, C5, F6 and the output as in figure 2, with what has become
+usual since: every map of C3 sees every map of S2, pooling takes the largest value
+and has no coefficients, ReLU instead of tanh, softmax instead of radial basis
+functions. C1 keeps the size, so that 28x28 images need no border of their own.
+61,706 parameters for 28x28 grey images and ten classes.
+"""
+
+import flax.linen as nn
+from jaxtyping import Array, Float, Key
+
+from cnnjax import ops
+from cnnjax.models.classifier import Classifier, Features, check_images
+from cnnjax.models.layers import Dense
+
+
+class LeNet(Classifier):
+    """LeNet-5. A larger image has more positions at C5; their mean is classified."""
+
+    NORM = "none"
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> tuple[Float[Array, "n classes"], Features]:
+        """Logits, and the features by name.
+
+        Raises:
+            Refusal: if the images are smaller than 28x28 pixels.
+        """
+        instead = "resnet9 takes 8x8, resnet18 with the small stem takes any size"
+        check_images(images, model="LeNet", smallest=28, instead=instead)
+
+        features = {}
+        x = self.unit(self.channels(6), 5, name="c1")(images, train=train)
+        features["stem"] = x
+        x = ops.max_pool(x, 2)
+        x = self.unit(self.channels(16), 5, padding="VALID", name="c3")(x, train=train)
+        features["stage1"] = x
+        x = ops.max_pool(x, 2)
+        x = self.unit(self.channels(120), 5, padding="VALID", name="c5")(x, train=train)
+        features["stage2"] = x
+        x = ops.global_avg_pool(x)
+        x = self.activate(Dense(self.channels(84), dtype=self.dtype, name="f6")(x))
+        features["pooled"] = x
+        return self.head(x, train=train, keys=keys), features

@@ -1,0 +1,189 @@
+"""Variables of a model as one file of named arrays.
+
+Names are paths through the tree, joined by `/`: `params/stem/conv/kernel`. Files are
+safetensors (written and read) or npz (read).
+"""
+
+import os
+import pathlib
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+from cnnjax.refusal import Refusal
+
+Tree = Any
+Path = str | os.PathLike
+
+
+def save(
+    path: Path, variables: Tree, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes all arrays to a safetensors file, which is there whole or not at all.
+
+    Args:
+        path: of the file; its folder must exist.
+        variables: nested dicts of arrays.
+        metadata: words about them, read back by `metadata`.
+
+    Raises:
+        ValueError: if a name contains a slash.
+    """
+    arrays = {
+        name: np.ascontiguousarray(jax.device_get(x))
+        for name, x in _flatten(variables).items()
+    }
+    content = safetensors_numpy.save(arrays, metadata and dict(metadata))
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        pathlib.Path(temporary).chmod(0o644)  # mkstemp's own mode shuts others out
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path, *, like: Tree | None = None) -> Tree:
+    """Reads the arrays of a safetensors or npz file as nested dicts.
+
+    Args:
+        path: of the file.
+        like: variables, or their shapes, whose names and shapes the file must have.
+
+    Raises:
+        Refusal: if the file is missing or damaged, or differs from `like`; it names
+            the file and the first array that differs.
+    """
+    path = pathlib.Path(path)
+    arrays = _read(path)
+    if like is not None:
+        _check_same(path, arrays, _flatten(like))
+    return _nest(path, arrays)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The words that `save` wrote beside the arrays.
+
+    Raises:
+        Refusal: if the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _unreadable(pathlib.Path(path), error) from error
+
+
+def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
+    """Takes from `loaded` every array whose name and shape are those of `variables`.
+
+    Returns:
+        The variables, in their own dtypes, and the sorted names of what did not
+        match: arrays that kept their value (a head for other classes) and loaded
+        ones without a place.
+
+    Raises:
+        Refusal: if no array matches.
+    """
+    ours, theirs = _flatten(variables), _flatten(loaded)
+    taken = {
+        name: theirs[name].astype(x.dtype)
+        for name, x in ours.items()
+        if name in theirs and theirs[name].shape == x.shape
+    }
+    if not taken:
+        raise Refusal(
+            "None of the arrays to start from has the name and shape of one of the "
+            f"model's; the model has {min(ours)}, they have {min(theirs, default='')}."
+        )
+    return _unflatten(ours | taken), sorted((ours.keys() | theirs) - taken.keys())
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        if path.suffix == ".npz":
+            # Opened here, because np.load leaves a damaged file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        return safetensors_numpy.load_file(path)
+    except (
+        OSError,
+        EOFError,
+        KeyError,  # safetensors: a dtype that NumPy lacks
+        ValueError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+        safetensors.SafetensorError,
+    ) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> Refusal:
+    if isinstance(error, FileNotFoundError):
+        return Refusal(f"{path}: no such file of weights.")
+    words = " ".join(str(error).split())
+    return Refusal(
+        f"{path}: not a whole safetensors or npz file of weights ({words}); "
+        "save or copy it again."
+    )
+
+
+def _check_same(
+    path: pathlib.Path, arrays: dict[str, np.ndarray], wanted: dict[str, Any]
+) -> None:
+    for name in sorted(arrays.keys() | wanted):
+        if name not in arrays:
+            raise Refusal(f"{path}: {name} is missing; the model has it.")
+        if name not in wanted:
+            raise Refusal(f"{path}: {name} has no place in the model.")
+        if arrays[name].shape != wanted[name].shape:
+            raise Refusal(
+                f"{path}: {name} must have the shape {wanted[name].shape}, "
+                f"got {arrays[name].shape}."
+            )
+
+
+def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if "/" in name:
+            raise ValueError(f"A name must not contain a slash, got {name!r}.")
+        if isinstance(value, Mapping):
+            flat |= {f"{name}/{rest}": x for rest, x in _flatten(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _nest(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> Tree:
+    try:
+        return _unflatten(arrays)
+    except ValueError as error:
+        raise Refusal(f"{path}: {error}") from error
+
+
+def _unflatten(flat: Mapping[str, Any]) -> Tree:
+    tree: Tree = {}
+    for name, value in sorted(flat.items()):
+        *folders, leaf = name.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{folder} in {name} is an array and a folder too.")
+        node[leaf] = value
+    return tree

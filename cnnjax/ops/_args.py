@@ -1,0 +1,179 @@
+"""Arguments in their plainest form, and every refusal of the operators.
+
+Each function returns its argument parsed, or raises a `ValueError` that says
+what must hold and what was got.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Size = int | tuple[int, int]
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Padding = str | int | tuple[int, int] | Pads
+
+
+def images(name: str, x: jax.Array) -> jax.Array:
+    """Returns `x`, a batch of images: (*batch, height, width, channels)."""
+    x = jnp.asarray(x)
+    if x.ndim < 3:
+        raise ValueError(
+            f"{name} must be images (..., height, width, channels), "
+            f"got the shape {x.shape}."
+        )
+    return x
+
+
+def floating(name: str, x: jax.Array) -> jax.Array:
+    """Returns `x`, whose numbers have a fraction."""
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} must be of a floating point dtype, got {x.dtype}.")
+    return x
+
+
+def same_dtype(name: str, x: jax.Array, dtype: np.dtype) -> jax.Array:
+    """Returns `x`, which must be of the dtype of the images."""
+    x = jnp.asarray(x)
+    if x.dtype != dtype:
+        raise ValueError(
+            f"{name} must have the dtype of the images, {dtype}, got {x.dtype}."
+        )
+    return x
+
+
+def vector(name: str, x: jax.Array, channels: int) -> jax.Array:
+    """Returns `x`, one number for each channel."""
+    x = floating(name, x)
+    if x.shape != (channels,):
+        raise ValueError(f"{name} must have the shape ({channels},), got {x.shape}.")
+    return x
+
+
+def channel_row(name: str, x: jax.Array, images: jax.Array) -> jax.Array:
+    """Returns `x`, one number for each channel, in a shape that adds to `images`."""
+    x = vector(name, same_dtype(name, x, images.dtype), images.shape[-1])
+    return x.reshape((1,) * (images.ndim - 1) + x.shape)
+
+
+def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
+    """Returns `kernel` (h, w, in / groups, out), which must fit the images `x`."""
+    kernel = same_dtype("kernel", kernel, x.dtype)
+    if kernel.ndim != 4:
+        raise ValueError(
+            "kernel must have the shape (height, width, in, out), "
+            f"got the shape {kernel.shape}."
+        )
+    channels, outputs = x.shape[-1], kernel.shape[3]
+    group_channels(channels, outputs, groups)
+    if kernel.shape[2] != channels // groups:
+        raise ValueError(
+            f"kernel must have {channels // groups} input channels ({channels} of x "
+            f"in {groups} groups), got {kernel.shape[2]}."
+        )
+    return kernel
+
+
+def transposed_kernel(kernel: jax.Array, y: jax.Array) -> jax.Array:
+    """Returns `kernel` (h, w, out, in), which must fit the images `y`."""
+    kernel = same_dtype("kernel", kernel, y.dtype)
+    if kernel.ndim != 4 or kernel.shape[3] != y.shape[-1]:
+        raise ValueError(
+            f"kernel must have the shape (height, width, out, {y.shape[-1]}), the last "
+            f"being the channels of y, got the shape {kernel.shape}."
+        )
+    return kernel
+
+
+def group_channels(inputs: int, outputs: int, groups: int) -> None:
+    """Refuses channels that cannot be divided into `groups`."""
+    count("in_channels", inputs), count("out_channels", outputs)
+    count("groups", groups)
+    if inputs % groups or outputs % groups:
+        raise ValueError(
+            f"groups must divide the {inputs} input and the {outputs} output channels, "
+            f"got {groups}."
+        )
+
+
+def count(name: str, value: int) -> int:
+    """Returns `value`, a positive integer."""
+    if not _is_int(value) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+    return int(value)
+
+
+def pair(name: str, size: Size) -> tuple[int, int]:
+    """Returns `size` as (height, width), both positive integers."""
+    both = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(both) != 2 or not all(map(_is_int, both)):
+        raise ValueError(f"{name} must be an integer or two of them, got {size!r}.")
+    if min(both) < 1:
+        raise ValueError(f"{name} must be positive, got {size!r}.")
+    return int(both[0]), int(both[1])
+
+
+def choice(name: str, value: str, allowed: Sequence[str]) -> str:
+    """Returns `value`, one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    return value
+
+
+def pads(
+    padding: Padding,
+    size: tuple[int, int],
+    window: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+) -> Pads:
+    """Returns `padding` as ((top, bottom), (left, right)); a window must fit.
+
+    "SAME" gives ceil(size / stride) outputs, the odd pixel of padding going to
+    the bottom and right; "VALID" pads nothing.
+    """
+    spans = tuple((w - 1) * d + 1 for w, d in zip(window, dilation, strict=True))
+    if isinstance(padding, str):
+        choice("padding", padding, ("SAME", "VALID"))
+        both = tuple(map(_same if padding == "SAME" else _valid, size, spans, stride))
+    else:
+        both = explicit_pads(padding)
+    padded = tuple(s + low + high for s, (low, high) in zip(size, both, strict=True))
+    if padded[0] < spans[0] or padded[1] < spans[1]:
+        raise ValueError(
+            f"window {spans} does not fit in a padded image of {padded}."
+            if dilation == (1, 1)
+            else f"window {window} dilated by {dilation} to {spans} does not fit in "
+            f"a padded image of {padded}."
+        )
+    return both
+
+
+def explicit_pads(padding: int | tuple[int, int] | Pads) -> Pads:
+    """Returns `padding`, given in pixels, as ((top, bottom), (left, right))."""
+    sides = padding if isinstance(padding, Sequence) else (padding, padding)
+    both = tuple(tuple(s) if isinstance(s, Sequence) else (s, s) for s in sides)
+    if len(both) != 2 or any(len(s) != 2 or not all(map(_is_int, s)) for s in both):
+        raise ValueError(
+            'padding must be "SAME", "VALID", an integer, (vertical, horizontal) or '
+            f"((top, bottom), (left, right)), got {padding!r}."
+        )
+    if min(map(min, both)) < 0:
+        raise ValueError(f"padding must not be negative, got {padding!r}.")
+    return tuple((int(low), int(high)) for low, high in both)
+
+
+def _same(size: int, span: int, stride: int) -> tuple[int, int]:
+    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    return total // 2, total - total // 2
+
+
+def _valid(size: int, span: int, stride: int) -> tuple[int, int]:
+    del size, span, stride
+    return 0, 0
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

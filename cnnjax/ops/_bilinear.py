@@ -1,0 +1,150 @@
+"""A convolution and its two adjoints: three bilinear maps, closed under derivatives.
+
+With y = conv(x, k), the trilinear number <y, g> = <x, input_gradient(g, k)> =
+<k, kernel_gradient(x, g)> has one derivative in each of its arguments, and each
+derivative is one of the three maps again:
+
+    map                    transposed in its first    transposed in its second
+    conv(x, k)             input_gradient(g, k)       kernel_gradient(x, g)
+    input_gradient(g, k)   conv(x, k)                 kernel_gradient(x, g)
+    kernel_gradient(x, g)  input_gradient(g, k)       conv(x, g as kernel k)
+
+So they are three primitives of JAX that know this table and nothing else. Forward
+and reverse derivatives of every order follow, and each one is lowered to the form
+that is fast where it runs (`fast.FORMS` on CPU, `_plain` elsewhere).
+
+Arrays may carry leading axes of stacked members beyond the four; the maps act on
+each member alone, so that `vmap` over models (every member its own kernel) is a
+loop over fast convolutions on CPU, where XLA would make a slow grouped one of it.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from cnnjax.ops import _plain, fast
+from cnnjax.ops._geometry import Geometry
+
+
+def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """Correlates the images x (n, h, w, in) with the kernel (kh, kw, in, out)."""
+    return _bind(conv_p, x, kernel, geometry)
+
+
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """The adjoint of `conv` in its images, applied to the cotangent g."""
+    return _bind(input_gradient_p, g, kernel, geometry)
+
+
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+    """The adjoint of `conv` in its kernel, applied to the cotangent g."""
+    return _bind(kernel_gradient_p, x, g, geometry)
+
+
+def _conv_shape(x, kernel, geometry):
+    return (*x[:-3], *geometry.out, kernel[-1])
+
+
+def _input_shape(g, kernel, geometry):
+    return (*g[:-3], *geometry.size, kernel[-2] * geometry.groups)
+
+
+def _kernel_shape(x, g, geometry):
+    return (*x[:-4], *geometry.window, x[-1] // geometry.groups, g[-1])
+
+
+def _primitive(name: str, shape: Callable, plain: Callable, form: Callable):
+    primitive = Primitive(name)
+
+    def abstract(a, b, *, geometry):
+        return a.update(shape=shape(a.shape, b.shape, geometry), weak_type=False)
+
+    @functools.partial(jax.jit, static_argnames="geometry")
+    def run(a, b, *, geometry):
+        return primitive.bind(a, b, geometry=geometry)
+
+    def everywhere(a, b, *, geometry):
+        return _each_member(plain, a, b, geometry, jax.vmap)
+
+    def on_cpu(a, b, *, geometry):
+        return _each_member(form, a, b, geometry, _loop)
+
+    primitive.def_impl(run)
+    primitive.def_abstract_eval(abstract)
+    lower = functools.partial(mlir.lower_fun, multiple_results=False)
+    mlir.register_lowering(primitive, lower(everywhere))
+    mlir.register_lowering(primitive, lower(on_cpu), platform="cpu")
+    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
+    return primitive
+
+
+def _bind(primitive, a, b, geometry):
+    """Binds the operands, made to vary over the same axes of a `shard_map`."""
+    axes = _varying_axes(a) | _varying_axes(b)
+
+    def varying(x):
+        missing = tuple(axes - _varying_axes(x))
+        return lax.pcast(x, missing, to="varying") if missing else x
+
+    return primitive.bind(varying(a), varying(b), geometry=geometry)
+
+
+def _varying_axes(x: jax.Array) -> frozenset[str]:
+    return jax.typeof(x).manual_axis_type.varying
+
+
+def _each_member(form, a, b, geometry, loop):
+    if a.ndim == 4:
+        return form(a, b, geometry)
+    return loop(lambda a, b: _each_member(form, a, b, geometry, loop))(a, b)
+
+
+def _loop(f: Callable) -> Callable:
+    return lambda *args: lax.map(lambda member: f(*member), args)
+
+
+def _batch(primitive, args, dims, *, geometry):
+    """Images of all members go through one convolution when they share a kernel."""
+    a, b = args
+    members = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
+    if dims[1] is None and primitive is not kernel_gradient_p and b.ndim == 4:
+        a = jnp.moveaxis(a, dims[0], 0)
+        y = _bind(primitive, a.reshape(-1, *a.shape[2:]), b, geometry)
+        return y.reshape(members, -1, *y.shape[1:]), 0
+    a, b = (
+        jnp.broadcast_to(x, (members, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+        for x, d in zip(args, dims, strict=True)
+    )
+    return _bind(primitive, a, b, geometry), 0
+
+
+conv_p = _primitive("conv2d", _conv_shape, _plain.conv, fast.conv)
+input_gradient_p = _primitive(
+    "conv2d_input_gradient", _input_shape, _plain.input_gradient, fast.input_gradient
+)
+kernel_gradient_p = _primitive(
+    "conv2d_kernel_gradient",
+    _kernel_shape,
+    _plain.kernel_gradient,
+    fast.kernel_gradient,
+)
+ad.defbilinear(
+    conv_p,
+    lambda g, x, kernel, geometry: input_gradient(g, kernel, geometry),
+    lambda g, x, kernel, geometry: kernel_gradient(x, g, geometry),
+)
+ad.defbilinear(
+    input_gradient_p,
+    lambda x, g, kernel, geometry: conv(x, kernel, geometry),
+    lambda x, g, kernel, geometry: kernel_gradient(x, g, geometry),
+)
+ad.defbilinear(
+    kernel_gradient_p,
+    lambda kernel, x, g, geometry: input_gradient(g, kernel, geometry),
+    lambda kernel, x, g, geometry: conv(x, kernel, geometry),
+)

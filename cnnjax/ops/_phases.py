@@ -1,0 +1,56 @@
+"""The images' gradient of a strided convolution, one phase of pixels at a time.
+
+XLA puts stride - 1 zeros between the cotangents and convolves those too. But the
+pixels i = stride m + r of one phase r see every stride-th tap of the kernel only:
+
+    dx[stride m + r] = sum_u k[a + stride u] g[m + shift - u],
+    where a = (r + low) % stride and shift = (r + low) // stride,
+
+which is a convolution of stride 1 with a smaller kernel; the phases interleave.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.ops._eigen import conv
+from cnnjax.ops._geometry import Geometry
+
+
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """See `_plain.input_gradient`; for dilation 1."""
+    rows, columns = (
+        range(min(stride, size))
+        for stride, size in zip(geometry.stride, geometry.size, strict=True)
+    )
+    phases = [[_phase(g, kernel, geometry, (r, c)) for c in columns] for r in rows]
+    return _interleave(phases, geometry)
+
+
+def _phase(
+    g: jax.Array, kernel: jax.Array, geometry: Geometry, phase: tuple[int, int]
+) -> jax.Array:
+    """The gradient of the pixels of one phase, ceil(size / stride) of them."""
+    pads, first = [], []
+    for axis, r in enumerate(phase):
+        stride, low = geometry.stride[axis], geometry.pads[axis][0]
+        shift, a = divmod(r + low, stride)
+        taps = len(range(a, geometry.window[axis], stride))
+        count = -(-geometry.size[axis] // stride)
+        before = taps - 1 - shift
+        pads.append((before, count + taps - 1 - geometry.out[axis] - before))
+        first.append(a)
+    part = kernel[first[0] :: geometry.stride[0], first[1] :: geometry.stride[1]]
+    if 0 in part.shape[:2]:
+        counts = [
+            -(-n // s) for n, s in zip(geometry.size, geometry.stride, strict=True)
+        ]
+        return jnp.zeros((g.shape[0], *counts, kernel.shape[2]), g.dtype)
+    turned = jnp.swapaxes(part[::-1, ::-1], 2, 3)
+    return conv(g, turned, Geometry(geometry.out, part.shape[:2], pads=pads))
+
+
+def _interleave(phases: list[list[jax.Array]], geometry: Geometry) -> jax.Array:
+    rows = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
+    batch, down, phases_down, across, phases_across, channels = rows.shape
+    x = rows.reshape(batch, down * phases_down, across * phases_across, channels)
+    return x[:, : geometry.size[0], : geometry.size[1]]

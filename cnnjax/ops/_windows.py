@@ -1,0 +1,114 @@
+"""Pooling tap by tap: each position of the window is a strided slice of the images.
+
+XLA's windows are slow on CPU, and its gradient of the largest value searches every
+window again, 20 times slower than the forms here. They remember which tap won, in
+the smallest integer type that can tell the taps apart.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.ops._alone import alone
+from cnnjax.ops._geometry import Geometry
+
+
+def taps(x: jax.Array, geometry: Geometry, fill: float) -> Iterator[jax.Array]:
+    """What each tap of the window sees, row by row; padding holds `fill`."""
+    widths = ((0, 0, 0), *((low, high, 0) for low, high in geometry.pads), (0, 0, 0))
+    x = lax.pad(x, jnp.asarray(fill, x.dtype), widths)
+    for tap in geometry.taps:
+        rows, columns = (
+            slice(first, first + (count - 1) * stride + 1, stride)
+            for first, count, stride in zip(
+                tap, geometry.out, geometry.stride, strict=True
+            )
+        )
+        yield x[:, rows, columns]
+
+
+def largest(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, jax.Array]:
+    """The largest value of each window and the first tap that holds it.
+
+    The tap is one inside the image, even where all values are -inf.
+    """
+    first = _first_taps(geometry)
+    values = taps(x, geometry, -jnp.inf)
+    best = next(values)
+    tap = jnp.broadcast_to(jnp.asarray(first)[:, :, None], best.shape)
+    for i, value in enumerate(values, start=1):
+        tap = jnp.where(value > best, jnp.asarray(i, tap.dtype), tap)
+        best = jnp.maximum(best, value)
+    return best, tap
+
+
+def take(x: jax.Array, tap: jax.Array, geometry: Geometry) -> jax.Array:
+    """The value at the given tap of each window: linear in x."""
+    if _is_tiled(geometry):
+        return _take_tiled(x, tap, geometry)
+    zero = jnp.zeros((), x.dtype)
+    return sum(
+        jnp.where(tap == jnp.asarray(i, tap.dtype), value, zero)
+        for i, value in enumerate(taps(x, geometry, 0))
+    )
+
+
+def _take_tiled(x: jax.Array, tap: jax.Array, geometry: Geometry) -> jax.Array:
+    """As `take`; its transpose is one pass that reads and writes each pixel once."""
+    height, width = geometry.window
+    number = np.arange(height * width, dtype=tap.dtype)
+    number = number.reshape(1, 1, height, 1, width, 1)
+    hit = tap[:, :, None, :, None] == number
+    return jnp.where(hit, _tiles(x, geometry), jnp.zeros((), x.dtype)).sum((2, 4))
+
+
+def total(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """The sum of each window."""
+    if _is_tiled(geometry):
+        return _tiles(x, geometry).sum((2, 4))
+    return sum(taps(x, geometry, 0))
+
+
+def _is_tiled(geometry: Geometry) -> bool:
+    """Whether no pixel lies in two windows and no window in the padding."""
+    return geometry.window == geometry.stride and geometry.pads == ((0, 0), (0, 0))
+
+
+def _tiles(x: jax.Array, geometry: Geometry) -> jax.Array:
+    (height, width), (down, across) = geometry.window, geometry.out
+    x = x[:, : down * height, : across * width]
+    return x.reshape(len(x), down, height, across, width, x.shape[-1])
+
+
+def _first_taps(geometry: Geometry) -> np.ndarray:
+    """The first tap of each window that lies inside the image."""
+    first = [
+        np.maximum(low - np.arange(count) * stride, 0)
+        for (low, _), count, stride in zip(
+            geometry.pads, geometry.out, geometry.stride, strict=True
+        )
+    ]
+    dtype = np.min_scalar_type(len(geometry.taps) - 1)
+    return (first[0][:, None] * geometry.window[1] + first[1]).astype(dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def max_pool(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """The largest value of each window; see `largest`."""
+    return functools.reduce(jnp.maximum, taps(x, geometry, -jnp.inf))
+
+
+@max_pool.defjvp
+def _max_pool_jvp(geometry, primals, tangents):
+    best, tap = largest(*primals, geometry)
+    # Recomputed from the taps, so that they are all that the gradient keeps.
+    linear = jax.checkpoint(_take_alone, prevent_cse=False, static_argnums=2)
+    return best, linear(*tangents, tap, geometry)
+
+
+def _take_alone(x: jax.Array, tap: jax.Array, geometry: Geometry) -> jax.Array:
+    return alone(lambda x, tap: take(x, tap, geometry), x, tap)

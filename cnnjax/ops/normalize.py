@@ -1,0 +1,260 @@
+"""Normalisation of activations, as functions of arrays.
+
+Statistics are taken in float32 (float64 for float64), the variance is the biased
+one, and the result has the dtype of `x`. `scale` and `bias` hold one number for
+each channel; None stands for ones and zeros.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from cnnjax.ops import _args
+from cnnjax.ops._channels import channel_broadcast, channel_sum
+
+
+def batch_norm(
+    x: Float[Array, "*batch c"],
+    scale: Float[Array, " c"] | None,
+    bias: Float[Array, " c"] | None,
+    *,
+    mean: Float[Array, " c"] | None = None,
+    variance: Float[Array, " c"] | None = None,
+    epsilon: float = 1e-5,
+    axis_name: str | None = None,
+) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
+    """Normalises each channel over the batch and all positions.
+
+    y = scale (x - mean) / sqrt(variance + epsilon) + bias (Ioffe & Szegedy, 2015,
+    algorithm 1). Under `jit` over a mesh the batch is the whole batch, on however
+    many devices.
+
+    Args:
+        x: activations with any leading axes.
+        scale: gamma of the paper.
+        bias: beta of the paper.
+        mean: use this instead of the mean of `x`, as in evaluation.
+        variance: use this instead of the variance of `x`; given together with mean.
+        epsilon: keeps the root away from zero.
+        axis_name: average the statistics over this axis of `pmap` or `shard_map`.
+
+    Returns:
+        (y, mean, variance): the normalised activations and the statistics used, in
+        float32 or wider.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit, or only one of mean and variance
+            is given.
+
+    >>> y, mean, variance = batch_norm(jnp.asarray([[1.0], [3.0]]), None, None)
+    >>> float(mean[0]), float(variance[0])
+    (2.0, 1.0)
+    """
+    x = _args.floating("x", x)
+    if x.ndim < 2:
+        raise ValueError(f"x must have a batch axis and channels, got {x.shape}.")
+    if (mean is None) != (variance is None):
+        raise ValueError("mean and variance must be given together, got only one.")
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    scale, bias = (
+        _row_or(default, name, vector, x, wide)
+        for default, name, vector in [(1, "scale", scale), (0, "bias", bias)]
+    )
+    if mean is None:
+        y, mean, variance = _batch_norm(x, scale, bias, epsilon, axis_name)
+    else:
+        mean = _row_or(0, "mean", mean, x, wide)
+        variance = _row_or(1, "variance", variance, x, wide)
+        y = _scaled(x, mean, lax.rsqrt(variance + epsilon) * scale, bias)
+    return y, mean.reshape(-1), variance.reshape(-1)
+
+
+def group_norm(
+    x: Float[Array, "*batch h w c"],
+    scale: Float[Array, " c"] | None,
+    bias: Float[Array, " c"] | None,
+    *,
+    groups: int,
+    epsilon: float = 1e-5,
+) -> Float[Array, "*batch h w c"]:
+    """Normalises each group of channels over each image (Wu & He, 2018, equation 1).
+
+    Args:
+        x: images, with any number of leading batch axes.
+        scale: multiplies each channel afterwards.
+        bias: added to each channel afterwards.
+        groups: parts that the channels are divided into; 1 is layer normalisation
+            over the image, c is instance normalisation.
+        epsilon: keeps the root away from zero.
+
+    Returns:
+        The normalised images.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit or `groups` does not divide c.
+
+    >>> x = jnp.asarray([[[1.0, 3.0, 5.0, 5.0]]])
+    >>> group_norm(x, None, None, groups=2).round(2) + 0.0
+    Array([[[-1.,  1.,  0.,  0.]]], dtype=float32)
+    """
+    x = _args.floating("x", _args.images("x", x))
+    *batch, height, width, channels = x.shape
+    if channels % _args.count("groups", groups):
+        raise ValueError(f"groups must divide the {channels} channels, got {groups}.")
+    grouped = x.reshape(*batch, height, width, groups, channels // groups)
+    y = _standardise(grouped, (-4, -3, -1), epsilon).reshape(x.shape)
+    return _affine(y, scale, bias).astype(x.dtype)
+
+
+def layer_norm(
+    x: Float[Array, "*batch c"],
+    scale: Float[Array, " c"] | None,
+    bias: Float[Array, " c"] | None,
+    *,
+    epsilon: float = 1e-5,
+) -> Float[Array, "*batch c"]:
+    """Normalises the channels of each position (Ba, Kiros & Hinton, 2016).
+
+    Args:
+        x: activations with any leading axes.
+        scale: multiplies each channel afterwards.
+        bias: added to each channel afterwards.
+        epsilon: keeps the root away from zero.
+
+    Returns:
+        The normalised activations.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit.
+
+    >>> layer_norm(jnp.asarray([1.0, 3.0]), None, None).round(2)
+    Array([-1.,  1.], dtype=float32)
+    """
+    x = _args.floating("x", x)
+    if not x.ndim:
+        raise ValueError("x must have an axis of channels, got the shape ().")
+    return _affine(_standardise(x, (-1,), epsilon), scale, bias).astype(x.dtype)
+
+
+def local_response_norm(
+    x: Float[Array, "*batch c"],
+    *,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Float[Array, "*batch c"]:
+    """Divides each channel by the energy of its neighbours.
+
+    y[i] = x[i] / (k + alpha sum of x[j]^2)^beta over the `size` channels j around i
+    (Krizhevsky, Sutskever & Hinton, 2012, section 3.3, with k = 2 there). PyTorch
+    and Caffe divide alpha by `size`.
+
+    Args:
+        x: activations with any leading axes.
+        size: how many neighbouring channels count, i among them.
+        alpha: weight of the energy.
+        beta: power of the denominator.
+        k: keeps the denominator away from zero.
+
+    Returns:
+        The normalised activations, in the dtype of `x`.
+
+    Raises:
+        ValueError: if `size` is not positive or `x` not of floating point numbers.
+
+    >>> local_response_norm(jnp.ones(3), size=3, alpha=1.0, beta=1.0)
+    Array([0.33333334, 0.25      , 0.33333334], dtype=float32)
+    """
+    x = _args.floating("x", x)
+    _args.count("size", size)
+    if not x.ndim:
+        raise ValueError("x must have an axis of channels, got the shape ().")
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    before, channels = size // 2, x.shape[-1]
+    ends = ((0, 0),) * (x.ndim - 1) + ((before, size - 1 - before),)
+    square = jnp.pad(jnp.square(wide), ends)
+    energy = sum(square[..., i : i + channels] for i in range(size))
+    return (wide * (k + alpha * energy) ** -beta).astype(x.dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def _batch_norm(x, scale, bias, epsilon, axis_name):
+    """The normalised x and the statistics, as rows (1, ..., 1, c).
+
+    The rule below is the derivative written with two sums instead of the many that
+    come from differentiating each step: backwards, of g and of g times the
+    normalised x, which is made again from x and not kept.
+    """
+    mean, variance = _statistics(x, scale.dtype, axis_name)
+    y = _scaled(x, mean, lax.rsqrt(variance + epsilon) * scale, bias)
+    return y, mean, variance
+
+
+@_batch_norm.defjvp
+def _batch_norm_jvp(epsilon, axis_name, primals, tangents):
+    x, scale, bias = primals
+    y, mean, variance = _batch_norm(x, scale, bias, epsilon, axis_name)
+    factor = lax.rsqrt(variance + epsilon)
+    linear = functools.partial(_batch_norm_tangent, axis_name=axis_name)
+    linear = jax.checkpoint(linear, prevent_cse=False)
+    return (y, mean, variance), linear(*tangents, x, mean, factor, scale)
+
+
+def _batch_norm_tangent(dx, dscale, dbias, x, mean, factor, scale, *, axis_name):
+    """With z = (x - mean) factor: dz = factor (dx - m[dx] - z m[dx z])."""
+    wide = functools.partial(channel_broadcast, shape=x.shape)
+    z = (x.astype(scale.dtype) - wide(mean)) * wide(factor)
+    dx_wide = dx.astype(scale.dtype)
+    dmean = _mean(dx_wide, axis_name)
+    along = _mean(dx_wide * z, axis_name)
+    slope = scale * factor
+    dy = (
+        wide(slope) * dx_wide
+        + wide(dbias - slope * dmean)
+        + wide(dscale - slope * along) * z
+    )
+    return dy.astype(x.dtype), dmean, 2 * along / factor
+
+
+def _statistics(x, dtype, axis_name) -> tuple[Array, Array]:
+    """Mean and variance, the variance around the mean: no cancellation."""
+    x = x.astype(dtype)
+    mean = _mean(x, axis_name)
+    centred = x - channel_broadcast(mean, x.shape)
+    return mean, _mean(jnp.square(centred), axis_name)
+
+
+def _mean(x: Array, axis_name: str | None) -> Array:
+    mean = channel_sum(x) / (x.size // x.shape[-1])
+    return mean if axis_name is None else lax.pmean(mean, axis_name)
+
+
+def _scaled(x: Array, mean: Array, slope: Array, bias: Array) -> Array:
+    y = (x.astype(slope.dtype) - mean) * slope + bias
+    return y.astype(x.dtype)
+
+
+def _standardise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    centred = wide - wide.mean(axes, keepdims=True)
+    variance = jnp.square(centred).mean(axes, keepdims=True)
+    return centred * lax.rsqrt(variance + epsilon)
+
+
+def _affine(y: Array, scale: Array | None, bias: Array | None) -> Array:
+    y = y if scale is None else y * _row_or(1, "scale", scale, y, y.dtype)
+    return y if bias is None else y + _row_or(0, "bias", bias, y, y.dtype)
+
+
+def _row_or(
+    default: int, name: str, vector: Array | None, x: Array, dtype: jnp.dtype
+) -> Array:
+    """The vector, or a constant one, in a shape (1, ..., 1, c) that fits x."""
+    shape = (1,) * (x.ndim - 1) + x.shape[-1:]
+    if vector is None:
+        return jnp.full(shape, default, dtype)
+    return _args.vector(name, vector, x.shape[-1]).astype(dtype).reshape(shape)

@@ -1,0 +1,97 @@
+"""Resizing of images."""
+
+import functools
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from cnnjax.ops import _args
+
+
+def resize(
+    x: Float[Array, "*batch h w c"],
+    size: _args.Size,
+    *,
+    method: str = "bilinear",
+) -> Float[Array, "*batch h_out w_out c"]:
+    """Samples the images anew at `size`.
+
+    Pixels are squares whose centres lie at half integers, so the output pixel i has
+    its centre at (i + 1/2) h / h_out in the input. Each axis is one sparse matrix of
+    weights, and the backward pass is its exact transpose. Weights that fall outside
+    of the image are left out and the rest scaled to sum to one. Shrinking does not
+    smooth: blur first where aliasing matters.
+
+    Args:
+        x: images, with any number of leading batch axes.
+        size: height and width of the result, in pixels; one int stands for both.
+        method: "nearest", "bilinear", or "bicubic" (Keys, 1981, equation 4 with
+            a = -1/2).
+
+    Returns:
+        The resized images, in the dtype of `x`.
+
+    Raises:
+        ValueError: if `x` is not a batch of images of floating point numbers, or the
+            size or method is none.
+
+    >>> resize(jnp.asarray([[[0.0], [4.0]]]), (1, 4)).ravel()
+    Array([0., 1., 3., 4.], dtype=float32)
+    """
+    x = _args.floating("x", _args.images("x", x))
+    size = _args.pair("size", size)
+    kernel = _KERNELS[_args.choice("method", method, tuple(_KERNELS))]
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    for axis, count in zip((-3, -2), size, strict=True):
+        wide = _along(wide, wide.ndim + axis, count, kernel)
+    return wide.astype(x.dtype)
+
+
+def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
+    """Resizes one axis."""
+    length = x.shape[axis]
+    if count == length:
+        return x
+    if kernel is _box and count % length == 0:
+        return _repeat(x, axis, count // length)
+    weights = jnp.asarray(_weights(length, count, kernel), x.dtype)
+    y = lax.dot_general(
+        weights, x, (((1,), (axis,)), ((), ())), precision=lax.Precision.HIGHEST
+    )
+    return jnp.moveaxis(y, 0, axis)
+
+
+def _repeat(x: Array, axis: int, factor: int) -> Array:
+    """Each pixel `factor` times; its transpose is a sum, not a scatter."""
+    shape = (*x.shape[: axis + 1], factor, *x.shape[axis + 1 :])
+    copies = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape)
+    return copies.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+
+
+def _box(distance: np.ndarray) -> np.ndarray:
+    return ((distance >= -0.5) & (distance < 0.5)).astype(float)
+
+
+def _triangle(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - np.abs(distance), 0)
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    d = np.abs(distance)
+    near = (1.5 * d - 2.5) * d * d + 1
+    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+
+_KERNELS = {"nearest": _box, "bilinear": _triangle, "bicubic": _cubic}
+
+
+@functools.cache
+def _weights(length: int, count: int, kernel: Callable) -> np.ndarray:
+    """The matrix (count, length) that resizes an axis; its rows sum to one."""
+    centres = (np.arange(count)[:, None] + 0.5) * length / count - 0.5
+    weights = kernel(centres - np.arange(length))
+    return weights / weights.sum(1, keepdims=True)

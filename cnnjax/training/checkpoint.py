@@ -1,0 +1,198 @@
+"""Checkpoints that a run can trust: the only file that knows orbax.
+
+A checkpoint is a state, as host arrays, and a small JSON record of progress. The
+SHA-256 of the arrays is stored beside them and checked when they are read, because
+orbax restores flipped bytes without a word. Saving happens in the background and
+becomes visible by a rename, so that a run killed at any moment finds whole checkpoints
+only. The two latest are kept, and the best.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from cnnjax.refusal import Refusal
+
+class NotSaved(Exception):
+    """A checkpoint could not be written; those before it are whole."""
+
+
+Tree = Any
+Progress = dict[str, Any]
+_ROOM = 2**16  # bytes for what orbax writes beside the arrays
+
+
+def tree_sha256(tree: Tree) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all arrays, in hex."""
+    digest = hashlib.sha256()
+    for (name, kind), leaf in zip(
+        _arrays(tree).items(), jax.tree.leaves(tree), strict=True
+    ):
+        digest.update(f"{name} {kind}".encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _arrays(tree: Tree) -> dict[str, str]:
+    """Type and shape of each array, by its name."""
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype} {leaf.shape}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `folder`.
+
+    Args:
+        folder: made when missing.
+        tell: called with one line when something has to be said.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, tell: Callable[[str], None]) -> None:
+        self._folder, self._tell = folder.absolute(), tell
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(2),
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics["score"],
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy)
+        return ocp.CheckpointManager(self._folder, options=options)
+
+    def save(
+        self, step: int, state: Tree, progress: Progress, *, score: float | None
+    ) -> None:
+        """Saves in the background; a save still under way is waited for.
+
+        A checkpoint of that step, which can only be the same, is left as it is.
+
+        Args:
+            step: names the checkpoint.
+            state: host arrays that nobody writes to any more.
+            progress: what else the run needs to go on.
+            score: larger is better; None for a checkpoint that is not the best so far.
+
+        Raises:
+            NotSaved: if this or the save before it failed.
+        """
+        if step in self._manager.all_steps():
+            return
+        record = {
+            "progress": progress,
+            "sha256": tree_sha256(state),
+            "arrays": _arrays(state),
+        }
+        with self._saving():
+            self._check_room(state)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
+                ),
+                metrics=None if score is None else {"score": score},
+                force=True,
+            )
+
+    def latest(self) -> int | None:
+        """The step of the newest checkpoint."""
+        return self._manager.latest_step()
+
+    def restore(self, target: Tree) -> tuple[Tree, Progress] | None:
+        """The newest undamaged checkpoint, or None where there is none.
+
+        A damaged one is named, moved to `damaged/` beside the checkpoints, and the one
+        before it used.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._read(step, target)
+            except Refusal:
+                raise
+            # orbax and tensorstore raise whatever the damaged file led them to.
+            except Exception as error:
+                self._set_aside(step, error)
+        return None
+
+    def read(self, step: int, target: Tree) -> Tree:
+        """The state of the checkpoint at `step`, which must be there."""
+        return self._read(step, target)[0]
+
+    def _read(self, step: int, target: Tree) -> tuple[Tree, Progress]:
+        record = self._item(step, record=ocp.args.JsonRestore()).record
+        if record["arrays"] != (expected := _arrays(target)):
+            changed = set(record["arrays"].items()) ^ set(expected.items())
+            raise Refusal(
+                f"Checkpoint {step} in {self._folder} is of another model: it and this"
+                f" run differ in {min(changed)[0]}; --overwrite starts afresh."
+            )
+        saved = self._item(step, state=ocp.args.StandardRestore(target)).state
+        state = jax.tree.map(np.asarray, saved)
+        if tree_sha256(state) != record["sha256"]:
+            raise ValueError("its arrays do not have the SHA-256 they were saved with")
+        return state, record["progress"]
+
+    def _item(self, step: int, **item: Any) -> Any:
+        return self._manager.restore(step, args=ocp.args.Composite(**item))
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        self._manager.close()
+        place = self._folder.parent / "damaged" / str(step)
+        if jax.process_index() == 0:
+            place.parent.mkdir(exist_ok=True)
+            while place.exists():
+                place = place.with_name(place.name + "+")
+            (self._folder / str(step)).rename(place)
+        reason = str(error).split("\n")[0][:200]
+        self._tell(f"checkpoint {step} is damaged ({reason}); set aside in {place}")
+        self._manager = self._open()
+
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk.
+
+        Raises:
+            NotSaved: if some of it is not.
+        """
+        with self._saving():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, as `wait` does, and lets go of the folder."""
+        with self._saving():
+            self._manager.close()
+
+    def _check_room(self, state: Tree) -> None:
+        """Fails before a save that would fill the disk half-way."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        needed = 1.1 * sum(x.nbytes for x in jax.tree.leaves(state)) + _ROOM
+        if shutil.disk_usage(self._folder).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Turns whatever orbax raises of a full disk, and so on, into one line."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1].rpartition(": ")[2]
+            raise NotSaved(
+                f"A checkpoint in {self._folder} could not be written ({reason}); when"
+                " that is mended, the same command goes on from the one before."
+            ) from error

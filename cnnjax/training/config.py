@@ -1,0 +1,114 @@
+"""The flags that every training experiment has, spelt the same in each."""
+
+import dataclasses
+
+from cnnjax.training.flags import option
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """What a run is a function of: the same config, the same bits."""
+
+    dataset: str = option(
+        "digits",
+        "Data as scheme:location: digits, idx:PATH, folder:PATH, tfds:NAME[:VERSION].",
+    )
+    data_dir: str | None = option(
+        None,
+        "Where tensorflow-datasets keeps what it has prepared"
+        " (its own default: ~/tensorflow_datasets).",
+        compared=False,
+    )
+    holdout: float = option(
+        0.2,
+        "Fraction of the data held out for testing where there is no test split.",
+        above=0,
+        below=1,
+    )
+    validation: float = option(
+        0.0,
+        "Fraction of the training split held out to choose by (early stopping).",
+        at_least=0,
+        below=1,
+    )
+    seed: int = option(
+        0,
+        "Seeds splits, initialisation, order, augmentation and dropout.",
+        at_least=0,
+        below=2**31,
+    )
+    epochs: float = option(10.0, "Passes over the training split.", above=0)
+    batch_size: int = option(
+        128, "Examples an update, over all devices and processes.", at_least=1
+    )
+    optimizer: str = option(
+        "sgd",
+        "How gradients become updates (sgd: Nesterov momentum).",
+        choices=("sgd", "adamw", "lamb", "muon"),
+    )
+    learning_rate: float = option(0.1, "Peak of the schedule.", above=0)
+    momentum: float = option(
+        0.9,
+        "Momentum of sgd and muon; first decay of adamw and lamb.",
+        at_least=0,
+        below=1,
+    )
+    schedule: str = option(
+        "cosine",
+        "How the learning rate falls after the warm-up (step: to a tenth at 50 and"
+        " at 75 percent of the updates).",
+        choices=("cosine", "linear", "step", "constant"),
+    )
+    warmup_epochs: float = option(
+        0.0, "Epochs over which the learning rate rises from zero.", at_least=0
+    )
+    weight_decay: float = option(
+        5e-4, "Decay of kernels; norms and biases are left out.", at_least=0
+    )
+    label_smoothing: float = option(
+        0.0, "Probability shared evenly by all classes.", at_least=0, below=1
+    )
+    clip_norm: float = option(
+        0.0, "Largest global norm of the gradient (0: no limit).", at_least=0
+    )
+    accumulate: int = option(
+        1, "Parts a batch is cut into, whose gradients are averaged.", at_least=1
+    )
+    ema: float = option(
+        0.0,
+        "Decay of the moving average of the weights, which is then what is"
+        " evaluated and kept (0: none).",
+        at_least=0,
+        below=1,
+    )
+    precision: str = option(
+        "float32",
+        "Numbers that the layers compute with; parameters stay float32.",
+        choices=("float32", "bfloat16"),
+    )
+    augment: str = option(
+        "",
+        "Augmentations in their order, NAME[:STRENGTH] joined by commas: crop, flip,"
+        " cutout, jitter, resized_crop, mixup, cutmix.",
+    )
+    parallelism: str = option(
+        "jit", "How the step is mapped over the devices.", choices=("jit", "pmap")
+    )
+    eval_every: float = option(
+        1.0, "Epochs between evaluations (fractions are fine).", above=0
+    )
+    checkpoint_every: float = option(
+        1.0, "Epochs between checkpoints (fractions are fine).", above=0
+    )
+    patience: int = option(
+        0,
+        "Evaluations without improvement on the validation part after which the run"
+        " stops and keeps its best weights (0: never).",
+        at_least=0,
+    )
+    init_from: str = option(
+        "", "A run or a .safetensors/.npz file whose weights to start from."
+    )
+    tune_cpu: bool = option(
+        True, "Sets the allocator and compiler for speed, for the whole process (CPU)."
+    )

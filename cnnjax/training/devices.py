@@ -1,0 +1,167 @@
+"""Where state and batches live, and how a step is mapped over the devices.
+
+Data parallelism: every device holds the whole state and a contiguous share of each
+batch. Two mappers do the same work: `jit` over a mesh, where XLA inserts the
+collectives, and `pmap`, where the step names the axis itself.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from cnnjax.refusal import Refusal
+
+Tree = Any
+AXIS = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """A mapper over all devices of all processes.
+
+    Attributes:
+        axis_name: what the step must average over, or None where XLA does.
+        replicate: a host tree -> the same on every device.
+        shard: this process's share of a batch -> the global batch.
+        map_step: `(state, batch) -> (state, metrics)` -> the same, mapped; the state
+            given to it is used up.
+        map_measure: `(variables, batch) -> (sums, examples)` -> the same, mapped:
+            sums over the global batch, examples of the global batch in order.
+        fetch: a replicated tree -> a host copy.
+    """
+
+    axis_name: str | None
+    replicate: Callable[[Tree], Tree]
+    shard: Callable[[Tree], Tree]
+    map_step: Callable[[Callable], Callable]
+    map_measure: Callable[[Callable], Callable]
+    fetch: Callable[[Tree], Tree]
+
+
+def start_processes(
+    coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+    """Joins the other processes of this run, where there are any.
+
+    With a `coordinator` (host:port), as told; without, as found from Slurm, a TPU pod
+    or Kubernetes by `jax.distributed`. A single process joins nothing.
+    """
+    if coordinator:
+        if num_processes is None or process_id is None:
+            raise Refusal("--coordinator needs --num_processes and --process_id too.")
+        if not 0 <= process_id < num_processes:
+            raise Refusal(
+                f"--process_id must be from 0 to {num_processes - 1}, got {process_id}."
+            )
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id, initialization_timeout=60
+        )
+    elif num_processes is not None or process_id is not None:
+        raise Refusal("--num_processes and --process_id need --coordinator=host:port.")
+    elif _launched_as_one_of_many():
+        jax.distributed.initialize()
+
+
+def _launched_as_one_of_many() -> bool:
+    """Whether Slurm, Open MPI, a TPU pod or a Kubernetes job started several of us."""
+    environ = os.environ
+    return (
+        int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+        or int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+        or "," in environ.get("TPU_WORKER_HOSTNAMES", "")
+        or ("KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ)
+    )
+
+
+def check_batch_size(batch_size: int, *, accumulate: int = 1) -> None:
+    """Refuses a batch that the devices, or the parts of it, do not divide."""
+    unit = jax.device_count() * accumulate
+    if batch_size % unit:
+        lower, upper = batch_size // unit * unit, -(-batch_size // unit) * unit
+        fitting = f"{lower} or {upper}" if lower else f"{upper}"
+        parts = f" x --accumulate={accumulate}" if accumulate > 1 else ""
+        raise Refusal(
+            f"--batch_size={batch_size} does not divide by {jax.device_count()}"
+            f" devices{parts}; {fitting} would do."
+        )
+
+
+def mapper(parallelism: str) -> Devices:
+    """The `Devices` called "jit" or "pmap"."""
+    return {"jit": _jit, "pmap": _pmap}[parallelism]()
+
+
+def compiled(function: Callable, *args: Tree) -> tuple[Callable, float]:
+    """A mapped `function` compiled for these arguments, and the seconds it took."""
+    start = time.perf_counter()
+    return function.lower(*args).compile(), time.perf_counter() - start
+
+
+def _jit() -> Devices:
+    mesh = jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shared = NamedSharding(mesh, PartitionSpec(AXIS))
+    return Devices(
+        axis_name=None,
+        replicate=lambda tree: jax.device_put(tree, everywhere),
+        shard=lambda tree: jax.make_array_from_process_local_data(shared, tree),
+        map_step=lambda step: jax.jit(
+            step,
+            in_shardings=(everywhere, shared),
+            out_shardings=everywhere,
+            donate_argnums=0,
+        ),
+        map_measure=lambda measure: jax.jit(
+            measure, in_shardings=(everywhere, shared), out_shardings=everywhere
+        ),
+        fetch=_first_copy,
+    )
+
+
+def _pmap() -> Devices:
+    count = jax.local_device_count()
+    mesh = jax.make_mesh(
+        (count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices()
+    )
+    stacked = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def replicate(tree: Tree) -> Tree:
+        return jax.tree.map(
+            lambda x: jax.device_put(
+                np.broadcast_to(x, (count, *np.shape(x))), stacked
+            ),
+            tree,
+        )
+
+    def shard(tree: Tree) -> Tree:
+        return jax.tree.map(
+            lambda x: jax.device_put(x.reshape(count, -1, *x.shape[1:]), stacked), tree
+        )
+
+    def map_measure(measure: Callable) -> Callable:
+        def gathered(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
+            sums, examples = measure(variables, batch)
+            examples = jax.lax.all_gather(examples, AXIS, tiled=True)
+            return jax.lax.psum(sums, AXIS), examples
+
+        return jax.pmap(gathered, axis_name=AXIS)
+
+    return Devices(
+        axis_name=AXIS,
+        replicate=replicate,
+        shard=shard,
+        map_step=lambda step: jax.pmap(step, axis_name=AXIS, donate_argnums=0),
+        map_measure=map_measure,
+        fetch=lambda tree: jax.tree.map(lambda x: x[0], _first_copy(tree)),
+    )
+
+
+def _first_copy(tree: Tree) -> Tree:
+    """The part of each array on this process's first device; outlives donation."""
+    return jax.tree.map(lambda x: np.array(x.addressable_data(0)), tree)

@@ -1,0 +1,64 @@
+"""Evaluation in which every example counts once.
+
+The last batch is padded and masked, a batch gives sums instead of means, and the sums
+are added in float64 or int64 on the host: the result depends neither on the batch
+size nor on the number of devices.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.training.devices import Devices
+
+Tree = Any
+HostBatch = dict[str, np.ndarray]
+# Sees what was measured of each example of a global batch.
+Observe = Callable[[Tree], None]
+
+
+def evaluate(
+    measure: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    variables: Tree,
+    batches: Iterable[HostBatch],
+    devices: Devices,
+    *,
+    observe: Observe | None = None,
+    poll: Callable[[], None] = lambda: None,
+) -> dict[str, np.ndarray]:
+    """The sums of `measure` over all batches.
+
+    Args:
+        measure: mapped by `devices.map_measure`: (variables, batch) -> (sums, values
+            an example).
+        variables: on the devices.
+        batches: this process's shares, padded, with a `mask`.
+        devices: where they go.
+        observe: called with the values of each batch.
+        poll: called before each batch; raises to stop.
+    """
+    totals: dict[str, np.ndarray] = {}
+    pending: Tree | None = None
+    for batch in batches:
+        poll()
+        result = measure(variables, devices.shard(batch))
+        if pending is not None:
+            totals = _add(totals, devices.fetch(pending), observe)
+        pending = result
+    return totals if pending is None else _add(totals, devices.fetch(pending), observe)
+
+
+def _add(
+    totals: dict[str, np.ndarray], result: Tree, observe: Observe | None
+) -> dict[str, np.ndarray]:
+    sums, values = result
+    if observe is not None:
+        observe(values)
+    wide = jax.tree.map(_wide, sums)
+    return jax.tree.map(np.add, totals, wide) if totals else wide
+
+
+def _wide(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.int64 if np.issubdtype(x.dtype, np.integer) else np.float64)

@@ -1,0 +1,144 @@
+"""Command-line flags from a frozen dataclass: a field is a flag, its option the help.
+
+```
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seed: int = option(0, "Seeds data and initialisation; same seed, same numbers.")
+```
+
+A field's type is `int`, `float`, `str` or `bool`, or one of them `| None`. What the
+user gets wrong is refused here, in one line, before anything runs.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from absl import flags
+
+from cnnjax.refusal import Refusal
+
+Config = TypeVar("Config")
+
+_DEFINE: dict[type, Callable] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_boolean,
+}
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    choices: Sequence[str] | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    compared: bool = True,
+) -> Any:
+    """A dataclass field whose flag defaults to `default` and is explained by `doc`.
+
+    `choices` lists the only values allowed; `at_least`, `at_most`, `above` and
+    `below` bound a number. What only says where things are is not `compared` when
+    a run goes on.
+    """
+    bounds = {
+        "at least": at_least,
+        "at most": at_most,
+        "above": above,
+        "below": below,
+    }
+    metadata = {"doc": doc, "choices": choices, "bounds": bounds, "compared": compared}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def define(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines `--NAME` for each field of the dataclass `config`."""
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        doc, choices = field.metadata["doc"], field.metadata["choices"]
+        if choices:
+            flags.DEFINE_enum(
+                field.name, field.default, list(choices), doc, flag_values=flag_values
+            )
+        else:
+            define_flag = _DEFINE[_plain(hints[field.name])]
+            define_flag(field.name, field.default, doc, flag_values=flag_values)
+
+
+def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> Config:
+    """The `config` that the flags describe.
+
+    Raises:
+        Refusal: if a number is out of its bounds.
+    """
+    values = {f.name: flag_values[f.name].value for f in dataclasses.fields(config)}
+    return check(config(**values))
+
+
+def check(config: Config) -> Config:
+    """Returns `config`, whose numbers are finite and within their bounds.
+
+    Raises:
+        Refusal: naming the flag, its value and the bound.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for name, bound in field.metadata["bounds"].items():
+            if value is None or bound is None:
+                continue
+            if not _HOLDS[name](value, bound):
+                raise Refusal(f"--{field.name} must be {name} {bound}, got {value}.")
+    return config
+
+
+def flagfile(config: Any) -> str:
+    """The text of a flagfile that repeats `config`: one flag a line."""
+    values = dataclasses.asdict(config).items()
+    return "".join(f"--{name}={value}\n" for name, value in values if value is not None)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The values that make a run what it is, by name."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.metadata["compared"]
+    }
+
+
+def describe(config: type) -> str:
+    """The help text of every flag of `config`: name, default, meaning."""
+    return "\n".join(
+        help_line(f.name, f.default, f.metadata["doc"], f.metadata["choices"])
+        for f in dataclasses.fields(config)
+    )
+
+
+def help_line(
+    name: str, default: Any, doc: str, choices: Sequence[str] | None = None
+) -> str:
+    """How `--help` shows one flag."""
+    among = f" ({'|'.join(choices)})" if choices else ""
+    shown = "" if default in (None, "") else f"={default}"
+    return f"  --{name}{shown}{among}\n      {doc}"
+
+
+_HOLDS: dict[str, Callable[[float, float], bool]] = {
+    "at least": lambda value, bound: value >= bound,
+    "at most": lambda value, bound: value <= bound,
+    "above": lambda value, bound: value > bound,
+    "below": lambda value, bound: value < bound,
+}
+
+
+def _plain(hint: Any) -> type:
+    """`int` of `int | None`."""
+    if isinstance(hint, types.UnionType):
+        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+    return hint

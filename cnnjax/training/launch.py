@@ -1,0 +1,192 @@
+"""How an experiment starts and how it ends: flags, processes, caches, exit status.
+
+Status 0: done. 1: the loss was not finite, or the disk is full. 2: a mistake of the
+user's, said in one line. 128 + n: stopped by signal n, everything saved.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+
+from cnnjax.ops import fast
+from cnnjax.refusal import Refusal
+from cnnjax.training import config as configs
+from cnnjax.training import devices, signals, verify
+from cnnjax.training import flags as config_flags
+from cnnjax.training.checkpoint import NotSaved
+from cnnjax.training.flags import option
+from cnnjax.training.progress import tell
+from cnnjax.training.train import NotFinite
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sitting:
+    """What is asked of one sitting of a run; the result does not depend on it."""
+
+    workdir: str | None = option(
+        None, "Where the run lives (default: runs/EXPERIMENT); it goes on there."
+    )
+    overwrite: bool = option(False, "Starts afresh where a run is in the workdir.")
+    predict: str | None = option(
+        None, "An image or a folder of them to predict by the run in the workdir."
+    )
+    verify_resume: bool = option(
+        False,
+        "Proves exact resume for these flags: trains straight, and killed half-way"
+        " and started again, and compares the SHA-256 sums.",
+    )
+    prepare: bool = option(
+        False,
+        "Has tensorflow-datasets prepare a tfds: data set first (needs the extra"
+        " `prepare`).",
+    )
+    manual_dir: str | None = option(
+        None, "The folder of the raw files that --prepare reads, without a network."
+    )
+    coordinator: str | None = option(
+        None, "host:port of the first of several processes."
+    )
+    num_processes: int | None = option(None, "How many processes there are.")
+    process_id: int | None = option(None, "Which of them this one is, from 0.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What a script has to say of itself.
+
+    Attributes:
+        name: of its module below `experiments`, and of its folder below `runs`.
+        doc: the head of its help text.
+        config: the dataclass that its flags are made of.
+        run: `(config, workdir)` -> metrics.
+        predict: `(path, workdir)`, shows and writes predictions.
+    """
+
+    name: str
+    doc: str
+    config: type[configs.TrainingConfig]
+    run: Callable[..., dict[str, Any]]
+    predict: Callable[[pathlib.Path, pathlib.Path], None]
+
+
+def launch(experiment: Experiment) -> None:
+    """Runs `experiment` as the command line asks, and exits."""
+    config_flags.define(experiment.config)
+    config_flags.define(Sitting)
+
+    def parse(argv: Sequence[str]) -> Sequence[str]:
+        if {"--help", "-help", "-h"} & set(argv):
+            print(_help(experiment))
+            sys.exit(0)
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            _exit(2, str(error))
+        if len(rest) > 1:
+            _exit(2, f"Unexpected argument {rest[1]!r}: flags begin with --.")
+        # What orbax logs of its threads' errors comes again as an exception.
+        logging.set_verbosity(logging.FATAL)
+        return rest
+
+    app.run(lambda argv: sys.exit(_status(experiment)), flags_parser=parse)
+
+
+def _status(experiment: Experiment) -> int:
+    try:
+        _act(experiment)
+    except Refusal as error:
+        _exit(2, str(error))
+    except (NotFinite, NotSaved) as error:
+        _exit(1, str(error))
+    except signals.Stopped as stopped:
+        tell(f"{stopped}; the same command goes on from there")
+        return stopped.status
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _exit(1, f"{error.strerror}; with room, the same command goes on")
+    return 0
+
+
+def _act(experiment: Experiment) -> None:
+    config = config_flags.parse(experiment.config)
+    sitting = config_flags.parse(Sitting)
+    workdir = pathlib.Path(sitting.workdir or f"runs/{experiment.name}")
+    if sitting.verify_resume:
+        verify.verify_resume(f"experiments.{experiment.name}", config)
+        return
+    keep_compiled()
+    devices.start_processes(
+        sitting.coordinator, sitting.num_processes, sitting.process_id
+    )
+    for line in fast.tune_cpu() if config.tune_cpu else ():
+        tell(line)
+    if sitting.prepare:
+        _prepare(config.dataset, config.data_dir, sitting.manual_dir)
+    if sitting.predict:
+        experiment.predict(pathlib.Path(sitting.predict), workdir)
+    else:
+        experiment.run(config, workdir, overwrite=sitting.overwrite)
+
+
+def _prepare(dataset: str, data_dir: str | None, manual_dir: str | None) -> None:
+    scheme, _, location = dataset.partition(":")
+    if scheme != "tfds":
+        raise Refusal(f"--prepare is for tfds: data sets, got --dataset={dataset}.")
+    from cnnjax.data import tfds  # takes a second to import
+
+    tfds.prepare(location, data_dir=data_dir, manual_dir=manual_dir)
+
+
+def keep_compiled() -> None:
+    """Keeps compiled programs in the user's cache folder, for the next run.
+
+    One folder for each kind of processor: what was compiled for one may not run on
+    another that shares the home folder.
+    """
+    caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folder = caches / "cnnjax" / hashlib.sha256(_processor().encode()).hexdigest()[:16]
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _processor() -> str:
+    """What the processor can do, in words."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    kinds = ("model name", "flags", "Features")
+    return "\n".join(sorted({x for x in lines if x.startswith(kinds)})) or (
+        platform.processor()
+    )
+
+
+def _help(experiment: Experiment) -> str:
+    return "\n".join(
+        (
+            experiment.doc.strip(),
+            "\nThis sitting:",
+            config_flags.describe(Sitting),
+            "\nThe run:",
+            config_flags.describe(experiment.config),
+            "\n  --flagfile\n      Reads flags from a file, such as a recipe.",
+        )
+    )
+
+
+def _exit(status: int, line: str) -> None:
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -1,0 +1,160 @@
+"""The training step, a pure function of the global batch, and the loop over it.
+
+Randomness is drawn per example from `fold_in(seed, step, example index)`, so that
+neither the number of devices nor the order in a batch changes what an example sees.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from cnnjax.training.state import State
+
+Tree = Any
+Batch = dict[str, Array]
+Metrics = dict[str, Float[Array, ""]]
+# (params, statistics, batch, keys) -> (a loss an example, (statistics, metrics)).
+LossFn = Callable[
+    [Tree, Tree, Batch, Key[Array, "n"]],
+    tuple[Float[Array, "n"], tuple[Tree, Metrics]],
+]
+Augment = Callable[[Key[Array, "n"], Batch], Batch]
+Step = Callable[[State, Batch], tuple[State, Metrics]]
+Hook = Callable[[int, State, Metrics], None]
+
+
+def example_keys(
+    seed: int, step: Int[Array, ""], index: Int[Array, "n"]
+) -> Key[Array, "n"]:
+    """One key for each example of the batch of `step`, by its index in the data."""
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+
+
+def make_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    augment: Augment,
+    ema: float = 0.0,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> Step:
+    """The update of a state by a batch.
+
+    The loss is the mean over the batch, and over `axis_name` where the step is mapped.
+    The batch is cut into `accumulate` parts whose gradients are averaged. A step
+    whose loss or gradient is not finite leaves the state as it was, but for `finite`.
+    """
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        keys = example_keys(seed, state.step, batch["index"])
+        augment_keys, loss_keys = _split(keys)
+        batch = augment(augment_keys, batch)
+        grads, statistics, metrics = _gradients(
+            loss_fn, state, batch, loss_keys, accumulate
+        )
+        if axis_name is not None:
+            grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+        norm = optax.tree.norm(grads)
+        metrics = {**metrics, "gradient_norm": norm}
+        updates, opt_state = optimizer.update(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        updated = State(
+            step=state.step + 1,
+            params=params,
+            statistics=statistics,
+            optimizer=opt_state,
+            average=_averaged(state, params, statistics, ema),
+            finite=state.finite & jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm),
+        )
+        return _unless_damaged(state, updated), {**metrics, "finite": updated.finite}
+
+    return step
+
+
+def fit(
+    state: State,
+    batches: Iterator[Batch],
+    step: Step,
+    *,
+    start: int,
+    steps: int,
+    hooks: Sequence[Hook] = (),
+) -> State:
+    """Steps from `start` to `steps`, calling each hook with `(step, state, metrics)`.
+
+    A hook that reads the metrics of the step just made waits for the device; one that
+    reads those of the step before does not. A hook that raises ends the loop.
+    """
+    for number in range(start + 1, steps + 1):
+        state, metrics = step(state, next(batches))
+        for hook in hooks:
+            hook(number, state, metrics)
+    return state
+
+
+def _gradients(
+    loss_fn: LossFn, state: State, batch: Batch, keys: Key[Array, "n"], parts: int
+) -> tuple[Tree, Tree, Metrics]:
+    """Mean gradient, last statistics and mean metrics over the parts of a batch."""
+
+    def mean_loss(
+        params: Tree, statistics: Tree, batch: Batch, keys: Key[Array, "n"]
+    ) -> tuple[Float[Array, ""], tuple[Tree, Metrics]]:
+        losses, (statistics, metrics) = loss_fn(params, statistics, batch, keys)
+        loss = losses.mean()
+        return loss, (statistics, {"loss": loss, **metrics})
+
+    grad_fn = jax.grad(mean_loss, has_aux=True)
+    if parts == 1:
+        grads, (statistics, metrics) = grad_fn(
+            state.params, state.statistics, batch, keys
+        )
+        return grads, statistics, metrics
+
+    def part(statistics: Tree, inputs: tuple) -> tuple[Tree, tuple[Tree, Metrics]]:
+        grads, (statistics, metrics) = grad_fn(state.params, statistics, *inputs)
+        return statistics, (grads, metrics)
+
+    # Part i holds the examples i, i + parts, …: each stays on the device that has it.
+    cut = jax.tree.map(
+        lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), (batch, keys)
+    )
+    statistics, (grads, metrics) = jax.lax.scan(part, state.statistics, cut)
+    grads, metrics = jax.tree.map(lambda x: x.mean(axis=0), (grads, metrics))
+    return grads, statistics, metrics
+
+
+def _split(keys: Key[Array, "n"]) -> tuple[Key[Array, "n"], Key[Array, "n"]]:
+    pair = jax.vmap(jax.random.split)(keys)
+    return pair[:, 0], pair[:, 1]
+
+
+def _averaged(
+    state: State, params: Tree, statistics: Tree, decay: float
+) -> dict[str, Tree] | None:
+    """The moving average after this step.
+
+    Early on the decay is smaller, (1 + t) / (10 + t), so that the random
+    initialisation is forgotten.
+    """
+    if state.average is None:
+        return None
+    now = {"params": params, **({"batch_stats": statistics} if statistics else {})}
+    t = state.step.astype(jnp.float32)
+    decay = jnp.minimum(decay, (1 + t) / (10 + t))
+    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state.average, now)
+
+
+def _unless_damaged(state: State, updated: State) -> State:
+    """`updated` where all is finite, else `state`, marked."""
+    kept = jax.tree.map(
+        lambda old, new: jnp.where(updated.finite, new, old), state, updated
+    )
+    return kept.replace(finite=updated.finite)

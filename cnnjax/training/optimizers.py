@@ -1,0 +1,170 @@
+"""Optimizers and learning rates from plain arguments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+
+from cnnjax.refusal import Refusal
+
+Tree = Any
+
+
+def schedule(
+    name: str, *, learning_rate: float, steps: int, warmup_steps: int = 0
+) -> optax.Schedule:
+    """The learning rate at each step, after a linear warm-up from 0.
+
+    Args:
+        name: how it goes on: "cosine" and "linear" fall to 0 at `steps`; "step" is
+            divided by 10 at 50 % and at 75 % of `steps` (He et al., 2016, section
+            4.2); "constant" stays.
+        learning_rate: its peak, reached after `warmup_steps`.
+        steps: updates in all, those of the warm-up included.
+        warmup_steps: fewer than `steps`.
+
+    Raises:
+        Refusal: if the name is unknown or a number out of range.
+    """
+    _check_choice("schedule", name, _SCHEDULES)
+    if not learning_rate > 0:
+        raise Refusal(f"learning_rate must be positive, got {learning_rate}.")
+    if not 0 <= warmup_steps < steps:
+        raise Refusal(
+            "The warm-up must be shorter than the training, "
+            f"got {warmup_steps} of {steps} steps."
+        )
+    after = _SCHEDULES[name](learning_rate, steps, warmup_steps)
+    if warmup_steps == 0:
+        return after
+    before = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+    return optax.join_schedules([before, after], [warmup_steps])
+
+
+def optimizer(
+    name: str,
+    schedule: float | optax.Schedule,
+    *,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+    """The optimizer, with weight decay for matrices and kernels only.
+
+    Norms and biases, all that has fewer than two axes, neither decay nor, with
+    LAMB, adapt by layer. Decay is multiplied by the learning rate.
+
+    Args:
+        name: "sgd" (Nesterov momentum; decay coupled, a part of the gradient),
+            "adamw" (Loshchilov & Hutter, 2019), "lamb" (You et al., 2020) or "muon"
+            (Jordan et al., 2024: kernels are matrices of (h * w * in, out), updates
+            have the size of Adam's so that one learning rate suits both, as in Liu
+            et al., 2025; norms and biases go by Adam).
+        schedule: of the learning rate.
+        momentum: decay of the first moment, at least 0 and below 1.
+        weight_decay: not negative.
+        clip_norm: the global norm that the gradient is clipped to; None: not clipped.
+
+    Raises:
+        Refusal: if the name is unknown or a number out of range.
+    """
+    _check_choice("optimizer", name, _OPTIMIZERS)
+    if not 0 <= momentum < 1:
+        raise Refusal(f"momentum must be at least 0 and below 1, got {momentum}.")
+    if not weight_decay >= 0:
+        raise Refusal(f"weight_decay must not be negative, got {weight_decay}.")
+    if clip_norm is not None and not clip_norm > 0:
+        raise Refusal(f"clip_norm must be positive, got {clip_norm}.")
+    rule = _OPTIMIZERS[name](schedule, momentum, weight_decay)
+    if clip_norm is None:
+        return rule
+    return optax.chain(optax.clip_by_global_norm(clip_norm), rule)
+
+
+def is_matrix(params: Tree) -> Tree:
+    """Which parameters have two axes or more: kernels, neither norms nor biases."""
+    return jax.tree.map(lambda p: p.ndim >= 2, params)
+
+
+def _cosine(rate: float, steps: int, warmup: int) -> optax.Schedule:
+    return optax.cosine_decay_schedule(rate, steps - warmup)
+
+
+def _linear(rate: float, steps: int, warmup: int) -> optax.Schedule:
+    return optax.linear_schedule(rate, 0.0, steps - warmup)
+
+
+def _step(rate: float, steps: int, warmup: int) -> optax.Schedule:
+    drops = {max(0, steps * part // 4 - warmup): 0.1 for part in (2, 3)}
+    return optax.piecewise_constant_schedule(rate, drops)
+
+
+def _constant(rate: float, steps: int, warmup: int) -> optax.Schedule:
+    del steps, warmup
+    return optax.constant_schedule(rate)
+
+
+def _sgd(schedule, momentum: float, decay: float) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(decay, is_matrix),
+        optax.sgd(schedule, momentum, nesterov=True),
+    )
+
+
+def _adamw(schedule, momentum: float, decay: float) -> optax.GradientTransformation:
+    return optax.adamw(schedule, b1=momentum, weight_decay=decay, mask=is_matrix)
+
+
+def _lamb(schedule, momentum: float, decay: float) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.scale_by_adam(b1=momentum, eps=1e-6),
+        optax.add_decayed_weights(decay, is_matrix),
+        # As in the authors' code: the trust ratio of a norm that starts at 0 would
+        # keep it there.
+        optax.masked(optax.scale_by_trust_ratio(), is_matrix),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def _muon(schedule, momentum: float, decay: float) -> optax.GradientTransformation:
+    return muon(
+        schedule,
+        beta=momentum,
+        weight_decay=decay,
+        adam_b1=momentum,
+        muon_weight_dimension_numbers=_as_matrices,
+        consistent_rms=0.2,
+    )
+
+
+def _as_matrices(params: Tree) -> Tree:
+    """How Muon reads each parameter as a matrix; None for those it leaves to Adam."""
+    return jax.tree.map(
+        lambda p: (
+            MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)
+            if p.ndim >= 2
+            else None
+        ),
+        params,
+    )
+
+
+_SCHEDULES: dict[str, Callable[[float, int, int], optax.Schedule]] = {
+    "cosine": _cosine,
+    "linear": _linear,
+    "step": _step,
+    "constant": _constant,
+}
+_OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": _sgd,
+    "adamw": _adamw,
+    "lamb": _lamb,
+    "muon": _muon,
+}
+
+
+def _check_choice(what: str, name: str, choices: dict[str, Callable]) -> None:
+    if name not in choices:
+        raise Refusal(f"{what} must be one of {', '.join(choices)}, got {name!r}.")

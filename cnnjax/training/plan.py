@@ -1,0 +1,72 @@
+"""What a config means in steps."""
+
+import dataclasses
+
+import optax
+
+from cnnjax.refusal import Refusal
+from cnnjax.training import devices, optimizers
+from cnnjax.training.config import TrainingConfig
+
+_LOGGED_ROWS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long a run is, and what happens when.
+
+    Attributes:
+        steps: updates in all.
+        steps_per_epoch: whole batches in the training split.
+        evaluation: steps between evaluations.
+        checkpoint: steps between checkpoints.
+        row: steps between logged rows.
+        schedule: step -> learning rate.
+        optimizer: of the parameters.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    evaluation: int
+    checkpoint: int
+    row: int
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+
+
+def plan(config: TrainingConfig, examples: int) -> Plan:
+    """The plan of `config` for a training split of `examples`, a batch at least.
+
+    Raises:
+        Refusal: if the devices do not divide a batch, or there is nothing to choose
+            by.
+    """
+    devices.check_batch_size(config.batch_size, accumulate=config.accumulate)
+    if config.patience and not config.validation:
+        raise Refusal(
+            "--patience needs a part of the training split to choose by (never the"
+            " test split): --validation=0.1 would do."
+        )
+    steps_per_epoch = examples // config.batch_size
+    steps = max(1, round(config.epochs * steps_per_epoch))
+    schedule = optimizers.schedule(
+        config.schedule,
+        learning_rate=config.learning_rate,
+        steps=steps,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+    )
+    return Plan(
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        evaluation=max(1, round(config.eval_every * steps_per_epoch)),
+        checkpoint=max(1, round(config.checkpoint_every * steps_per_epoch)),
+        row=max(1, steps // _LOGGED_ROWS),
+        schedule=schedule,
+        optimizer=optimizers.optimizer(
+            config.optimizer,
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm or None,
+        ),
+    )

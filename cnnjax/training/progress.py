@@ -1,0 +1,94 @@
+"""What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
+
+import collections
+import time
+from collections.abc import Mapping
+
+import jax
+import rich.console
+import rich.progress
+import rich.table
+
+_SECONDS_BETWEEN_LINES = 10.0
+_WINDOW = 50  # steps over which the speed is taken
+
+console = rich.console.Console(highlight=False, soft_wrap=True)
+
+
+def tell(line: str) -> None:
+    """Says one line, once for all processes."""
+    if jax.process_index() == 0:
+        console.print(line, markup=False)
+
+
+def table(title: str, rows: Mapping[str, str]) -> None:
+    """Shows names and values as a table."""
+    if jax.process_index() == 0:
+        shown = rich.table.Table(title=title, show_header=False, title_justify="left")
+        for name, value in rows.items():
+            shown.add_row(name, value)
+        console.print(shown)
+
+
+class Progress:
+    """Loss, images a second and time left of the run from `start` to `steps`."""
+
+    def __init__(self, start: int, steps: int, *, steps_per_epoch: int) -> None:
+        self._steps, self._steps_per_epoch = steps, steps_per_epoch
+        self._said = time.perf_counter()
+        self._recent: collections.deque[float] = collections.deque(maxlen=_WINDOW)
+        self._bar: rich.progress.Progress | None = None
+        if console.is_terminal and jax.process_index() == 0:
+            self._bar = rich.progress.Progress(
+                rich.progress.TextColumn("epoch {task.fields[epoch]}"),
+                rich.progress.BarColumn(),
+                rich.progress.MofNCompleteColumn(),
+                rich.progress.TextColumn("{task.fields[news]}"),
+                rich.progress.TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(
+                "", total=steps, completed=start, epoch="", news="compiling"
+            )
+            self._bar.start()
+
+    def update(self, step: int, loss: float, *, images: int) -> float:
+        """Shows the loss of a step of so many images; returns images a second.
+
+        Without a terminal it says a line every few seconds.
+        """
+        now = time.perf_counter()
+        self._recent.append(now)
+        passed = max(now - self._recent[0], 1e-9)
+        speed = (len(self._recent) - 1) * images / passed
+        epoch = f"{step / self._steps_per_epoch:.1f}"
+        news = f"loss {loss:.4f}  {speed:,.0f} images/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, epoch=epoch, news=news)
+        elif now - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = now
+            left = duration((self._steps - step) * images / max(speed, 1e-9))
+            tell(f"step {step}/{self._steps}  epoch {epoch}  {news}  {left} left")
+        return speed
+
+    def evaluated(self, step: int, news: str) -> None:
+        """Says what an evaluation gave; its time does not count for the speed."""
+        self._recent.clear()
+        epoch = f"{step / self._steps_per_epoch:.1f}"
+        tell(f"step {step}/{self._steps}  epoch {epoch}  {news}")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 8.3 s, 4 min 05 s, 2 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,62 @@
+"""Where a result came from: code, versions, machine, data, command."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def provenance(fingerprint: str) -> dict[str, Any]:
+    """Of this process, with the `fingerprint` of its data."""
+    return {
+        "git": _git(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "devices": {
+            "platform": jax.default_backend(),
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+            "processes": jax.process_count(),
+            "cores": os.cpu_count(),
+            "machine": platform.machine(),
+        },
+        "data": fingerprint,
+        "command": " ".join(sys.argv),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory used so far: of the first accelerator, or of this process."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics and "peak_bytes_in_use" in statistics:
+        return statistics["peak_bytes_in_use"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _git() -> dict[str, Any]:
+    """Revision of the checkout this code lies in, and whether it was as committed."""
+    revision = _run("rev-parse", "HEAD")
+    status = _run("status", "--porcelain")
+    return {"revision": revision, "clean": None if status is None else not status}
+
+
+def _run(*arguments: str) -> str | None:
+    here = pathlib.Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ("git", *arguments), cwd=here, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,68 @@
+"""All that a run needs to go on, as one tree of arrays."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Bool, Int
+
+Tree = Any
+
+
+@struct.dataclass
+class State:
+    """A point of training, between two steps.
+
+    Attributes:
+        step: updates made so far.
+        params: what the optimizer changes.
+        statistics: running statistics of batch norms; empty where there are none.
+        optimizer: what the optimizer remembers.
+        average: moving average of the params and statistics, or None.
+        finite: false once a loss or a gradient was not; from then on the state
+            stays as it was before that step.
+    """
+
+    step: Int[Array, ""]
+    params: Tree
+    statistics: Tree
+    optimizer: optax.OptState
+    average: dict[str, Tree] | None
+    finite: Bool[Array, ""]
+
+
+def create(
+    variables: dict[str, Tree],
+    optimizer: optax.GradientTransformation,
+    *,
+    average: bool = False,
+) -> State:
+    """The state before the first step; `variables` as a Flax model's `init` gives."""
+    params, statistics = variables["params"], variables.get("batch_stats", {})
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        statistics=statistics,
+        optimizer=optimizer.init(params),
+        # Copies: donated buffers must not be shared between two leaves.
+        average=jax.tree.map(jnp.array, _variables(params, statistics))
+        if average
+        else None,
+        finite=jnp.ones((), bool),
+    )
+
+
+def trained(state: State) -> dict[str, Tree]:
+    """The variables as the optimizer left them."""
+    return _variables(state.params, state.statistics)
+
+
+def delivered(state: State) -> dict[str, Tree]:
+    """The variables that a run hands over: the average where there is one."""
+    return trained(state) if state.average is None else state.average
+
+
+def _variables(params: Tree, statistics: Tree) -> dict[str, Tree]:
+    return {"params": params, **({"batch_stats": statistics} if statistics else {})}

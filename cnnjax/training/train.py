@@ -1,0 +1,366 @@
+"""A run from its first step, or from where it was stopped, to its last.
+
+Knows neither model nor task: a `Task` says with functions what there is to learn.
+Every experiment trains through here, so that all of them keep the same contracts.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.data import batches
+from cnnjax.data.sources import Source
+from cnnjax.training import devices, loop, record, signals
+from cnnjax.training import state as states
+from cnnjax.training.checkpoint import Checkpoints, tree_sha256
+from cnnjax.training.clock import Clock
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.evaluate import Observe, evaluate
+from cnnjax.training.plan import plan
+from cnnjax.training.progress import Progress, tell
+from cnnjax.training.provenance import peak_memory_bytes
+
+Tree = Any
+Metrics = dict[str, Any]
+
+
+class NotFinite(Exception):
+    """A loss or a gradient was not finite; what was good is saved."""
+
+
+class _Enough(Exception):
+    """The score has not improved for long enough."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What there is to learn, and from what.
+
+    Attributes:
+        train: what is learned from.
+        validation: what is chosen by, or None.
+        test: what the result is measured on.
+        initialise: -> the first variables, as a Flax model's `init` gives.
+        loss_fn: of the step, given the mapped axis or None; see `loop.LossFn`.
+        augment: keys and batch -> batch, on the devices.
+        measure: variables and batch -> (sums, values an example), on the devices.
+        summarise: sums -> metrics.
+        score: the metric to choose by, larger is better.
+    """
+
+    train: Source
+    validation: Source | None
+    test: Source
+    initialise: Callable[[], Tree]
+    loss_fn: Callable[[str | None], loop.LossFn]
+    augment: loop.Augment
+    measure: Callable[[Tree, Tree], tuple[Tree, Tree]]
+    summarise: Callable[[Tree], Metrics]
+    score: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What came of it.
+
+    Attributes:
+        variables: the final ones, on the host.
+        metrics: on the test split.
+        sums: what the metrics were made of.
+        cost: what result.json says of size, time and memory.
+    """
+
+    variables: Tree
+    metrics: Metrics
+    sums: Tree
+    cost: dict[str, Any]
+
+
+@dataclasses.dataclass
+class _Position:
+    """What a checkpoint holds beside the state; the step is the place in the data."""
+
+    evaluated: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def judge(self, step: int, score: float) -> None:
+        """Keeps in mind what the evaluation at `step` gave."""
+        self.evaluated = step
+        if self.best is None or score > self.best:
+            self.best, self.best_step, self.stale = score, step, 0
+        else:
+            self.stale += 1
+
+
+def train(
+    task: Task,
+    config: TrainingConfig,
+    run_record: record.Record,
+    *,
+    observe: Observe | None = None,
+) -> Trained:
+    """Trains to the end, from wherever the record's workdir has got to.
+
+    `observe` sees the batches of the last evaluation, with their values an example.
+
+    Raises:
+        Refusal: if the config suits neither data nor devices.
+        NotFinite: if a loss or a gradient was not finite.
+        Stopped: if a signal asked for it.
+    """
+    with signals.stop_requests() as stop:
+        run = _Run(task, config, run_record, stop)
+        try:
+            run.resume()
+            run.fit()
+            return run.finish(observe)
+        finally:
+            run.close()
+
+
+class _Run:
+    """The moving parts of `train`, which calls `resume`, `fit` and `finish`."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: TrainingConfig,
+        run_record: record.Record,
+        stop: signals.StopRequest,
+    ) -> None:
+        self._task, self._config = task, config
+        self._record, self._stop = run_record, stop
+        self._batches = self._shares(batches.training, task.train, seed=config.seed)
+        self._plan = plan(config, len(task.train))
+        self._devices = devices.mapper(config.parallelism)
+        self._checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
+        self._clock = Clock({})
+        self._measure: Callable | None = None
+        self._unread: tuple[int, loop.Metrics] | None = None
+
+    def resume(self) -> None:
+        """Puts state, data and clock where the newest checkpoint left them."""
+        self._clock.enter("compile")
+        create = functools.partial(
+            states.create, optimizer=self._plan.optimizer, average=self._config.ema > 0
+        )
+        host = jax.device_get(jax.jit(create)(self._task.initialise()))
+        self._position = _Position(seconds=self._clock.seconds)
+        saved = self._checkpoints.restore(host)
+        if saved is not None:
+            host, values = saved
+            self._position = _Position(**values)
+            self._clock = Clock(self._position.seconds)
+            tell(f"goes on from step {host.step} of {self._plan.steps}")
+        self._start = int(host.step)
+        self._batches.set_state({"next_index": self._start})
+        self._record.rewind(self._start)
+        self._state = self._devices.replicate(host)
+
+    def fit(self) -> None:
+        """Steps to the end, or until stopped, evaluating and saving on the way."""
+        if self._start == self._plan.steps:
+            return
+        self._bar = Progress(
+            self._start, self._plan.steps, steps_per_epoch=self._plan.steps_per_epoch
+        )
+        try:
+            if self._start > self._position.evaluated:
+                self._evaluate_if_due(self._start)
+            self._stop_early()
+            loop.fit(
+                self._state,
+                self._fed(),
+                self._compiled_step(),
+                start=self._start,
+                steps=self._plan.steps,
+                hooks=(self._after_step,),
+            )
+        except _Enough:
+            tell(
+                f"stops early: no better {self._task.score} than"
+                f" {self._position.best:.4f} in {self._config.patience} evaluations"
+            )
+        except signals.Stopped:
+            self._save()
+            self._checkpoints.wait()
+            raise
+        finally:
+            self._bar.close()
+        self._save()
+
+    def finish(self, observe: Observe | None) -> Trained:
+        """The final variables and what they are worth on the test split."""
+        host = self._devices.fetch(self._state)
+        steps = int(host.step)
+        if self._config.patience and self._position.best is not None:
+            self._checkpoints.wait()
+            host = self._checkpoints.read(self._position.best_step, host)
+            self._state = self._devices.replicate(host)
+        variables = states.delivered(self._state)
+        sums = self._sums(self._task.test, variables, observe)
+        metrics = self._task.summarise(sums)
+        self._log(steps, "test", metrics)
+        self._clock.enter(None)
+        variables = states.delivered(host)
+        return Trained(variables, metrics, sums, self._cost(steps, variables))
+
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._checkpoints.close()
+
+    def _after_step(
+        self, number: int, state: states.State, metrics: loop.Metrics
+    ) -> None:
+        """The one hook. It reads the metrics of the step before: the device goes on."""
+        self._state = state
+        self._settle()
+        self._unread = number, metrics
+        self._evaluate_if_due(number)
+        self._stop.check(number)
+        improved = self._config.patience and self._position.best_step == number
+        if improved or number % self._plan.checkpoint == 0:
+            self._save()
+        self._stop_early()
+
+    def _stop_early(self) -> None:
+        if self._config.patience and self._position.stale >= self._config.patience:
+            raise _Enough
+
+    def _settle(self) -> None:
+        """Checks, shows and logs the metrics that have not been read yet."""
+        if self._unread is None:
+            return
+        number, unread = self._unread
+        self._unread = None
+        metrics = {k: float(v) for k, v in self._devices.fetch(unread).items()}
+        if not metrics.pop("finite"):
+            self._save()
+            self._checkpoints.wait()
+            raise NotFinite(
+                f"The loss or its gradient is not finite at step {number}; the state"
+                " before it is saved. A lower --learning_rate, --warmup_epochs or"
+                " --clip_norm may help."
+            )
+        speed = self._bar.update(
+            number, metrics["loss"], images=self._config.batch_size
+        )
+        if number % self._plan.row == 0 or number == self._plan.steps:
+            metrics["learning_rate"] = float(self._plan.schedule(number - 1))
+            metrics["images_per_second"] = speed
+            self._log(number, "train", metrics)
+
+    def _evaluate_if_due(self, number: int) -> None:
+        """Evaluates at its interval; `finish` sees to the last on the test split."""
+        held, last = self._task.validation, number == self._plan.steps
+        due = held is not None if last else number % self._plan.evaluation == 0
+        if not due:
+            return
+        self._settle()
+        split = "test" if held is None else "validation"
+        source = self._task.test if held is None else held
+        metrics = self._measured(source, states.delivered(self._state))
+        if self._state.average is not None:
+            raw = self._measured(source, states.trained(self._state))
+            metrics |= {f"raw_{name}": value for name, value in raw.items()}
+        self._log(number, split, metrics)
+        self._bar.evaluated(
+            number, f"{split} {self._task.score} {metrics[self._task.score]:.4f}"
+        )
+        self._position.judge(number, metrics[self._task.score])
+
+    def _measured(self, source: Source, variables: Tree) -> Metrics:
+        return self._task.summarise(self._sums(source, variables))
+
+    def _sums(
+        self, source: Source, variables: Tree, observe: Observe | None = None
+    ) -> Tree:
+        self._clock.enter("evaluate")
+        shares = self._shares(batches.evaluation, source)
+        if self._measure is None:
+            self._measure = self._devices.map_measure(self._task.measure)
+        sums = evaluate(
+            self._measure,
+            variables,
+            shares,
+            self._devices,
+            observe=observe,
+            poll=self._stop.poll,
+        )
+        self._clock.enter("train")
+        return sums
+
+    def _compiled_step(self) -> loop.Step:
+        """The step, compiled; what that took is not counted as training."""
+        self._clock.enter("compile")
+        axis_name = self._devices.axis_name
+        step = loop.make_step(
+            self._task.loss_fn(axis_name),
+            self._plan.optimizer,
+            seed=self._config.seed,
+            augment=self._task.augment,
+            ema=self._config.ema,
+            accumulate=self._config.accumulate,
+            axis_name=axis_name,
+        )
+        like = next(self._shares(batches.training, self._task.train, seed=0))
+        mapped = self._devices.map_step(step)
+        compiled = mapped.lower(self._state, self._devices.shard(like)).compile()
+        self._clock.enter("train")
+        return compiled
+
+    def _fed(self) -> Iterator[loop.Batch]:
+        """The batches of training on the devices; waiting for them is counted."""
+        while True:
+            self._clock.enter("input_wait")
+            batch = self._devices.shard(next(self._batches))
+            self._clock.enter("train")
+            yield batch
+
+    def _save(self) -> None:
+        self._settle()
+        host = self._devices.fetch(self._state)
+        host = host.replace(finite=np.ones((), bool))
+        self._clock.enter("train")
+        best = self._position.best_step == int(host.step)
+        self._checkpoints.save(
+            int(host.step),
+            host,
+            dataclasses.asdict(self._position),
+            score=self._position.best if best else None,
+        )
+
+    def _log(self, step: int, split: str, metrics: Metrics) -> None:
+        row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}
+        epoch = step / self._plan.steps_per_epoch
+        self._record.log({"step": step, "epoch": epoch, **row})
+
+    def _shares(self, read: Callable, source: Source, **options: Any) -> Iterator:
+        """Batches of this process."""
+        return read(
+            source,
+            batch_size=self._config.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            **options,
+        )
+
+    def _cost(self, steps: int, variables: Tree) -> dict[str, Any]:
+        seconds = dict(self._clock.seconds)
+        training = seconds.get("train", 0.0) + seconds.get("input_wait", 0.0)
+        images = steps * self._config.batch_size
+        return {
+            "steps": steps,
+            "parameters": sum(x.size for x in jax.tree.leaves(variables["params"])),
+            "parameters_sha256": tree_sha256(variables),
+            "images_per_second": images / training,
+            "seconds": {**seconds, "train": training, "total": sum(seconds.values())},
+            "peak_memory_bytes": peak_memory_bytes(),
+        }

@@ -1,0 +1,72 @@
+"""The proof of exact resume for a user's own flags."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from cnnjax.refusal import Refusal
+from cnnjax.training import flags, record
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.progress import tell
+
+_POLL_SECONDS = 0.02
+
+
+def verify_resume(module: str, config: TrainingConfig) -> None:
+    """Trains straight, and killed half-way and started again; compares the sums.
+
+    Raises:
+        Refusal: if a run fails, or the sums differ.
+    """
+    with tempfile.TemporaryDirectory(prefix="verify_resume_") as folder:
+        straight, broken = pathlib.Path(folder, "straight"), pathlib.Path(folder, "two")
+        recipe = pathlib.Path(folder, "recipe.flags")
+        recipe.write_text(flags.flagfile(config))
+        command = (sys.executable, "-m", module, f"--flagfile={recipe}")
+        tell("trains straight")
+        _finish(command, straight)
+        steps = _last_step(straight)
+        tell(f"trains again, to be killed half-way through {steps} steps")
+        _kill(command, broken, after=steps // 2)
+        tell(f"killed at step {_last_step(broken)}; starts it again")
+        _finish(command, broken)
+        sums = [_sum(straight), _sum(broken)]
+    tell(f"straight     {sums[0]}")
+    tell(f"interrupted  {sums[1]}")
+    if sums[0] != sums[1]:
+        raise Refusal("The interrupted run ended in other parameters.")
+    tell("the same parameters, to the bit")
+
+
+def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> None:
+    done = subprocess.run(
+        (*command, f"--workdir={workdir}"), capture_output=True, text=True
+    )
+    if done.returncode:
+        raise Refusal(f"A run failed: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _kill(command: tuple[str, ...], workdir: pathlib.Path, *, after: int) -> None:
+    process = subprocess.Popen(
+        (*command, f"--workdir={workdir}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and _last_step(workdir) < after:
+        time.sleep(_POLL_SECONDS)
+    if process.poll() is not None:
+        raise Refusal("The run ended before it could be killed; train for longer.")
+    process.kill()
+    process.wait()
+
+
+def _last_step(workdir: pathlib.Path) -> int:
+    return max((row["step"] for row in record.read_rows(workdir)), default=0)
+
+
+def _sum(workdir: pathlib.Path) -> str:
+    result = json.loads((workdir / "result.json").read_text())
+    return result["parameters_sha256"]

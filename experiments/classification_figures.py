@@ -1,0 +1,89 @@
+"""What there is to look at after a classification."""
+
+import heapq
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax import plots
+from cnnjax.training import loop, record
+from cnnjax.training.train import Task, Trained
+
+Tree = Any
+_MISTAKES = 24
+_AUGMENTED = 32
+
+
+class Mistakes:
+    """The wrong predictions of greatest loss: as many as a figure holds."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, int]] = []
+
+    def observe(self, values: Tree) -> None:
+        """Takes the loss, index and prediction of each example of a batch."""
+        for i in np.flatnonzero(values["wrong"]):
+            mistake = values["loss"][i], values["index"][i], values["predicted"][i]
+            heapq.heappush(self._heap, mistake)
+            if len(self._heap) > _MISTAKES:
+                heapq.heappop(self._heap)
+
+    def worst(self) -> list[tuple[float, int, int]]:
+        """(loss, index, predicted class), the greatest loss first."""
+        return sorted(self._heap, reverse=True)
+
+
+def draw(
+    folder: pathlib.Path,
+    task: Task,
+    class_names: Sequence[str],
+    seed: int,
+    trained: Trained,
+    mistakes: Mistakes,
+) -> None:
+    """Draws every figure of a run into `folder`."""
+    folder.mkdir(exist_ok=True)
+    rows = record.read_rows(folder.parent)
+    plots.learning_curves(rows, folder / "learning_curves.png")
+    plots.confusion_matrix(
+        trained.sums["confusion"], class_names, folder / "confusion.png"
+    )
+    plots.filters(_first_kernel(trained.variables), folder / "first_filters.png")
+    _draw_augmented(task, class_names, seed, folder / "augmented.png")
+    if mistakes.worst():
+        _draw_mistakes(task, class_names, mistakes, folder / "worst_mistakes.png")
+
+
+def _draw_mistakes(
+    task: Task, class_names: Sequence[str], mistakes: Mistakes, path: pathlib.Path
+) -> None:
+    _, indices, predicted = zip(*mistakes.worst(), strict=True)
+    examples = task.test.fetch(np.array(indices))
+    captions = [
+        f"{class_names[label]}\ntaken for {class_names[guess]}"
+        for label, guess in zip(examples["label"], predicted, strict=True)
+    ]
+    plots.image_grid(examples["image"], captions, path)
+
+
+def _draw_augmented(
+    task: Task, class_names: Sequence[str], seed: int, path: pathlib.Path
+) -> None:
+    """The first training examples as the network sees them at step 0."""
+    indices = np.arange(min(_AUGMENTED, len(task.train) // 2 * 2))
+    batch = task.train.fetch(indices)
+    keys = loop.example_keys(seed, 0, indices)
+    seen = jax.jit(task.augment)(keys, batch)["image"]
+    captions = [class_names[label] for label in batch["label"]]
+    plots.image_grid(np.clip(seen, 0, 1), captions, path)
+
+
+def _first_kernel(variables: Tree) -> np.ndarray:
+    """The kernel that sees the image: the one of the first convolution."""
+    leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
+    kernels = [x for _, x in leaves if x.ndim == 4]
+    channels = min(kernel.shape[2] for kernel in kernels)
+    return next(kernel for kernel in kernels if kernel.shape[2] == channels)

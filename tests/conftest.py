@@ -1,0 +1,34 @@
+"""What all tests share."""
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+REAL_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data_root():
+    """The folder of real images, beside the checkout or where CNNJAX_DATA says."""
+    root = pathlib.Path(os.environ.get("CNNJAX_DATA", REAL_DATA))
+    if not root.is_dir():
+        pytest.skip(f"no real images in {root}; CNNJAX_DATA names another folder")
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """One cache of compiled programs for all tests, workers and subprocesses."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
+    jax.config.update("jax_compilation_cache_dir", str(shared / "cache" / "tests"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,196 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax.data.decode import decode, header
+from cnnjax.refusal import Refusal
+
+SHAPE = (9, 7)
+
+
+def encoded(picture, kind="PNG", **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def over_white(colour, alpha):
+    alpha = alpha[..., None] / 255
+    return np.rint(colour * alpha + 255 * (1 - alpha))
+
+
+@pytest.fixture
+def grey(rng):
+    return rng.integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+@pytest.fixture
+def rgb(rng):
+    return rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def alpha(rng):
+    return rng.integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {})]
+)
+def test_rgb(rgb, kind, options):
+    data = encoded(Image.fromarray(rgb), kind, **options)
+    np.testing.assert_array_equal(decode(data, channels=3, name="x"), rgb)
+    assert not header(data, name="x").grey
+
+
+def test_grey_and_grey_as_rgb(grey):
+    data = encoded(Image.fromarray(grey))
+    np.testing.assert_array_equal(decode(data, channels=1, name="x"), grey[..., None])
+    expected = np.stack([grey] * 3, axis=-1)
+    np.testing.assert_array_equal(decode(data, channels=3, name="x"), expected)
+    assert header(data, name="x").grey
+
+
+def test_jpeg_is_close(rgb):
+    smooth = np.repeat(np.repeat(rgb, 16, axis=0), 16, axis=1)
+    data = encoded(Image.fromarray(smooth), "JPEG", quality=95, subsampling=0)
+    got = decode(data, channels=3, name="x").astype(int)
+    assert np.abs(got - smooth).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_alpha_lies_over_white(rgb, alpha, kind):
+    lossless = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    data = encoded(Image.fromarray(np.dstack([rgb, alpha])), kind, **lossless)
+    expected = over_white(rgb, alpha)
+    got = decode(data, channels=3, name="x")
+    np.testing.assert_allclose(got, expected, atol=1)
+
+
+def test_grey_alpha_lies_over_white(grey, alpha):
+    data = encoded(Image.merge("LA", [Image.fromarray(a) for a in (grey, alpha)]))
+    expected = over_white(grey[..., None], alpha)
+    assert header(data, name="x").grey
+    np.testing.assert_allclose(decode(data, channels=1, name="x"), expected, atol=1)
+
+
+def test_palette(rgb):
+    picture = Image.fromarray(rgb).quantize(16)
+    expected = np.asarray(picture.convert("RGB"))
+    data = encoded(picture)
+    np.testing.assert_array_equal(decode(data, channels=3, name="x"), expected)
+    assert not header(data, name="x").grey
+    gif = encoded(picture, "GIF")
+    np.testing.assert_array_equal(decode(gif, channels=3, name="x"), expected)
+
+
+def test_palette_of_greys_is_grey(grey):
+    picture = Image.fromarray(grey)
+    data = encoded(picture.convert("P"))
+    assert Image.open(io.BytesIO(data)).mode == "P"
+    assert header(data, name="x").grey
+    np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], grey)
+
+
+def test_palette_with_transparency(rgb):
+    picture = Image.fromarray(rgb).quantize(16)
+    index = np.asarray(picture)
+    colours = np.asarray(picture.convert("RGB"))
+    alphas = np.arange(16, dtype=np.uint8) * 17
+    by_table = decode(
+        encoded(picture, transparency=bytes(alphas)), channels=3, name="x"
+    )
+    np.testing.assert_allclose(by_table, over_white(colours, alphas[index]), atol=1)
+    by_index = decode(encoded(picture, transparency=5), channels=3, name="x")
+    expected = np.where((index == 5)[..., None], 255, colours)
+    np.testing.assert_array_equal(by_index, expected)
+
+
+def test_one_transparent_colour(grey, rgb):
+    data = encoded(Image.fromarray(grey), transparency=int(grey[2, 3]))
+    expected = np.where(grey == grey[2, 3], 255, grey)
+    np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], expected)
+    data = encoded(Image.fromarray(rgb), transparency=tuple(map(int, rgb[2, 3])))
+    assert (decode(data, channels=3, name="x")[2, 3] == 255).all()
+    np.testing.assert_array_equal(decode(data, channels=3, name="x")[0], rgb[0])
+
+
+def test_bilevel(grey):
+    picture = Image.fromarray(grey > 127)
+    data = encoded(picture)
+    assert Image.open(io.BytesIO(data)).mode == "1"
+    expected = np.where(grey > 127, 255, 0)
+    np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "TIFF, big-endian"])
+def test_sixteen_bits_are_scaled(rng, kind):
+    values = rng.integers(0, 65536, SHAPE).astype(np.uint16)
+    values[0, :2] = 0, 65535
+    picture = Image.fromarray(values)
+    if "big" in kind:
+        content = values.astype(">u2").tobytes()
+        picture = Image.frombytes("I;16B", SHAPE[::-1], content)
+    data = encoded(picture, kind[:4].strip(","))
+    assert header(data, name="x").grey
+    got = decode(data, channels=1, name="x")[..., 0]
+    np.testing.assert_array_equal(got, np.rint(values / 257))
+
+
+def test_cmyk(rgb):
+    smooth = np.repeat(np.repeat(rgb, 16, axis=0), 16, axis=1)
+    picture = Image.fromarray(smooth).convert("CMYK")
+    data = encoded(picture, "JPEG", quality=95, subsampling=0)
+    got = decode(data, channels=3, name="x").astype(int)
+    assert np.abs(got - smooth).mean() < 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_pictures_stand_upright(orientation, kind):
+    upright = np.zeros((48, 32), np.uint8)
+    upright[:16, :16] = 255  # bright in the top left of three by two cells
+    upright[32:, 16:] = 128
+    turns = {  # how a camera stores what it marks with each orientation
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: np.transpose,
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a, 2).T,
+        8: lambda a: np.rot90(a, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(turns[orientation](upright)))
+    data = encoded(stored, kind, exif=exif, quality=95)
+    size = header(data, name="x")
+    assert (size.height, size.width) == upright.shape
+    got = decode(data, channels=1, name="x")[..., 0].astype(int)
+    np.testing.assert_allclose(got, upright, atol=8)
+
+
+def test_paths_and_bytes_are_the_same(rgb, tmp_path):
+    path = tmp_path / "x.png"
+    Image.fromarray(rgb).save(path)
+    np.testing.assert_array_equal(decode(path, channels=3, name="x"), rgb)
+
+
+def test_refusals_name_the_file(rgb, tmp_path):
+    jpeg = encoded(Image.fromarray(np.tile(rgb, (20, 20, 1))), "JPEG")
+    deep = encoded(Image.fromarray(rgb[..., 0].astype(np.float32)), "TIFF")
+    wide = encoded(Image.fromarray(np.full(SHAPE, 70_000, np.int32)), "TIFF")
+    for data, message in [
+        (jpeg[:-900], r"a/b\.png cannot be decoded: image file is truncated"),
+        (jpeg[:20], r"a/b\.png is no image that can be read"),
+        (b"hello", r"a/b\.png is no image that can be read"),
+        (b"", r"a/b\.png is no image that can be read"),
+        (tmp_path / "none.png", r"a/b\.png does not exist"),
+        (deep, r"a/b\.png cannot be decoded: pixels of kind F are not known here"),
+        (wide, r"a/b\.png cannot be decoded: its grey values do not fit into 16 bits"),
+    ]:
+        with pytest.raises(Refusal, match=message):
+            decode(data, channels=3, name="a/b.png")

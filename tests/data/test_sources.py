@@ -1,0 +1,122 @@
+import dataclasses
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnnjax import data
+from cnnjax.refusal import Refusal
+
+
+def source(counts):
+    """Returns a source with `counts[c]` images of class c, mixed."""
+    labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    labels = np.random.default_rng(1).permutation(labels)
+    images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None]
+    return data.Arrays(images, labels)
+
+
+def pixels(source):
+    return source.fetch(np.arange(len(source)))["image"].ravel()
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5, 0.9])
+def test_hold_out_splits_every_class(fraction):
+    counts = [10, 20, 70]
+    kept, held = data.hold_out(source(counts), fraction, seed=0)
+    assert sorted([*pixels(kept), *pixels(held)]) == list(range(100))
+    for label, count in enumerate(counts):
+        assert (held.labels == label).sum() == round(fraction * count)
+    np.testing.assert_array_equal(np.diff(pixels(kept)) > 0, True)
+
+
+def test_hold_out_rounds_up_so_that_every_class_is_measured():
+    _, held = data.hold_out(source([2, 6]), 0.2, seed=0)
+    assert sorted(held.labels) == [0, 1, 1]
+    _, held = data.hold_out(source([100, 100]), 0.07, seed=0)  # 7.000000000000001
+    assert len(held) == 14
+
+
+def test_hold_out_depends_on_the_seed_alone():
+    first, again, other = (
+        pixels(data.hold_out(source([30, 30]), 0.3, seed=seed)[1]) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert list(first) != list(other)
+
+
+def test_hold_out_without_labels():
+    unlabelled = source([30, 30])
+    unlabelled.labels = None
+    kept, held = data.hold_out(unlabelled, 0.25, seed=0)
+    assert (len(kept), len(held)) == (45, 15)
+    assert kept.labels is None
+    assert sorted([*pixels(kept), *pixels(held)]) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "message"),
+    [
+        ([9, 9], 0.0, r"holdout must lie between 0 and 1, got 0\.0\."),
+        ([9, 9], 1.0, r"holdout must lie between 0 and 1, got 1\.0\."),
+        ([9, 9], -0.2, r"got -0\.2\."),
+        ([9, 9], 0.95, "nothing to train on of the 9 images of class 0: a smaller one"),
+        ([9, 1], 0.2, "nothing to train on of the 1 image of class 1: one more image"),
+    ],
+)
+def test_hold_out_refuses(counts, fraction, message):
+    with pytest.raises(Refusal, match=message):
+        data.hold_out(source(counts), fraction, seed=0)
+
+
+def test_hold_out_calls_classes_by_their_names():
+    with pytest.raises(Refusal, match="class dog"):
+        data.hold_out(source([9, 1]), 0.2, seed=0, class_names=("cat", "dog"))
+
+
+def test_subset_of_a_subset():
+    inner = data.Subset(source([5, 5]), np.array([7, 3, 5]))
+    outer = data.Subset(inner, np.array([2, 0]))
+    np.testing.assert_array_equal(pixels(outer), [5, 7])
+    np.testing.assert_array_equal(outer.labels, inner.labels[[2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "message"),
+    [
+        ("mnist", {}, "No data set 'mnist': a data set is one of .*folder:PATH.*idx:"),
+        ("fodler:x", {}, r"Did you mean folder\?"),
+        ("digits", {"framing": "squeeze"}, r"one of \('crop', 'fit'\), got 'squeeze'"),
+        ("digits", {"image_size": 0}, "image_size must be positive, got 0"),
+        ("digits:8", {}, "digits takes no location, got '8'"),
+        ("digits", {"holdout": 1.5}, "holdout must lie between 0 and 1, got 1.5"),
+    ],
+)
+def test_load_refuses_in_one_line(location, options, message):
+    with pytest.raises(Refusal, match=message) as refusal:
+        data.load(location, **options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_fingerprint_tells_data_apart():
+    first = data.load("digits")
+    assert len(bytes.fromhex(first.fingerprint)) == hashlib.sha256().digest_size
+    assert data.load("digits").fingerprint == first.fingerprint
+    others = [{"seed": 1}, {"holdout": 0.3}, {"image_size": 9}, {"framing": "fit"}]
+    prints = {data.load("digits", **other).fingerprint for other in others}
+    assert len(prints - {first.fingerprint}) == len(others)
+
+
+def test_dataset_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.load("digits").note = ""
+
+
+def test_readers_import_only_what_they_need():
+    heavy = "{'jax', 'grain', 'sklearn', 'tensorflow_datasets'}"
+    script = f"import sys, cnnjax.data.idx; print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -1,0 +1,357 @@
+"""The contracts of every training experiment: repeatable, exact resume, any devices.
+
+Each experiment is here with flags that make it tiny and use all that draws numbers.
+A run is watched from outside, stopped in some way, started again, and must end in the
+bits of the run that was never stopped.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax.models import weights
+from cnnjax.refusal import Refusal
+from cnnjax.training import record
+from cnnjax.training.train import NotFinite
+from experiments import classification
+
+TINY = {
+    "classification": (
+        classification,
+        classification.Config(
+            width=0.0625,
+            epochs=3,
+            batch_size=64,
+            augment="crop:1,cutout:2,mixup",
+            dropout=0.1,
+            ema=0.9,
+            checkpoint_every=0.5,
+            tune_cpu=False,
+        ),
+    ),
+}
+STEPS = 3 * 22
+
+
+@pytest.fixture(params=TINY)
+def experiment(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The result of each experiment's run that nothing disturbed, made once."""
+    results = {}
+
+    def result(experiment):
+        if experiment not in results:
+            module, config = TINY[experiment]
+            workdir = tmp_path_factory.mktemp(experiment)
+            module.run(config, workdir)
+            results[experiment] = read(workdir)
+        return results[experiment]
+
+    return result
+
+
+def read(workdir):
+    return json.loads((workdir / "result.json").read_text())
+
+
+def rows(workdir):
+    return record.read_rows(workdir)
+
+
+def go_on(experiment, workdir):
+    """Starts the run in `workdir` again, to its end."""
+    module, config = TINY[experiment]
+    module.run(config, workdir)
+    return read(workdir)
+
+
+def start(experiment, workdir, *flags, devices=1, prelude=""):
+    """Starts the experiment as a process of its own, with as many CPU devices."""
+    _, config = TINY[experiment]
+    workdir.mkdir(parents=True, exist_ok=True)
+    recipe = workdir.with_suffix(".flags")
+    recipe.write_text(
+        "".join(f"--{k}={v}\n" for k, v in vars(config).items() if v is not None)
+    )
+    code = (
+        f"import runpy, sys\n{prelude}\n"
+        f"runpy.run_module('experiments.{experiment}', run_name='__main__')"
+    )
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+    }
+    return subprocess.Popen(
+        (sys.executable, "-c", code, f"--flagfile={recipe}", f"--workdir={workdir}")
+        + flags,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    """Waits for a process; returns its status and what it said."""
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def wait_for_step(process, workdir, step):
+    while max((row["step"] for row in rows(workdir)), default=0) < step:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def stop_at(monkeypatch, step):
+    """Sends this process a SIGTERM when the row of that step is logged."""
+    log = record.Record.log
+
+    def logged(self, row):
+        log(self, row)
+        if row["step"] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(record.Record, "log", logged)
+
+
+@pytest.fixture
+def stopped(experiment, tmp_path, monkeypatch):
+    """The workdir of a run that a SIGTERM stopped between two epochs."""
+    from cnnjax.training.signals import Stopped
+
+    module, config = TINY[experiment]
+    with monkeypatch.context() as patch, pytest.raises(Stopped) as caught:
+        stop_at(patch, 39)
+        module.run(config, tmp_path)
+    assert caught.value.status == 143
+    return tmp_path
+
+
+def checkpoints(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def test_same_flags_same_bits(experiment, straight, tmp_path):
+    result = go_on(experiment, tmp_path)
+    assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+
+
+def test_another_seed_gives_other_bits(experiment, straight, tmp_path):
+    module, config = TINY[experiment]
+    module.run(config.__class__(**{**vars(config), "seed": 1}), tmp_path)
+    other = read(tmp_path)["parameters_sha256"]
+    assert other != straight(experiment)["parameters_sha256"]
+
+
+def test_resumes_exactly_after_sigterm(experiment, straight, stopped):
+    assert not (stopped / "result.json").exists()
+    before = rows(stopped)
+    result = go_on(experiment, stopped)
+    assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+    assert result["accuracy"] == straight(experiment)["accuracy"]
+    steps = [row["step"] for row in rows(stopped) if "train/loss" in row]
+    assert steps == list(range(1, STEPS + 1))
+    assert rows(stopped)[: len(before)] == before
+
+
+def test_resumes_exactly_after_kill_in_an_epoch(experiment, straight, tmp_path):
+    workdir = tmp_path / "run"
+    process = start(experiment, workdir)
+    wait_for_step(process, workdir, 29)
+    process.kill()
+    finish(process)
+    assert 0 < max(checkpoints_finished(workdir)) < STEPS
+    result = go_on(experiment, workdir)
+    assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+
+
+def checkpoints_finished(workdir):
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    return [int(name) for name in names if name.isdigit()]
+
+
+# Dies as soon as the third checkpoint is begun: its folder has a temporary name.
+KILLED_SAVING = """
+import os, pathlib, signal, threading
+folder = pathlib.Path(sys.argv[-1].partition("=")[2]) / "checkpoints"
+def watch():
+    while not list(folder.glob("33*tmp*")):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+"""
+
+
+def test_resumes_exactly_after_kill_in_a_save(experiment, straight, tmp_path):
+    workdir = tmp_path / "run"
+    process = start(experiment, workdir, prelude=KILLED_SAVING)
+    status, said = finish(process)
+    assert status == -signal.SIGKILL, said
+    assert list((workdir / "checkpoints").glob("33*tmp*"))
+    assert 22 in checkpoints_finished(workdir)
+    result = go_on(experiment, workdir)
+    assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+
+
+def data_files(folder):
+    return [
+        path for path in folder.rglob("*") if path.is_file() and path.parent.name == "d"
+    ]
+
+
+def flip_a_byte(folder):
+    largest = max(data_files(folder), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+def truncate(folder):
+    for path in data_files(folder):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, truncate])
+def test_damaged_checkpoint_is_named_and_the_one_before_used(
+    experiment, straight, stopped, damage, capsys
+):
+    newest = max(checkpoints(stopped))
+    damage(stopped / "checkpoints" / str(newest))
+    result = go_on(experiment, stopped)
+    said = capsys.readouterr().out
+    assert f"checkpoint {newest} is damaged" in said
+    assert f"goes on from step {newest}" not in said
+    assert "goes on from step" in said
+    assert (stopped / "damaged" / str(newest)).is_dir()
+    assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+
+
+# No file may grow beyond 20,000 bytes, as on a disk that is full.
+SMALL_FILES_ONLY = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+"""
+
+
+def test_resumes_exactly_after_a_full_disk(experiment, straight, tmp_path):
+    workdir = tmp_path / "run"
+
+    status, said = finish(start(experiment, workdir, prelude=SMALL_FILES_ONLY))
+    assert status == 1, said
+    assert said.splitlines()[-1].startswith("error: "), said
+    assert "could not be written" in said or "File too large" in said
+    result = go_on(experiment, workdir)
+    assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+
+
+def test_other_flags_over_a_run_are_refused(experiment, stopped):
+    module, config = TINY[experiment]
+    changed = config.__class__(**{**vars(config), "seed": 3, "momentum": 0.8})
+    kept = checkpoints(stopped)
+    with pytest.raises(Refusal, match=r"--seed \(0 .*--momentum \(0.9 there, 0.8"):
+        module.run(changed, stopped)
+    assert checkpoints(stopped) == kept
+
+
+def test_loss_that_is_not_finite_stops_and_keeps_what_was_good(experiment, tmp_path):
+    module, config = TINY[experiment]
+    wild = config.__class__(**{**vars(config), "learning_rate": 1e30})
+    with pytest.raises(NotFinite, match=r"not finite at step (\d+)") as caught:
+        module.run(wild, tmp_path)
+    step = int(str(caught.value).split("at step ")[1].split(";")[0])
+    assert max(checkpoints(tmp_path)) == step - 1
+    logged = [row["step"] for row in rows(tmp_path) if "train/loss" in row]
+    assert max(logged, default=0) == step - 1
+
+
+def few_steps(experiment, tmp_path, name, *flags, devices=1):
+    """The final variables of five steps."""
+    workdir = tmp_path / name
+    flags = (f"--epochs={5 / 22}", "--checkpoint_every=9", *flags)
+    status, said = finish(start(experiment, workdir, *flags, devices=devices))
+    assert status == 0, said
+    return weights.load(workdir / "weights.safetensors"), read(workdir)
+
+
+@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
+def test_eight_devices_agree_with_one(experiment, tmp_path, parallelism):
+    one, first = few_steps(experiment, tmp_path, "one")
+    many, second = few_steps(
+        experiment, tmp_path, "eight", f"--parallelism={parallelism}", devices=8
+    )
+    assert second["provenance"]["devices"]["count"] == 8
+    assert_close(one, many)
+    assert first["accuracy"] == second["accuracy"]
+
+
+@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
+def test_two_processes_agree_with_one(experiment, tmp_path, parallelism):
+    one, first = few_steps(experiment, tmp_path, "one")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    workdir = tmp_path / "two"
+    flags = (
+        f"--epochs={5 / 22}",
+        "--checkpoint_every=9",
+        f"--parallelism={parallelism}",
+        f"--coordinator=localhost:{port}",
+        "--num_processes=2",
+    )
+    processes = [
+        start(experiment, workdir, *flags, f"--process_id={i}", devices=2)
+        for i in range(2)
+    ]
+    for status, said in map(finish, processes):
+        assert status == 0, said
+    two = weights.load(workdir / "weights.safetensors")
+    assert read(workdir)["provenance"]["devices"]["count"] == 4
+    assert_close(one, two)
+    assert first["accuracy"] == read(workdir)["accuracy"]
+
+
+def assert_close(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+
+
+def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, straight, tmp_path):
+    workdir = tmp_path / "run"
+    process = start(experiment, workdir, devices=8)
+    wait_for_step(process, workdir, 12)
+    process.send_signal(signal.SIGTERM)
+    status, said = finish(process)
+    assert status == 143, said
+    step = max(checkpoints(workdir))
+    status, said = finish(start(experiment, workdir, devices=2))
+    assert status == 0, said
+    assert f"goes on from step {step}" in said
+    result = read(workdir)
+    assert result["steps"] == STEPS
+    assert abs(result["accuracy"] - straight(experiment)["accuracy"]) < 0.05
+
+
+def test_verify_resume_prints_equal_sums(experiment, tmp_path):
+    status, said = finish(start(experiment, tmp_path / "run", "--verify_resume"))
+    assert status == 0, said
+    sums = re.findall("[0-9a-f]{64}", said)
+    assert len(sums) == 2
+    assert sums[0] == sums[1]
+    assert "the same parameters, to the bit" in said

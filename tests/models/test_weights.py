@@ -1,0 +1,133 @@
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.models import MODELS, weights
+from cnnjax.refusal import Refusal
+
+
+def tree(**changes):
+    params = {
+        "stem": {"kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3)},
+        "head": {"bias": np.ones(3, np.float32)},
+    }
+    return {"params": params | changes, "batch_stats": {"mean": np.float32([1, 2])}}
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    weights.save(path, tree(), metadata={"model": "lenet"})
+    assert_equal(weights.load(path), tree())
+    assert_equal(weights.load(path, like=tree()), tree())
+    assert weights.metadata(path) == {"model": "lenet"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_variables_of_a_model_come_back(tmp_path):
+    model, images = MODELS["resnet9"](classes=2, width=0.02), jnp.zeros((1, 8, 8, 1))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    variables = jax.tree.map(lambda x: jnp.full(x.shape, x.size, x.dtype), shapes)
+    weights.save(tmp_path / "w.safetensors", variables)
+    assert_equal(weights.load(tmp_path / "w.safetensors"), variables)
+    assert weights.metadata(tmp_path / "w.safetensors") == {}
+
+
+def test_names_are_paths(tmp_path):
+    path = tmp_path / "w.npz"
+    np.savez(path, **{"conv/weight": np.ones((2, 1)), "conv/bias": np.zeros(2)})
+    expected = {"conv": {"weight": np.ones((2, 1)), "bias": np.zeros(2)}}
+    assert_equal(weights.load(path), expected)
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "w.safetensors"
+    weights.save(path, tree())
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        weights.save(path, tree(head={"bias": np.zeros(3, np.float32)}))
+    assert_equal(weights.load(path), tree())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.npz"])
+@pytest.mark.parametrize("keep", [0, 3, 20, 100, -1])
+def test_refuses_a_file_that_was_cut_short(tmp_path, name, keep):
+    path = tmp_path / name
+    if name.endswith("npz"):
+        np.savez(path, a=np.ones(100))
+    else:
+        weights.save(path, tree())
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(Refusal, match=f"{name}: not a whole safetensors or npz file"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.npz"])
+def test_refuses_a_file_of_something_else_in_one_line(tmp_path, name):
+    (tmp_path / name).write_text("I am\nno weights.\n" * 20)
+    with pytest.raises(Refusal, match="not a whole") as refusal:
+        weights.load(tmp_path / name)
+    assert "\n" not in str(refusal.value)
+
+
+def test_refuses_a_file_that_is_not_there(tmp_path):
+    for read in (weights.load, weights.metadata):
+        with pytest.raises(Refusal, match=r"none.safetensors: no such file"):
+            read(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem": {}}, "w.safetensors: params/stem/kernel is missing"),
+        ({"extra": np.ones(1)}, "w.safetensors: params/extra has no place"),
+        (
+            {"stem": {"kernel": np.ones((3, 2))}},
+            r"params/stem/kernel must have the shape \(2, 3\), got \(3, 2\)",
+        ),
+    ],
+)
+def test_refuses_other_arrays_than_the_model_has(tmp_path, changes, message):
+    weights.save(tmp_path / "w.safetensors", tree(**changes))
+    with pytest.raises(Refusal, match=message):
+        weights.load(tmp_path / "w.safetensors", like=tree())
+
+
+def test_refuses_a_name_that_is_array_and_folder(tmp_path):
+    np.savez(tmp_path / "w.npz", **{"a": np.ones(1), "a/b": np.ones(1)})
+    with pytest.raises(Refusal, match=r"w.npz: a in a/b is an array and a folder too"):
+        weights.load(tmp_path / "w.npz")
+
+
+def test_refuses_a_slash_in_a_name(tmp_path):
+    with pytest.raises(ValueError, match="must not contain a slash, got 'a/b'"):
+        weights.save(tmp_path / "w.safetensors", {"a/b": np.ones(1)})
+
+
+def test_merge_takes_what_fits_and_names_the_rest():
+    loaded = tree(head={"bias": np.zeros(5)}, old=np.zeros(1))
+    loaded["params"]["stem"] = {"kernel": np.full((2, 3), 7, np.float64)}
+    merged, skipped = weights.merge(tree(), loaded)
+    expected = tree(stem={"kernel": np.full((2, 3), 7, np.float32)})
+    assert_equal(merged, expected)
+    assert merged["params"]["stem"]["kernel"].dtype == np.float32
+    assert skipped == ["params/head/bias", "params/old"]
+
+
+def test_merge_refuses_when_nothing_fits():
+    with pytest.raises(
+        Refusal, match=r"None of the arrays .* batch_stats/mean.* have b"
+    ):
+        weights.merge(tree(), {"b": {"c": np.ones(1)}})
