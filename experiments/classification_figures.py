@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnjax import plots
 from cnnjax.training import loop, record
-from cnnjax.training.train import Task, Trained
+from cnnjax.training.task import Task, Trained
 
 Tree = Any
 _MISTAKES = 24

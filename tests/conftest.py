@@ -3,6 +3,11 @@
 import os
 import pathlib
 
+# Programs of tests run for moments: the time to compile them is what counts.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+)
+
 import jax
 import numpy as np
 import pytest

@@ -48,6 +48,22 @@ class Files:
         ]
 
 
+def pictures(path: pathlib.Path) -> list[pathlib.Path]:
+    """The picture file at `path`, or those in the folder there, in natural order.
+
+    Raises:
+        Refusal: if there is none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise Refusal(f"{path} is neither a picture nor a folder of them.")
+    found = _listed(path, files=True, suffixes=SUFFIXES)
+    if not found:
+        raise Refusal(f"{path} has no pictures ({', '.join(SUFFIXES)}).")
+    return found
+
+
 def read(location: str, options: Options) -> Dataset:
     """Returns the pictures in the folders of `location`.
 

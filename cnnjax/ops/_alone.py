@@ -19,5 +19,11 @@ def alone(form: Callable, *operands: jax.Array) -> jax.Array:
     Measured on training steps: ResNet-18 1.3, MobileNetV2 3 times faster.
     """
     out = jax.eval_shape(form, *operands)
+
+    def never(*_):
+        zeros = jnp.zeros(out.shape, out.dtype)
+        axes = tuple(out.manual_axis_type.varying) if out.manual_axis_type else ()
+        return lax.pcast(zeros, axes, to="varying") if axes else zeros
+
     always = lax.optimization_barrier(jnp.asarray(True))
-    return lax.cond(always, form, lambda *_: jnp.zeros(out.shape, out.dtype), *operands)
+    return lax.cond(always, form, never, *operands)

@@ -34,6 +34,11 @@ def floating(name: str, x: jax.Array) -> jax.Array:
     return x
 
 
+def wide(dtype: np.dtype) -> np.dtype:
+    """The dtype to add up in: float32, or float64 for float64."""
+    return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
 def same_dtype(name: str, x: jax.Array, dtype: np.dtype) -> jax.Array:
     """Returns `x`, which must be of the dtype of the images."""
     x = jnp.asarray(x)

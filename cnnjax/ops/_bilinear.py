@@ -25,10 +25,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching
 
 from cnnjax.ops import _plain, fast
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops._lowering import lower
 
 
 def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
@@ -76,9 +77,7 @@ def _primitive(name: str, shape: Callable, plain: Callable, form: Callable):
 
     primitive.def_impl(run)
     primitive.def_abstract_eval(abstract)
-    lower = functools.partial(mlir.lower_fun, multiple_results=False)
-    mlir.register_lowering(primitive, lower(everywhere))
-    mlir.register_lowering(primitive, lower(on_cpu), platform="cpu")
+    lower(primitive, plain=everywhere, on_cpu=on_cpu)
     batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
     return primitive
 
@@ -112,7 +111,7 @@ def _batch(primitive, args, dims, *, geometry):
     """Images of all members go through one convolution when they share a kernel."""
     a, b = args
     members = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
-    if dims[1] is None and primitive is not kernel_gradient_p and b.ndim == 4:
+    if b.ndim == 4 and primitive is not kernel_gradient_p:
         a = jnp.moveaxis(a, dims[0], 0)
         y = _bind(primitive, a.reshape(-1, *a.shape[2:]), b, geometry)
         return y.reshape(members, -1, *y.shape[1:]), 0

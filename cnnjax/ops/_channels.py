@@ -13,7 +13,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching
+
+from cnnjax.ops._lowering import lower
 
 
 def channel_sum(x: jax.Array) -> jax.Array:
@@ -62,17 +64,16 @@ def _define(name: str, form: Callable, on_cpu: Callable) -> Primitive:
     primitive.def_impl(run)
     primitive.def_abstract_eval(abstract)
 
-    def lower(form):
-        def stacked(x, *, shape):
-            each = functools.partial(form, shape=shape)
+    def stacked(form):
+        def each(x, *, shape):
+            f = functools.partial(form, shape=shape)
             for _ in range(x.ndim - len(shape)):
-                each = jax.vmap(each)
-            return each(x)
+                f = jax.vmap(f)
+            return f(x)
 
-        return mlir.lower_fun(stacked, multiple_results=False)
+        return each
 
-    mlir.register_lowering(primitive, lower(form))
-    mlir.register_lowering(primitive, lower(on_cpu), platform="cpu")
+    lower(primitive, plain=stacked(form), on_cpu=stacked(on_cpu))
     batching.primitive_batchers[primitive] = batch
     return primitive
 

@@ -23,7 +23,7 @@ def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.A
     """
     if geometry.stride == (1, 1):
         turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
-        return _eigen.conv(g, turned, _turned(geometry))
+        return _eigen.conv(g, turned, geometry.turned)
     if geometry.dilation == (1, 1):
         return _phases.input_gradient(g, kernel, geometry)
     return _plain.input_gradient(g, kernel, geometry)
@@ -42,14 +42,3 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array
     y = _eigen.conv(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), correlation)
     height, width = geometry.window
     return y[:, :height, :width].transpose(1, 2, 0, 3)
-
-
-def _turned(geometry: Geometry) -> Geometry:
-    """The convolution of stride 1 that leads from cotangents back to images."""
-    pads = []
-    for axis, (low, _) in enumerate(geometry.pads):
-        span, size, out = geometry.span[axis], geometry.size[axis], geometry.out[axis]
-        pads.append((span - 1 - low, size + low - out))
-    return Geometry(
-        geometry.out, geometry.window, pads=tuple(pads), dilation=geometry.dilation
-    )

@@ -38,3 +38,15 @@ class Geometry:
     def taps(self) -> list[tuple[int, int]]:
         """Every position in the window, row by row."""
         return [(i, j) for i in range(self.window[0]) for j in range(self.window[1])]
+
+    @property
+    def turned(self) -> "Geometry":
+        """The convolution of stride 1 that leads from cotangents back to images.
+
+        With the kernel turned around; negative padding crops.
+        """
+        pads = []
+        for axis, (low, _) in enumerate(self.pads):
+            span, size, out = self.span[axis], self.size[axis], self.out[axis]
+            pads.append((span - 1 - low, size + low - out))
+        return dataclasses.replace(self, size=self.out, pads=tuple(pads))

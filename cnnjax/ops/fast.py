@@ -14,9 +14,8 @@ from collections.abc import Callable
 from types import ModuleType
 
 import jax
-import jax.numpy as jnp
 
-from cnnjax.ops import _dense, _grouped, _taps, _tiled
+from cnnjax.ops import _args, _dense, _grouped, _taps, _tiled
 from cnnjax.ops._alone import alone
 from cnnjax.ops._geometry import Geometry
 
@@ -49,7 +48,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array
 
 def _run(form: Callable, a: jax.Array, b: jax.Array, geometry: Geometry) -> jax.Array:
     """Runs a form apart from what made its operands; sums in float32 or wider."""
-    wide = jnp.promote_types(a.dtype, jnp.float32)
+    wide = _args.wide(a.dtype)
 
     def run(a, b):
         return form(a.astype(wide), b.astype(wide), geometry).astype(a.dtype)
@@ -78,7 +77,7 @@ def tune_cpu() -> list[str]:
     """
     if not _cpu_computes():
         return []
-    return [*_run_on_eigen(), *_keep_memory()]
+    return [*_run_on_eigen(), *keep_memory()]
 
 
 def _cpu_computes() -> bool:
@@ -100,7 +99,7 @@ def _run_on_eigen() -> list[str]:
     return [f"XLA_FLAGS {flag} (convolutions run on Eigen)" for flag in new]
 
 
-def _keep_memory() -> list[str]:
+def keep_memory() -> list[str]:
     """Tells glibc never to map memory for one array nor to give memory back."""
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -58,7 +58,7 @@ def batch_norm(
         raise ValueError(f"x must have a batch axis and channels, got {x.shape}.")
     if (mean is None) != (variance is None):
         raise ValueError("mean and variance must be given together, got only one.")
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = _args.wide(x.dtype)
     scale, bias = (
         _row_or(default, name, vector, x, wide)
         for default, name, vector in [(1, "scale", scale), (0, "bias", bias)]
@@ -173,7 +173,7 @@ def local_response_norm(
     _args.count("size", size)
     if not x.ndim:
         raise ValueError("x must have an axis of channels, got the shape ().")
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(_args.wide(x.dtype))
     before, channels = size // 2, x.shape[-1]
     ends = ((0, 0),) * (x.ndim - 1) + ((before, size - 1 - before),)
     square = jnp.pad(jnp.square(wide), ends)
@@ -239,7 +239,7 @@ def _scaled(x: Array, mean: Array, slope: Array, bias: Array) -> Array:
 
 
 def _standardise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(_args.wide(x.dtype))
     centred = wide - wide.mean(axes, keepdims=True)
     variance = jnp.square(centred).mean(axes, keepdims=True)
     return centred * lax.rsqrt(variance + epsilon)

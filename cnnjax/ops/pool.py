@@ -77,7 +77,7 @@ def avg_pool(
            [10.5, 12.5]], dtype=float32)
     """
     x, geometry = _parse(x, window, stride, padding)
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(_args.wide(x.dtype))
     total = _over_batch(_sum, wide, geometry)
     counts = _counts(geometry).astype(wide.dtype)
     return (total / counts.reshape((1,) * (x.ndim - 3) + counts.shape)).astype(x.dtype)
@@ -142,7 +142,7 @@ def global_avg_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]
     Array([5., 6.], dtype=float32)
     """
     x = _args.floating("x", _args.images("x", x))
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = _args.wide(x.dtype)
     return x.mean((-3, -2), dtype=wide).astype(x.dtype)
 
 
@@ -181,13 +181,13 @@ def _over_batch(form, x: Array, geometry: Geometry) -> Array:
 
 
 def _largest(x: Array, geometry: Geometry) -> Array:
-    if fast.on_cpu():
+    if fast.on_cpu() and len(geometry.taps) <= _windows.MOST:
         return _windows.max_pool(x, geometry)
     return _reduce(x, geometry, -jnp.inf, lax.max)
 
 
 def _sum(x: Array, geometry: Geometry) -> Array:
-    if fast.on_cpu():
+    if fast.on_cpu() and len(geometry.taps) <= _windows.MOST:
         return _windows.total(x, geometry)
     return _reduce(x, geometry, 0, lax.add)
 

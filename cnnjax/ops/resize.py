@@ -1,6 +1,7 @@
 """Resizing of images."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cnnjax.ops import _args
+from cnnjax.ops import _args, fast
+from cnnjax.ops._alone import alone
 
 
 def resize(
@@ -44,19 +46,22 @@ def resize(
     x = _args.floating("x", _args.images("x", x))
     size = _args.pair("size", size)
     kernel = _KERNELS[_args.choice("method", method, tuple(_KERNELS))]
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(_args.wide(x.dtype))
     for axis, count in zip((-3, -2), size, strict=True):
         wide = _along(wide, wide.ndim + axis, count, kernel)
     return wide.astype(x.dtype)
 
 
 def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
-    """Resizes one axis."""
+    """Resizes one axis, by whole factors without a matrix where that is faster."""
     length = x.shape[axis]
     if count == length:
         return x
-    if kernel is _box and count % length == 0:
+    if count % length == 0 and kernel is _box:
         return _repeat(x, axis, count // length)
+    if count % length == 0 and kernel is _triangle:
+        form = functools.partial(_blend, axis=axis, factor=count // length)
+        return alone(form, x) if fast.on_cpu() else form(x)
     weights = jnp.asarray(_weights(length, count, kernel), x.dtype)
     y = lax.dot_general(
         weights, x, (((1,), (axis,)), ((), ())), precision=lax.Precision.HIGHEST
@@ -66,9 +71,30 @@ def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
 
 def _repeat(x: Array, axis: int, factor: int) -> Array:
     """Each pixel `factor` times; its transpose is a sum, not a scatter."""
-    shape = (*x.shape[: axis + 1], factor, *x.shape[axis + 1 :])
-    copies = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape)
-    return copies.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    return _interleave([x] * factor, axis)
+
+
+def _blend(x: Array, axis: int, factor: int) -> Array:
+    """Pixels in fixed proportions with their neighbours; the ends stand for theirs."""
+    length = x.shape[axis]
+    part = functools.partial(lax.slice_in_dim, axis=axis)
+    ends = [part(x, 0, 1), x, part(x, length - 1, length)]
+    extended = lax.concatenate(ends, axis)
+    phases = []
+    for phase in range(factor):
+        shift = (phase + 0.5) / factor - 0.5
+        first = 1 + math.floor(shift)
+        weight = 1 + shift - first
+        near = part(extended, first, first + length)
+        far = part(extended, first + 1, first + 1 + length) if weight else near
+        phases.append((1 - weight) * near + weight * far)
+    return _interleave(phases, axis)
+
+
+def _interleave(phases: list[Array], axis: int) -> Array:
+    shape = list(phases[0].shape)
+    shape[axis] *= len(phases)
+    return jnp.stack(phases, axis + 1).reshape(shape)
 
 
 def _box(distance: np.ndarray) -> np.ndarray:

@@ -67,8 +67,10 @@ def _cells(
         axes.imshow(diagonal, cmap="Greys", vmin=0, vmax=6, interpolation="nearest")
         ticks = range(classes)
         small = 9 if classes <= _ROWS_WITH_NUMBERS else 6
-        axes.set_xticks(ticks, class_names, rotation=90, fontsize=small)
-        axes.set_yticks(ticks, class_names, fontsize=small)
+        names = [_short(name) for name in class_names]
+        turn = 90 if max(map(len, names)) > 2 else 0
+        axes.set_xticks(ticks, names, rotation=turn, fontsize=small)
+        axes.set_yticks(ticks, names, fontsize=small)
     axes.set_xlabel("predicted")
     axes.set_ylabel("truth")
     axes.tick_params(length=0)

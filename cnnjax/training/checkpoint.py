@@ -23,6 +23,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from cnnjax.refusal import Refusal
 
+
 class NotSaved(Exception):
     """A checkpoint could not be written; those before it are whole."""
 

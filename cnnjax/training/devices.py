@@ -7,13 +7,12 @@ collectives, and `pmap`, where the step names the axis itself.
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cnnjax.refusal import Refusal
 
@@ -29,8 +28,8 @@ class Devices:
         axis_name: what the step must average over, or None where XLA does.
         replicate: a host tree -> the same on every device.
         shard: this process's share of a batch -> the global batch.
-        map_step: `(state, batch) -> (state, metrics)` -> the same, mapped; the state
-            given to it is used up.
+        map_step: `(state, batch) -> (state, metrics)` -> the same, mapped, to be
+            lowered and compiled; the state given to it is used up.
         map_measure: `(variables, batch) -> (sums, examples)` -> the same, mapped:
             sums over the global batch, examples of the global batch in order.
         fetch: a replicated tree -> a host copy.
@@ -97,16 +96,9 @@ def mapper(parallelism: str) -> Devices:
     return {"jit": _jit, "pmap": _pmap}[parallelism]()
 
 
-def compiled(function: Callable, *args: Tree) -> tuple[Callable, float]:
-    """A mapped `function` compiled for these arguments, and the seconds it took."""
-    start = time.perf_counter()
-    return function.lower(*args).compile(), time.perf_counter() - start
-
-
 def _jit() -> Devices:
-    mesh = jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    shared = NamedSharding(mesh, PartitionSpec(AXIS))
+    everywhere = NamedSharding(_mesh(), PartitionSpec())
+    shared = NamedSharding(_mesh(), PartitionSpec(AXIS))
     return Devices(
         axis_name=None,
         replicate=lambda tree: jax.device_put(tree, everywhere),
@@ -125,24 +117,19 @@ def _jit() -> Devices:
 
 
 def _pmap() -> Devices:
+    stacked = NamedSharding(_mesh(), PartitionSpec(AXIS))
     count = jax.local_device_count()
-    mesh = jax.make_mesh(
-        (count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices()
-    )
-    stacked = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def place(x: np.ndarray) -> jax.Array:
+        return jax.make_array_from_process_local_data(stacked, x)
 
     def replicate(tree: Tree) -> Tree:
         return jax.tree.map(
-            lambda x: jax.device_put(
-                np.broadcast_to(x, (count, *np.shape(x))), stacked
-            ),
-            tree,
+            lambda x: place(np.broadcast_to(x, (count, *np.shape(x)))), tree
         )
 
     def shard(tree: Tree) -> Tree:
-        return jax.tree.map(
-            lambda x: jax.device_put(x.reshape(count, -1, *x.shape[1:]), stacked), tree
-        )
+        return jax.tree.map(lambda x: place(x.reshape(count, -1, *x.shape[1:])), tree)
 
     def map_measure(measure: Callable) -> Callable:
         def gathered(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
@@ -160,6 +147,11 @@ def _pmap() -> Devices:
         map_measure=map_measure,
         fetch=lambda tree: jax.tree.map(lambda x: x[0], _first_copy(tree)),
     )
+
+
+def _mesh() -> Mesh:
+    """All devices of all processes in a row."""
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def _first_copy(tree: Tree) -> Tree:

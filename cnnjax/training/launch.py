@@ -17,6 +17,7 @@ from typing import Any
 import jax
 from absl import app, flags, logging
 
+from cnnjax import data
 from cnnjax.ops import fast
 from cnnjax.refusal import Refusal
 from cnnjax.training import config as configs
@@ -133,20 +134,13 @@ def _act(experiment: Experiment) -> None:
     for line in fast.tune_cpu() if config.tune_cpu else ():
         tell(line)
     if sitting.prepare:
-        _prepare(config.dataset, config.data_dir, sitting.manual_dir)
+        data.prepare(
+            config.dataset, data_dir=config.data_dir, manual_dir=sitting.manual_dir
+        )
     if sitting.predict:
         experiment.predict(pathlib.Path(sitting.predict), workdir)
     else:
         experiment.run(config, workdir, overwrite=sitting.overwrite)
-
-
-def _prepare(dataset: str, data_dir: str | None, manual_dir: str | None) -> None:
-    scheme, _, location = dataset.partition(":")
-    if scheme != "tfds":
-        raise Refusal(f"--prepare is for tfds: data sets, got --dataset={dataset}.")
-    from cnnjax.data import tfds  # takes a second to import
-
-    tfds.prepare(location, data_dir=data_dir, manual_dir=manual_dir)
 
 
 def keep_compiled() -> None:

@@ -35,12 +35,17 @@ class Plan:
 
 
 def plan(config: TrainingConfig, examples: int) -> Plan:
-    """The plan of `config` for a training split of `examples`, a batch at least.
+    """The plan of `config` for a training split of so many examples.
 
     Raises:
-        Refusal: if the devices do not divide a batch, or there is nothing to choose
-            by.
+        Refusal: if a batch is larger than that, or the devices do not divide it, or
+            there is nothing to choose by.
     """
+    if config.batch_size > examples:
+        raise Refusal(
+            f"--batch_size={config.batch_size} is larger than the training split of"
+            f" {examples} examples; {examples} is the most."
+        )
     devices.check_batch_size(config.batch_size, accumulate=config.accumulate)
     if config.patience and not config.validation:
         raise Refusal(

@@ -66,9 +66,9 @@ class Progress:
         news = f"loss {loss:.4f}  {speed:,.0f} images/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, epoch=epoch, news=news)
-        elif now - self._said > _SECONDS_BETWEEN_LINES:
+        elif speed and now - self._said > _SECONDS_BETWEEN_LINES:
             self._said = now
-            left = duration((self._steps - step) * images / max(speed, 1e-9))
+            left = duration((self._steps - step) * images / speed)
             tell(f"step {step}/{self._steps}  epoch {epoch}  {news}  {left} left")
         return speed
 

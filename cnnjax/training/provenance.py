@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -33,15 +32,6 @@ def provenance(fingerprint: str) -> dict[str, Any]:
         "data": fingerprint,
         "command": " ".join(sys.argv),
     }
-
-
-def peak_memory_bytes() -> int:
-    """The most memory used so far: of the first accelerator, or of this process."""
-    statistics = jax.local_devices()[0].memory_stats()
-    if statistics and "peak_bytes_in_use" in statistics:
-        return statistics["peak_bytes_in_use"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _git() -> dict[str, Any]:

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
 from typing import IO, Any
 
 import jax
@@ -35,9 +34,9 @@ class Record:
 
     Args:
         workdir: made when missing. A run of the same config in it goes on.
-        config: a dataclass whose every field must be as it was.
+        config: a dataclass, made of `flags.option`; a run that goes on must have had
+            the same.
         overwrite: removes what an earlier run left there.
-        tell: called with one line when something has to be said.
 
     Raises:
         Refusal: if the workdir cannot be written, another process is writing there,
@@ -50,30 +49,40 @@ class Record:
         config: Any,
         *,
         overwrite: bool = False,
-        tell: Callable[[str], None] = print,
     ) -> None:
-        self.workdir, self._tell = workdir, tell
+        self.workdir, self._config = workdir, config
         self._writes = jax.process_index() == 0
         self._rows: IO[str] | None = None
         self._said: set[tuple] = set()
         self._board: tensorboardX.SummaryWriter | None = None
-        if self._writes:
-            self._lock = _locked(workdir)
-            if overwrite:
-                _clear(workdir)
+        if not self._writes:
+            return
+        self._lock = _locked(workdir)
+        if overwrite:
+            _clear(workdir)
+        try:
             _check_same(workdir, config)
-            write_json(workdir / "config.json", dataclasses.asdict(config))
-            write_text(workdir / "run.flags", flags.flagfile(config))
+        except Refusal:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     @property
     def figures(self) -> pathlib.Path:
         """The folder of figures."""
         return self.workdir / "figures"
 
-    def rewind(self, step: int) -> None:
-        """Forgets the rows after `step`, which are about to be made again."""
+    def begin(self, step: int) -> None:
+        """Notes the config, and forgets the rows after `step`, to be made again."""
         if not self._writes:
             return
+        write_json(self.workdir / "config.json", dataclasses.asdict(self._config))
+        write_text(self.workdir / "run.flags", flags.flagfile(self._config))
         path = self.workdir / "metrics.jsonl"
         kept = [row for row in read_rows(self.workdir) if row["step"] <= step]
         self._said = {(row["step"], *row) for row in kept}
@@ -170,6 +179,7 @@ def _locked(workdir: pathlib.Path) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        lock.close()
         raise Refusal(
             f"--workdir={workdir} is in use by another run; name another."
         ) from None

@@ -16,16 +16,17 @@ from cnnjax.data import batches
 from cnnjax.data.sources import Source
 from cnnjax.training import devices, loop, record, signals
 from cnnjax.training import state as states
-from cnnjax.training.checkpoint import Checkpoints, tree_sha256
+from cnnjax.training.checkpoint import Checkpoints
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
+from cnnjax.training.cost import cost
 from cnnjax.training.evaluate import Observe, evaluate
-from cnnjax.training.plan import plan
+from cnnjax.training.plan import Plan
+from cnnjax.training.position import Position
 from cnnjax.training.progress import Progress, tell
-from cnnjax.training.provenance import peak_memory_bytes
+from cnnjax.training.task import Metrics, Task, Trained
 
 Tree = Any
-Metrics = dict[str, Any]
 
 
 class NotFinite(Exception):
@@ -36,72 +37,10 @@ class _Enough(Exception):
     """The score has not improved for long enough."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What there is to learn, and from what.
-
-    Attributes:
-        train: what is learned from.
-        validation: what is chosen by, or None.
-        test: what the result is measured on.
-        initialise: -> the first variables, as a Flax model's `init` gives.
-        loss_fn: of the step, given the mapped axis or None; see `loop.LossFn`.
-        augment: keys and batch -> batch, on the devices.
-        measure: variables and batch -> (sums, values an example), on the devices.
-        summarise: sums -> metrics.
-        score: the metric to choose by, larger is better.
-    """
-
-    train: Source
-    validation: Source | None
-    test: Source
-    initialise: Callable[[], Tree]
-    loss_fn: Callable[[str | None], loop.LossFn]
-    augment: loop.Augment
-    measure: Callable[[Tree, Tree], tuple[Tree, Tree]]
-    summarise: Callable[[Tree], Metrics]
-    score: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """What came of it.
-
-    Attributes:
-        variables: the final ones, on the host.
-        metrics: on the test split.
-        sums: what the metrics were made of.
-        cost: what result.json says of size, time and memory.
-    """
-
-    variables: Tree
-    metrics: Metrics
-    sums: Tree
-    cost: dict[str, Any]
-
-
-@dataclasses.dataclass
-class _Position:
-    """What a checkpoint holds beside the state; the step is the place in the data."""
-
-    evaluated: int = 0
-    best: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    def judge(self, step: int, score: float) -> None:
-        """Keeps in mind what the evaluation at `step` gave."""
-        self.evaluated = step
-        if self.best is None or score > self.best:
-            self.best, self.best_step, self.stale = score, step, 0
-        else:
-            self.stale += 1
-
-
 def train(
     task: Task,
     config: TrainingConfig,
+    plan: Plan,
     run_record: record.Record,
     *,
     observe: Observe | None = None,
@@ -111,12 +50,12 @@ def train(
     `observe` sees the batches of the last evaluation, with their values an example.
 
     Raises:
-        Refusal: if the config suits neither data nor devices.
         NotFinite: if a loss or a gradient was not finite.
+        NotSaved: if the disk is full.
         Stopped: if a signal asked for it.
     """
     with signals.stop_requests() as stop:
-        run = _Run(task, config, run_record, stop)
+        run = _Run(task, config, plan, run_record, stop)
         try:
             run.resume()
             run.fit()
@@ -132,13 +71,13 @@ class _Run:
         self,
         task: Task,
         config: TrainingConfig,
+        plan: Plan,
         run_record: record.Record,
         stop: signals.StopRequest,
     ) -> None:
-        self._task, self._config = task, config
+        self._task, self._config, self._plan = task, config, plan
         self._record, self._stop = run_record, stop
         self._batches = self._shares(batches.training, task.train, seed=config.seed)
-        self._plan = plan(config, len(task.train))
         self._devices = devices.mapper(config.parallelism)
         self._checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
         self._clock = Clock({})
@@ -152,16 +91,16 @@ class _Run:
             states.create, optimizer=self._plan.optimizer, average=self._config.ema > 0
         )
         host = jax.device_get(jax.jit(create)(self._task.initialise()))
-        self._position = _Position(seconds=self._clock.seconds)
+        self._position = Position(seconds=self._clock.seconds)
         saved = self._checkpoints.restore(host)
         if saved is not None:
             host, values = saved
-            self._position = _Position(**values)
+            self._position = Position(**values)
             self._clock = Clock(self._position.seconds)
             tell(f"goes on from step {host.step} of {self._plan.steps}")
         self._start = int(host.step)
         self._batches.set_state({"next_index": self._start})
-        self._record.rewind(self._start)
+        self._record.begin(self._start)
         self._state = self._devices.replicate(host)
 
     def fit(self) -> None:
@@ -210,7 +149,9 @@ class _Run:
         self._log(steps, "test", metrics)
         self._clock.enter(None)
         variables = states.delivered(host)
-        return Trained(variables, metrics, sums, self._cost(steps, variables))
+        images = steps * self._config.batch_size
+        took = cost(variables, self._clock.seconds, steps=steps, images=images)
+        return Trained(variables, metrics, sums, took)
 
     def close(self) -> None:
         """Waits for what is being saved."""
@@ -282,14 +223,15 @@ class _Run:
     def _sums(
         self, source: Source, variables: Tree, observe: Observe | None = None
     ) -> Tree:
-        self._clock.enter("evaluate")
-        shares = self._shares(batches.evaluation, source)
         if self._measure is None:
-            self._measure = self._devices.map_measure(self._task.measure)
+            mapped = self._devices.map_measure(self._task.measure)
+            like = next(self._shares(batches.evaluation, source))
+            self._measure = self._compiled(mapped, variables, like)
+        self._clock.enter("evaluate")
         sums = evaluate(
             self._measure,
             variables,
-            shares,
+            self._shares(batches.evaluation, source),
             self._devices,
             observe=observe,
             poll=self._stop.poll,
@@ -298,8 +240,6 @@ class _Run:
         return sums
 
     def _compiled_step(self) -> loop.Step:
-        """The step, compiled; what that took is not counted as training."""
-        self._clock.enter("compile")
         axis_name = self._devices.axis_name
         step = loop.make_step(
             self._task.loss_fn(axis_name),
@@ -311,8 +251,12 @@ class _Run:
             axis_name=axis_name,
         )
         like = next(self._shares(batches.training, self._task.train, seed=0))
-        mapped = self._devices.map_step(step)
-        compiled = mapped.lower(self._state, self._devices.shard(like)).compile()
+        return self._compiled(self._devices.map_step(step), self._state, like)
+
+    def _compiled(self, mapped: Any, state: Tree, like: dict[str, np.ndarray]) -> Any:
+        """A mapped function compiled for batches like this one; that has its time."""
+        self._clock.enter("compile")
+        compiled = mapped.lower(state, self._devices.shard(like)).compile()
         self._clock.enter("train")
         return compiled
 
@@ -351,16 +295,3 @@ class _Run:
             process_count=jax.process_count(),
             **options,
         )
-
-    def _cost(self, steps: int, variables: Tree) -> dict[str, Any]:
-        seconds = dict(self._clock.seconds)
-        training = seconds.get("train", 0.0) + seconds.get("input_wait", 0.0)
-        images = steps * self._config.batch_size
-        return {
-            "steps": steps,
-            "parameters": sum(x.size for x in jax.tree.leaves(variables["params"])),
-            "parameters_sha256": tree_sha256(variables),
-            "images_per_second": images / training,
-            "seconds": {**seconds, "train": training, "total": sum(seconds.values())},
-            "peak_memory_bytes": peak_memory_bytes(),
-        }

@@ -106,6 +106,17 @@ def test_one_augmentation_does_not_change_what_another_draws(rng):
     assert_same(run("crop:2,flip", keys, flat), flat)
 
 
+def test_augmentations_draw_apart(rng):
+    # Both draw a row and a column among nine; by one key they would be the same.
+    place = jnp.arange(1.0, 82.0).reshape(1, 9, 9, 1)
+    batch = {"image": jnp.tile(place, (20, 1, 1, 1)), "label": jnp.zeros(20, int)}
+    keys = keys_of(20)
+    middle = run("crop:4", keys, batch)["image"][:, 4, 4, 0] - 1
+    hole = run("cutout:1", keys, batch)["image"] != batch["image"]
+    hole = hole.reshape(20, 81).argmax(1)
+    assert (middle == hole).sum() < 5
+
+
 def test_partners_are_neighbours_and_labels_probabilities(rng):
     batch = batch_of(rng, count=8)
     batch["image"] = jnp.broadcast_to(

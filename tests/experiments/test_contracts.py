@@ -22,6 +22,7 @@ import pytest
 from cnnjax.models import weights
 from cnnjax.refusal import Refusal
 from cnnjax.training import record
+from cnnjax.training.signals import Stopped
 from cnnjax.training.train import NotFinite
 from experiments import classification
 
@@ -29,7 +30,10 @@ TINY = {
     "classification": (
         classification,
         classification.Config(
-            width=0.0625,
+            model="lenet",
+            norm="batch",
+            width=0.5,
+            image_size=28,
             epochs=3,
             batch_size=64,
             augment="crop:1,cutout:2,mixup",
@@ -93,12 +97,15 @@ def start(experiment, workdir, *flags, devices=1, prelude=""):
     )
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']}"
+        f" --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
     }
     return subprocess.Popen(
-        (sys.executable, "-c", code, f"--flagfile={recipe}", f"--workdir={workdir}")
-        + flags,
+        (
+            *(sys.executable, "-c", code),
+            *(f"--flagfile={recipe}", f"--workdir={workdir}", *flags),
+        ),
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -133,12 +140,11 @@ def stop_at(monkeypatch, step):
 @pytest.fixture
 def stopped(experiment, tmp_path, monkeypatch):
     """The workdir of a run that a SIGTERM stopped between two epochs."""
-    from cnnjax.training.signals import Stopped
-
     module, config = TINY[experiment]
-    with monkeypatch.context() as patch, pytest.raises(Stopped) as caught:
+    with monkeypatch.context() as patch:
         stop_at(patch, 39)
-        module.run(config, tmp_path)
+        with pytest.raises(Stopped) as caught:
+            module.run(config, tmp_path)
     assert caught.value.status == 143
     return tmp_path
 

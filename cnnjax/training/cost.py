@@ -1,0 +1,43 @@
+"""What a run took: size, time and memory."""
+
+import resource
+import sys
+from typing import Any
+
+import jax
+
+from cnnjax.training.checkpoint import tree_sha256
+
+Tree = Any
+
+
+def cost(
+    variables: Tree, seconds: dict[str, float], *, steps: int, images: int
+) -> dict[str, Any]:
+    """What result.json says of it.
+
+    Args:
+        variables: the final ones, on the host.
+        seconds: by phase of `train.py`; waiting for input is a part of training.
+        steps: updates made.
+        images: examples they took.
+    """
+    training = seconds.get("train", 0.0) + seconds.get("input_wait", 0.0)
+    total = sum(seconds.values())
+    return {
+        "steps": steps,
+        "parameters": sum(x.size for x in jax.tree.leaves(variables["params"])),
+        "parameters_sha256": tree_sha256(variables),
+        "images_per_second": images / training,
+        "seconds": {**seconds, "train": training, "total": total},
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory used so far: of the first accelerator, or of this process."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics and "peak_bytes_in_use" in statistics:
+        return statistics["peak_bytes_in_use"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,186 @@
+"""Classification as a task: its flags, its data, its loss and its measure."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from cnnjax import losses, metrics
+from cnnjax.data import augment, sources
+from cnnjax.models import MODELS, layers, weights
+from cnnjax.refusal import Refusal
+from cnnjax.training import progress, state
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.flags import option
+from cnnjax.training.task import Task
+
+Tree = Any
+# A picture keeps this much more than the network sees, for resized_crop to choose from.
+_SPARE = 10 / 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainingConfig):
+    """A classifier and how it is trained."""
+
+    model: str = option("resnet9", "The network.", choices=tuple(MODELS))
+    stem: str | None = option(
+        None,
+        "First layers of a ResNet: small for images up to 64 pixels.",
+        choices=("imagenet", "small"),
+    )
+    width: float = option(1.0, "Multiplies the channels of every layer.", above=0)
+    norm: str | None = option(
+        None, "Normalisation (none given: the model's own).", choices=layers.NORMS
+    )
+    activation: str | None = option(
+        None,
+        "Activation (none given: the model's own).",
+        choices=tuple(layers.ACTIVATIONS),
+    )
+    dropout: float = option(
+        0.0, "Share of the pooled features that is dropped.", at_least=0, below=1
+    )
+    image_size: int | None = option(
+        None, "Height and width that images are resized to (none given: as they are)."
+    )
+
+
+def load_data(config: Config) -> sources.Dataset:
+    """The data that `config` names, framed for what it does with them."""
+    read = functools.partial(
+        sources.load,
+        config.dataset,
+        holdout=config.holdout,
+        seed=config.seed,
+        data_dir=config.data_dir,
+    )
+    data = read(image_size=config.image_size)
+    names = {step.name for step in augment.parse(config.augment)}
+    if config.image_size and "resized_crop" in names:
+        stored = round(config.image_size * _SPARE)
+        data = dataclasses.replace(
+            data, train=read(image_size=stored, framing="fit").train
+        )
+    return data
+
+
+def build(config: Config, classes: int, *, axis_name: str | None = None) -> nn.Module:
+    """The model that `config` names."""
+    return MODELS[config.model](
+        classes=classes,
+        width=config.width,
+        norm=config.norm,
+        activation=config.activation,
+        dropout=config.dropout,
+        stem=config.stem,
+        dtype=jnp.dtype(config.precision),
+        axis_name=axis_name,
+    )
+
+
+def check_pairs(config: Config) -> None:
+    """Refuses a batch that does not come apart into pairs to be mixed."""
+    mixes = augment.MIXERS.keys() & {x.name for x in augment.parse(config.augment)}
+    if mixes and config.batch_size // jax.device_count() % 2:
+        raise Refusal(
+            f"--augment={config.augment} mixes pairs of images, so --batch_size must"
+            f" give each device an even number of them, got {config.batch_size} for"
+            f" {jax.device_count()} devices."
+        )
+
+
+def make_task(
+    config: Config,
+    data: sources.Dataset,
+    kept: sources.Source,
+    held: sources.Source | None,
+    scaling: Tree,
+) -> Task:
+    """Classification of `data`, learned from `kept`, chosen by `held`."""
+    classes = len(data.class_names)
+    model = build(config, classes)
+    size = config.image_size and (config.image_size, config.image_size)
+    augmented = augment.augmenter(config.augment, classes=classes, output_size=size)
+
+    init = functools.partial(model.init, images=jnp.zeros((1, *data.image_shape)))
+    key = jax.random.key(config.seed)
+    jax.eval_shape(init, key)  # refuses now images that are too small for the model
+
+    def initialise() -> Tree:
+        return started_from(config.init_from, state.first_variables(init, key))
+
+    def loss_fn(axis_name: str | None) -> Callable:
+        mapped = build(config, classes, axis_name=axis_name)
+
+        def loss(params: Tree, statistics: Tree, batch: Tree, keys: Array) -> tuple:
+            (logits, _), changed = mapped.apply(
+                {"params": params, "batch_stats": statistics},
+                scaled(batch["image"], scaling),
+                train=True,
+                keys=keys,
+                mutable=["batch_stats"],
+            )
+            values = losses.cross_entropy(
+                logits, batch["label"], label_smoothing=config.label_smoothing
+            )
+            return values, (changed.get("batch_stats", {}), {})
+
+        return loss
+
+    def measure(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
+        images = scaled(pixels(batch["image"]), scaling)
+        logits, _ = model.apply(variables, images)
+        sums = metrics.classification_sums(logits, batch["label"], batch["mask"])
+        values = {
+            "index": batch["index"],
+            "loss": losses.cross_entropy(logits, batch["label"]),
+            "predicted": logits.argmax(axis=-1),
+            "wrong": batch["mask"] & (logits.argmax(axis=-1) != batch["label"]),
+        }
+        return sums, values
+
+    return Task(
+        train=kept,
+        validation=held,
+        test=data.test,
+        initialise=initialise,
+        loss_fn=loss_fn,
+        augment=lambda keys, batch: augmented(
+            keys, {**batch, "image": pixels(batch["image"])}
+        ),
+        measure=measure,
+        summarise=metrics.classification_summary,
+        score="accuracy",
+    )
+
+
+def pixels(images: Array) -> Float[Array, "n h w c"]:
+    """Stored bytes as numbers in [0, 1]."""
+    return images.astype(jnp.float32) / 255
+
+
+def scaled(images: Float[Array, "n h w c"], scaling: Tree) -> Float[Array, "n h w c"]:
+    """Pixels in [0, 1] with the mean and deviation of the training data taken out."""
+    return (images - scaling["mean"]) / scaling["deviation"]
+
+
+def started_from(location: str, variables: Tree) -> Tree:
+    """`variables` with what fits of a run's or a file's weights; says what does not."""
+    if not location:
+        return variables
+    path = pathlib.Path(location)
+    loaded = weights.load(path / "weights.safetensors" if path.is_dir() else path)
+    loaded.pop("input", None)
+    merged, skipped = weights.merge(variables, loaded)
+    progress.tell(
+        f"starts from {location}"
+        + (f", but for {', '.join(skipped)}" if skipped else "")
+    )
+    return merged

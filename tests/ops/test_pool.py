@@ -1,0 +1,128 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from cnnjax import ops
+from tests import reference
+
+WINDOWS = [  # window, stride, padding
+    ((2, 2), (2, 2), ((0, 0), (0, 0))),
+    ((3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((2, 3), (1, 2), ((0, 1), (2, 0))),
+    ((3, 2), (3, 1), ((2, 0), (1, 1))),
+    ((1, 1), (2, 3), ((0, 0), (0, 0))),
+]
+windows = pytest.mark.parametrize(("window", "stride", "pads"), WINDOWS)
+
+
+@windows
+@pytest.mark.parametrize(
+    ("op", "reduce"), [(ops.max_pool, np.max), (ops.avg_pool, np.mean)]
+)
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)], ids=str)
+def test_matches_loops(normal, op, reduce, window, stride, pads, batch):
+    x = normal(*batch, 7, 6, 3)
+    pool = jax.jit(functools.partial(op, window=window, stride=stride, padding=pads))
+    expected = reference.pool(reduce, x.reshape(-1, 7, 6, 3), window, stride, pads)
+    expected = expected.reshape(*batch, *expected.shape[1:])
+    np.testing.assert_allclose(pool(x), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("window", "stride", "pads"), [WINDOWS[0], WINDOWS[2]])
+@pytest.mark.parametrize("op", [ops.max_pool, ops.avg_pool])
+def test_derivatives_of_both_orders(rng, op, window, stride, pads):
+    pool = jax.jit(functools.partial(op, window=window, stride=stride, padding=pads))
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.standard_normal((1, 5, 6, 1)))
+        check_grads(lambda x: jnp.sin(pool(x)).sum(), (x,), 2, eps=1e-5, rtol=1e-4)
+
+
+@windows
+def test_gradient_of_the_largest_is_xlas(normal, window, stride, pads):
+    def plain(x):
+        return jax.lax.reduce_window(
+            x,
+            -jnp.inf,
+            jax.lax.max,
+            (1, *window, 1),
+            (1, *stride, 1),
+            ((0, 0), *pads, (0, 0)),
+        )
+
+    x = normal(2, 7, 6, 3)
+    y, pull = jax.vjp(
+        functools.partial(ops.max_pool, window=window, stride=stride, padding=pads), x
+    )
+    g = normal(*y.shape)
+    np.testing.assert_allclose(pull(g)[0], jax.vjp(plain, x)[1](g)[0], rtol=1e-5)
+
+
+def test_first_of_equals_takes_the_gradient():
+    g = jax.grad(lambda x: ops.max_pool(x, (2, 3)).sum())(jnp.zeros((2, 3, 1)))
+    np.testing.assert_array_equal(g[..., 0], [[1, 0, 0], [0, 0, 0]])
+
+
+def test_the_gradient_keeps_one_byte_for_each_output():
+    def pullback(x):
+        return jax.vjp(lambda x: ops.max_pool(x, 3, stride=2), x)[1]
+
+    kept = jax.eval_shape(pullback, jax.ShapeDtypeStruct((1, 33, 33, 2), "float32"))
+    arrays = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(kept)]
+    assert arrays == [((1, 16, 16, 2), "uint8")]
+
+
+def test_a_large_window(normal):
+    x = normal(1, 12, 12, 1)
+    y, pull = jax.vjp(lambda x: ops.max_pool(x, 9, stride=3), x)
+    expected = reference.pool(np.max, x, (9, 9), (3, 3), ((0, 0), (0, 0)))
+    np.testing.assert_array_equal(y, expected.astype("float32"))
+    np.testing.assert_allclose(np.sum(pull(jnp.ones_like(y))[0]), 4.0)
+
+
+def test_scales_with_its_input(normal):
+    """Pooling is homogeneous: pool(3 x) = 3 pool(x)."""
+    x = normal(2, 6, 6, 3)
+    for op in (ops.max_pool, ops.avg_pool):
+        np.testing.assert_allclose(op(3 * x, 2), 3 * op(x, 2), rtol=1e-5)
+
+
+@windows
+def test_argmax_points_at_the_largest(normal, window, stride, pads):
+    x = normal(2, 3, 7, 6, 2)
+    options = {"stride": stride, "padding": pads}
+    y, indices = ops.max_pool_with_argmax(x, window, **options)
+    np.testing.assert_array_equal(y, ops.max_pool(x, window, **options))
+    flat = np.asarray(x).reshape(2, 3, 42, 2)
+    where = np.asarray(indices).reshape(2, 3, -1, 2)
+    picked = np.take_along_axis(flat, where, axis=2)
+    np.testing.assert_array_equal(picked.reshape(y.shape), y)
+
+
+def test_argmax_lies_inside_even_where_all_is_minus_infinity():
+    x = jnp.full((3, 3, 1), -jnp.inf)
+    _, indices = ops.max_pool_with_argmax(x, 2, stride=2, padding=1)
+    np.testing.assert_array_equal(indices[..., 0], [[0, 1], [3, 4]])
+
+
+def test_not_a_number_is_not_hidden(normal):
+    x = normal(1, 4, 4, 1).at[0, 1, 0, 0].set(jnp.nan)
+    assert np.isnan(ops.max_pool(x, 2)[0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_adds_up_in_float32(dtype):
+    x = jnp.ones((64, 64, 1), dtype)
+    for y in (ops.avg_pool(x, 64), ops.global_avg_pool(x), ops.max_pool(x, 3)):
+        assert y.dtype == dtype
+        assert float(y.ravel()[0]) == 1.0
+
+
+def test_global_pools(normal):
+    x = normal(2, 3, 5, 4, 3)
+    mean, largest = ops.global_avg_pool(x), ops.global_max_pool(x)
+    np.testing.assert_allclose(mean, np.mean(x, (2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(largest, np.max(x, (2, 3)))

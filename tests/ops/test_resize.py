@@ -1,0 +1,75 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import ops
+from tests import reference
+
+
+def triangle(distance):
+    return 1 - abs(distance)
+
+
+def keys(distance):
+    d = abs(distance)
+    if d <= 1:
+        return 1.5 * d**3 - 2.5 * d**2 + 1
+    return -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+
+
+SIZES = [(14, 12), (9, 5), (3, 13), (7, 6), (1, 24), (21, 6)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("method", "weight", "reach"), [("bilinear", triangle, 1), ("bicubic", keys, 2)]
+)
+def test_matches_loops(normal, size, method, weight, reach):
+    x = normal(2, 7, 6, 3)
+    resize = jax.jit(functools.partial(ops.resize, size=size, method=method))
+    expected = np.asarray(x, float)
+    for axis, count in zip((1, 2), size, strict=True):
+        expected = np.apply_along_axis(
+            reference.resize_axis, axis, expected, count, weight, reach
+        )
+    np.testing.assert_allclose(resize(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nearest_takes_the_pixel_under_the_centre(normal, size):
+    x = normal(2, 7, 6, 3)
+    rows, columns = (
+        (np.arange(count) + 0.5) * length / count
+        for count, length in zip(size, (7, 6), strict=True)
+    )
+    expected = np.asarray(x)[:, rows.astype(int)][:, :, columns.astype(int)]
+    np.testing.assert_array_equal(ops.resize(x, size, method="nearest"), expected)
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", SIZES)
+def test_backward_is_the_exact_transpose(normal, method, size):
+    x, g = normal(2, 7, 6, 3), normal(2, *size, 3)
+    y, pull = jax.vjp(functools.partial(ops.resize, size=size, method=method), x)
+    np.testing.assert_allclose(np.vdot(y, g), np.vdot(x, pull(g)[0]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+def test_a_constant_stays_constant(method):
+    y = ops.resize(jnp.full((5, 7, 2), 3.0), (11, 4), method=method)
+    np.testing.assert_allclose(y, 3.0, rtol=1e-6)
+
+
+def test_a_ramp_stays_a_ramp_inside():
+    x = jnp.arange(6.0).reshape(1, 6, 1)
+    y = ops.resize(x, (1, 12))[0, 1:-1, 0]
+    np.testing.assert_allclose(np.diff(y), 0.5, rtol=1e-5)
+
+
+def test_doubling_by_nearest_is_unpooling(normal):
+    x = normal(2, 4, 5, 3)
+    doubled = ops.resize(x, (8, 10), method="nearest")
+    np.testing.assert_array_equal(doubled, ops.nearest_unpool(x, 2))

@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax import ops
+
+
+@pytest.mark.parametrize("factor", [2, (3, 2)])
+def test_pooling_undoes_unpooling(normal, factor):
+    y = normal(2, 4, 5, 3)
+    copies, nails = ops.nearest_unpool(y, factor), ops.bed_of_nails_unpool(y, factor)
+    np.testing.assert_allclose(ops.avg_pool(copies, factor), y, rtol=1e-6)
+    np.testing.assert_array_equal(ops.max_pool(copies, factor), y)
+    positive = jnp.abs(y)
+    nails_back = ops.max_pool(ops.bed_of_nails_unpool(positive, factor), factor)
+    np.testing.assert_array_equal(nails_back, positive)
+    assert np.count_nonzero(nails) == y.size
+    height, width = (factor, factor) if isinstance(factor, int) else factor
+    np.testing.assert_array_equal(nails[:, ::height, ::width], y)
+
+
+def test_max_unpooling_keeps_positions(normal):
+    x = jnp.abs(normal(2, 6, 8, 3)) + 1
+    y, indices = ops.max_pool_with_argmax(x, 2)
+    back = ops.max_unpool(y, indices, (6, 8))
+    kept = np.asarray(back) != 0
+    assert kept.sum() == y.size
+    np.testing.assert_array_equal(np.asarray(back)[kept], np.asarray(x)[kept])
+    again, where = ops.max_pool_with_argmax(back, 2)
+    np.testing.assert_array_equal(again, y)
+    np.testing.assert_array_equal(where, indices)
+
+
+def test_a_pixel_that_two_windows_found_is_put_back_once():
+    x = jnp.zeros((3, 3, 1)).at[1, 1, 0].set(5.0)
+    y, indices = ops.max_pool_with_argmax(x, 2, stride=1)
+    np.testing.assert_array_equal(ops.max_unpool(y, indices, 3), x)
+
+
+def test_max_unpooling_has_the_gradient_of_a_gather(normal):
+    x, g = normal(2, 6, 8, 3), normal(2, 6, 8, 3)
+    y, indices = ops.max_pool_with_argmax(x, 2)
+    dy = jax.grad(lambda y: jnp.vdot(ops.max_unpool(y, indices, (6, 8)), g))(y)
+    flat = np.asarray(g).reshape(2, 48, 3)
+    expected = np.take_along_axis(flat, np.asarray(indices).reshape(2, -1, 3), 1)
+    np.testing.assert_allclose(dy, expected.reshape(y.shape), rtol=1e-6)
+
+
+def test_integer_masks_can_be_unpooled():
+    mask = jnp.arange(4, dtype="uint8").reshape(2, 2, 1)
+    assert ops.nearest_unpool(mask, 2).dtype == "uint8"
+    assert ops.bed_of_nails_unpool(mask, 2).dtype == "uint8"

@@ -1,0 +1,102 @@
+"""The operators as NumPy loops that a reader can check by eye.
+
+Images are (n, h, w, c) in float64; pads are ((top, bottom), (left, right)).
+"""
+
+import numpy as np
+
+
+def pad(x, pads, value=0.0):
+    return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
+
+
+def places(size, window, stride, pads, dilation=(1, 1)):
+    """How many windows fit, along each axis."""
+    return [
+        (s + sum(p) - (w - 1) * d - 1) // t + 1
+        for s, w, t, p, d in zip(size, window, stride, pads, dilation, strict=True)
+    ]
+
+
+def conv2d(x, kernel, stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    x, kernel = np.asarray(x, float), np.asarray(kernel, float)
+    kh, kw, inputs, outputs = kernel.shape
+    rows, columns = places(x.shape[1:3], (kh, kw), stride, pads, dilation)
+    x = pad(x, pads)
+    y = np.zeros((len(x), rows, columns, outputs))
+    for row, column, i, j in np.ndindex(rows, columns, kh, kw):
+        pixel = x[
+            :, row * stride[0] + i * dilation[0], column * stride[1] + j * dilation[1]
+        ]
+        for o in range(outputs):
+            first = o // (outputs // groups) * inputs
+            y[:, row, column, o] += (
+                pixel[:, first : first + inputs] @ kernel[i, j, :, o]
+            )
+    return y
+
+
+def conv2d_transpose(y, kernel, size, stride, pads, dilation=(1, 1), overlap="sum"):
+    y, kernel = np.asarray(y, float), np.asarray(kernel, float)
+    (top, bottom), (left, right) = pads
+    x = np.zeros(
+        (len(y), size[0] + top + bottom, size[1] + left + right, kernel.shape[2])
+    )
+    reach = np.zeros((1, *x.shape[1:3], 1))
+    for row, column, i, j in np.ndindex(*y.shape[1:3], *kernel.shape[:2]):
+        place = row * stride[0] + i * dilation[0], column * stride[1] + j * dilation[1]
+        x[:, *place] += y[:, row, column] @ kernel[i, j].T
+        reach[:, *place] += 1
+    if overlap == "mean":
+        x = x / np.maximum(reach, 1)
+    return x[:, top : top + size[0], left : left + size[1]]
+
+
+def pool(reduce, x, window, stride, pads):
+    """`reduce` over the pixels of each window that lie inside the image."""
+    rows, columns = places(x.shape[1:3], window, stride, pads)
+    x = pad(np.asarray(x, float), pads, np.nan)
+    y = np.zeros((len(x), rows, columns, x.shape[3]))
+    for n, row, column, c in np.ndindex(*y.shape):
+        top, left = row * stride[0], column * stride[1]
+        seen = x[n, top : top + window[0], left : left + window[1], c]
+        y[n, row, column, c] = reduce(seen[~np.isnan(seen)])
+    return y
+
+
+def batch_norm(x, scale, bias, epsilon):
+    x = np.asarray(x, float)
+    axes = tuple(range(x.ndim - 1))
+    mean, variance = x.mean(axes), x.var(axes)
+    return (x - mean) / np.sqrt(variance + epsilon) * scale + bias, mean, variance
+
+
+def group_norm(x, scale, bias, groups, epsilon):
+    x = np.asarray(x, float)
+    y, width = np.zeros(x.shape), x.shape[3] // groups
+    for n, group in np.ndindex(len(x), groups):
+        part = slice(group * width, (group + 1) * width)
+        seen = x[n, :, :, part]
+        y[n, :, :, part] = (seen - seen.mean()) / np.sqrt(seen.var() + epsilon)
+    return y * scale + bias
+
+
+def local_response_norm(x, size, alpha, beta, k):
+    x = np.asarray(x, float)
+    y = np.zeros(x.shape)
+    for i in range(x.shape[-1]):
+        near = range(max(0, i - size // 2), min(x.shape[-1], i - size // 2 + size))
+        energy = sum(x[..., j] ** 2 for j in near)
+        y[..., i] = x[..., i] / (k + alpha * energy) ** beta
+    return y
+
+
+def resize_axis(row, count, weight, reach):
+    """One row of pixels, sampled anew: `weight` of the distance, within `reach`."""
+    out = np.zeros(count)
+    for i in range(count):
+        centre = (i + 0.5) * len(row) / count - 0.5
+        near = [j for j in range(len(row)) if abs(centre - j) <= reach]
+        weights = np.array([weight(centre - j) for j in near])
+        out[i] = weights @ row[near] / weights.sum()
+    return out

@@ -1,0 +1,82 @@
+import dataclasses
+
+import pytest
+from absl import flags as absl_flags
+
+from cnnjax.refusal import Refusal
+from cnnjax.training import flags
+from cnnjax.training.flags import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seed: int = option(0, "Seeds.", at_least=0)
+    rate: float = option(0.1, "Steps.", above=0, below=1)
+    model: str = option("a", "The model.", choices=("a", "b"))
+    norm: str | None = option(None, "The norm.", choices=("x", "y"))
+    size: int | None = option(None, "The size.")
+    fast: bool = option(True, "Hurries.")
+    place: str = option("", "Where.", compared=False)
+
+
+def parsed(*arguments):
+    values = absl_flags.FlagValues()
+    flags.define(Config, values)
+    values(["program", *arguments])
+    return flags.parse(Config, values)
+
+
+def test_flags_default_to_the_fields():
+    assert parsed() == Config()
+
+
+def test_flags_set_fields_of_their_type():
+    config = parsed("--seed=3", "--rate=0.5", "--model=b", "--norm=y", "--nofast")
+    assert config == Config(seed=3, rate=0.5, model="b", norm="y", fast=False)
+
+
+def test_flagfile_repeats_a_config(tmp_path):
+    config = Config(seed=4, size=28, fast=False, place="here")
+    path = tmp_path / "recipe.flags"
+    path.write_text(flags.flagfile(config))
+    assert parsed(f"--flagfile={path}") == config
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--seed=-1", "--seed must be at least 0, got -1."),
+        ("--rate=0", "--rate must be above 0, got 0.0."),
+        ("--rate=nan", "--rate must be above 0, got nan."),
+        ("--rate=1", "--rate must be below 1, got 1.0."),
+    ],
+)
+def test_refuses_numbers_out_of_bounds(argument, message):
+    with pytest.raises(Refusal) as caught:
+        parsed(argument)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--model=c", "value should be one of <a|b>"),
+        ("--sed=1", "Unknown command line flag 'sed'. Did you mean: seed"),
+        ("--seed=x", "invalid literal"),
+    ],
+)
+def test_refuses_flags_that_make_no_sense(argument, message):
+    with pytest.raises(absl_flags.Error) as caught:
+        parsed(argument)
+    assert message in str(caught.value)
+
+
+def test_identity_leaves_out_where_things_are():
+    names = flags.identity(Config())
+    assert "place" not in names
+    assert "seed" in names
+
+
+def test_help_tells_name_default_choices_and_meaning():
+    text = flags.describe(Config)
+    assert "--model=a (a|b)\n      The model." in text
