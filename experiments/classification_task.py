@@ -29,16 +29,14 @@ _SPARE = 10 / 7
 class Config(TrainingConfig):
     """A classifier and how it is trained."""
 
-    model: str = option("resnet9", "The network.", choices=tuple(MODELS))
+    model: str = option("lenet", "The network.", choices=tuple(MODELS))
     stem: str | None = option(
         None,
         "First layers of a ResNet: small for images up to 64 pixels.",
         choices=("imagenet", "small"),
     )
     width: float = option(1.0, "Multiplies the channels of every layer.", above=0)
-    norm: str | None = option(
-        None, "Normalisation (none given: the model's own).", choices=layers.NORMS
-    )
+    norm: str = option("batch", "Normalisation in the model.", choices=layers.NORMS)
     activation: str | None = option(
         None,
         "Activation (none given: the model's own).",
@@ -48,7 +46,9 @@ class Config(TrainingConfig):
         0.0, "Share of the pooled features that is dropped.", at_least=0, below=1
     )
     image_size: int | None = option(
-        None, "Height and width that images are resized to (none given: as they are)."
+        None,
+        "Height and width that images are resized to (none given: as they are, but for"
+        " those that are too small for the model).",
     )
 
 
@@ -62,6 +62,14 @@ def load_data(config: Config) -> sources.Dataset:
         data_dir=config.data_dir,
     )
     data = read(image_size=config.image_size)
+    smallest = build(config, len(data.class_names)).SMALLEST
+    if config.image_size is None and min(data.image_shape[:2]) < smallest:
+        height, width, _ = data.image_shape
+        progress.tell(
+            f"images of {height}x{width} are brought to {smallest}x{smallest}, the"
+            f" smallest that {config.model} takes"
+        )
+        data = read(image_size=smallest)
     names = {step.name for step in augment.parse(config.augment)}
     if config.image_size and "resized_crop" in names:
         stored = round(config.image_size * _SPARE)

@@ -35,7 +35,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         transforms.crop,
         4,
         (1, 512),
-        "moves by up to N pixels, the border reflected",
+        "moves by up to N pixels, black around it",
         pixels=True,
     ),
     "flip": Augmentation(transforms.flip, 0.5, (0, 1), "mirrors with probability P"),

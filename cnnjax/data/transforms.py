@@ -18,10 +18,12 @@ Scalar = Float[Array, ""] | float
 
 
 def crop(key: Key[Array, ""], example: Example, strength: int) -> Example:
-    """The image moved by up to `strength` pixels each way, its border reflected."""
+    """The image moved by up to `strength` pixels each way, with black around it.
+
+    A reflected border would double the ends of what fills the image to its edge.
+    """
     image, pixels = example["image"], int(strength)
-    pads = ((pixels, pixels), (pixels, pixels), (0, 0))
-    padded = jnp.pad(image, pads, mode="reflect")
+    padded = jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
     top, left = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
     return example | {"image": lax.dynamic_slice(padded, (top, left, 0), image.shape)}
 

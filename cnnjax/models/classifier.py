@@ -46,6 +46,8 @@ class Classifier(nn.Module):
     NORM: ClassVar[str] = "batch"
     ACTIVATION: ClassVar[str] = "relu"
     STEMS: ClassVar[tuple[str, ...]] = ()
+    # Height and width of the smallest images that it takes, in pixels.
+    SMALLEST: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.classes < 1:

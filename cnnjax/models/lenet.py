@@ -19,6 +19,7 @@ class LeNet(Classifier):
     """LeNet-5. A larger image has more positions at C5; their mean is classified."""
 
     NORM = "none"
+    SMALLEST = 28
 
     @nn.compact
     def __call__(
@@ -34,7 +35,7 @@ class LeNet(Classifier):
             Refusal: if the images are smaller than 28x28 pixels.
         """
         instead = "resnet9 takes 8x8, resnet18 with the small stem takes any size"
-        check_images(images, model="LeNet", smallest=28, instead=instead)
+        check_images(images, model="LeNet", smallest=self.SMALLEST, instead=instead)
 
         features = {}
         x = self.unit(self.channels(6), 5, name="c1")(images, train=train)

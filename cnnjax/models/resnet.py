@@ -102,6 +102,8 @@ class ResNet9(Classifier):
     and third, a global maximum, and logits scaled by 1/8.
     """
 
+    SMALLEST = 8
+
     @nn.compact
     def __call__(
         self,
@@ -116,7 +118,7 @@ class ResNet9(Classifier):
             Refusal: if the images are smaller than 8x8 pixels.
         """
         instead = "resnet18 with the small stem takes any size"
-        check_images(images, model="ResNet9", smallest=8, instead=instead)
+        check_images(images, model="ResNet9", smallest=self.SMALLEST, instead=instead)
 
         x = self.unit(self.channels(64), name="stem")(images, train=train)
         features = {"stem": x}

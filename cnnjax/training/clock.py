@@ -19,9 +19,9 @@ class Clock:
         """Ends the running phase and begins `phase`."""
         now = time.perf_counter()
         if self._phase is not None:
-            self.seconds[self._phase] = self[self._phase] + now - self._since
+            self.add(self._phase, now - self._since)
         self._phase, self._since = phase, now
 
-    def __getitem__(self, phase: str) -> float:
-        """The seconds of a phase, but for those it is running at the moment."""
-        return self.seconds.get(phase, 0.0)
+    def add(self, name: str, seconds: float) -> None:
+        """Counts seconds of the running phase under a name of their own, too."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds

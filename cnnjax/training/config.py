@@ -37,16 +37,16 @@ class TrainingConfig:
         at_least=0,
         below=2**31,
     )
-    epochs: float = option(10.0, "Passes over the training split.", above=0)
+    epochs: float = option(30.0, "Passes over the training split.", above=0)
     batch_size: int = option(
-        128, "Examples an update, over all devices and processes.", at_least=1
+        64, "Examples an update, over all devices and processes.", at_least=1
     )
     optimizer: str = option(
         "sgd",
         "How gradients become updates (sgd: Nesterov momentum).",
         choices=("sgd", "adamw", "lamb", "muon"),
     )
-    learning_rate: float = option(0.1, "Peak of the schedule.", above=0)
+    learning_rate: float = option(0.05, "Peak of the schedule.", above=0)
     momentum: float = option(
         0.9,
         "Momentum of sgd and muon; first decay of adamw and lamb.",
@@ -66,7 +66,7 @@ class TrainingConfig:
         5e-4, "Decay of kernels; norms and biases are left out.", at_least=0
     )
     label_smoothing: float = option(
-        0.0, "Probability shared evenly by all classes.", at_least=0, below=1
+        0.1, "Probability shared evenly by all classes.", at_least=0, below=1
     )
     clip_norm: float = option(
         0.0, "Largest global norm of the gradient (0: no limit).", at_least=0
@@ -75,7 +75,7 @@ class TrainingConfig:
         1, "Parts a batch is cut into, whose gradients are averaged.", at_least=1
     )
     ema: float = option(
-        0.0,
+        0.99,
         "Decay of the moving average of the weights, which is then what is"
         " evaluated and kept (0: none).",
         at_least=0,
@@ -87,9 +87,9 @@ class TrainingConfig:
         choices=("float32", "bfloat16"),
     )
     augment: str = option(
-        "",
+        "crop:2",
         "Augmentations in their order, NAME[:STRENGTH] joined by commas: crop, flip,"
-        " cutout, jitter, resized_crop, mixup, cutmix.",
+        " cutout, jitter, resized_crop, mixup, cutmix (empty: none).",
     )
     parallelism: str = option(
         "jit", "How the step is mapped over the devices.", choices=("jit", "pmap")

@@ -9,6 +9,7 @@ import jax
 from cnnjax.training.checkpoint import tree_sha256
 
 Tree = Any
+_PHASES = ("compile", "train", "evaluate")
 
 
 def cost(
@@ -18,18 +19,21 @@ def cost(
 
     Args:
         variables: the final ones, on the host.
-        seconds: by phase of `train.py`; waiting for input is a part of training.
+        seconds: by phase; those of `input_wait` are among those of `train`.
         steps: updates made.
         images: examples they took.
     """
-    training = seconds.get("train", 0.0) + seconds.get("input_wait", 0.0)
-    total = sum(seconds.values())
+    phases = {name: seconds.get(name, 0.0) for name in _PHASES}
     return {
         "steps": steps,
         "parameters": sum(x.size for x in jax.tree.leaves(variables["params"])),
         "parameters_sha256": tree_sha256(variables),
-        "images_per_second": images / training,
-        "seconds": {**seconds, "train": training, "total": total},
+        "images_per_second": images / phases["train"],
+        "seconds": {
+            **phases,
+            "input_wait": seconds.get("input_wait", 0.0),
+            "total": sum(phases.values()),
+        },
         "peak_memory_bytes": peak_memory_bytes(),
     }
 

@@ -11,6 +11,7 @@ user gets wrong is refused here, in one line, before anything runs.
 """
 
 import dataclasses
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -114,19 +115,18 @@ def identity(config: Any) -> dict[str, Any]:
 
 def describe(config: type) -> str:
     """The help text of every flag of `config`: name, default, meaning."""
-    return "\n".join(
-        help_line(f.name, f.default, f.metadata["doc"], f.metadata["choices"])
-        for f in dataclasses.fields(config)
-    )
+    return "\n".join(_described(field) for field in dataclasses.fields(config))
 
 
-def help_line(
-    name: str, default: Any, doc: str, choices: Sequence[str] | None = None
-) -> str:
-    """How `--help` shows one flag."""
+def _described(field: dataclasses.Field) -> str:
+    choices = field.metadata["choices"]
     among = f" ({'|'.join(choices)})" if choices else ""
-    shown = "" if default in (None, "") else f"={default}"
-    return f"  --{name}{shown}{among}\n      {doc}"
+    shown = "" if field.default in (None, "") else f"={field.default}"
+    indent = " " * 6
+    doc = textwrap.fill(
+        field.metadata["doc"], 88, initial_indent=indent, subsequent_indent=indent
+    )
+    return f"  --{field.name}{shown}{among}\n{doc}"
 
 
 _HOLDS: dict[str, Callable[[float, float], bool]] = {

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -88,6 +89,7 @@ def launch(experiment: Experiment) -> None:
 
     def parse(argv: Sequence[str]) -> Sequence[str]:
         if {"--help", "-help", "-h"} & set(argv):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head`
             print(_help(experiment))
             sys.exit(0)
         try:

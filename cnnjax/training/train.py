@@ -6,6 +6,7 @@ Every experiment trains through here, so that all of them keep the same contract
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -261,11 +262,15 @@ class _Run:
         return compiled
 
     def _fed(self) -> Iterator[loop.Batch]:
-        """The batches of training on the devices; waiting for them is counted."""
+        """The batches of training on the devices.
+
+        Where these had finished before the batch was there, they waited for it.
+        """
         while True:
-            self._clock.enter("input_wait")
+            since = time.perf_counter()
             batch = self._devices.shard(next(self._batches))
-            self._clock.enter("train")
+            if self._unread is None or self._unread[1]["loss"].is_ready():
+                self._clock.add("input_wait", time.perf_counter() - since)
             yield batch
 
     def _save(self) -> None:

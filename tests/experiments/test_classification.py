@@ -23,7 +23,9 @@ TINY = Config(
     width=0.5,
     image_size=28,
     epochs=1,
-    batch_size=64,
+    ema=0.0,
+    augment="",
+    label_smoothing=0.0,
 )
 LEFT = (
     "run.flags",

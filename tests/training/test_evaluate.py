@@ -21,7 +21,7 @@ def test_every_example_counts_once(rng, parallelism, batch_size):
         sums = {"count": counted.sum(), "pixels": (values * counted).sum()}
         return sums, {"index": batch["index"], "mask": batch["mask"]}
 
-    variables = mapped.replicate(np.float32(2))
+    variables = mapped.replicate(np.array(2, np.float32))
     like = mapped.shard(next(batches.evaluation(source, batch_size=batch_size)))
     sums = evaluate(
         mapped.map_measure(measure).lower(variables, like).compile(),
