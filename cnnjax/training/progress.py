@@ -25,6 +25,8 @@ def table(title: str, rows: Mapping[str, str]) -> None:
     """Shows names and values as a table."""
     if jax.process_index() == 0:
         shown = rich.table.Table(title=title, show_header=False, title_justify="left")
+        shown.add_column()
+        shown.add_column(overflow="fold")
         for name, value in rows.items():
             shown.add_row(name, value)
         console.print(shown)

@@ -56,13 +56,14 @@ def train(
         Stopped: if a signal asked for it.
     """
     with signals.stop_requests() as stop:
-        run = _Run(task, config, plan, run_record, stop)
+        checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
+        run = _Run(task, config, plan, run_record, checkpoints, stop)
         try:
             run.resume()
             run.fit()
             return run.finish(observe)
         finally:
-            run.close()
+            checkpoints.close()
 
 
 class _Run:
@@ -74,13 +75,13 @@ class _Run:
         config: TrainingConfig,
         plan: Plan,
         run_record: record.Record,
+        checkpoints: Checkpoints,
         stop: signals.StopRequest,
     ) -> None:
         self._task, self._config, self._plan = task, config, plan
-        self._record, self._stop = run_record, stop
+        self._record, self._checkpoints, self._stop = run_record, checkpoints, stop
         self._batches = self._shares(batches.training, task.train, seed=config.seed)
         self._devices = devices.mapper(config.parallelism)
-        self._checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
         self._clock = Clock({})
         self._measure: Callable | None = None
         self._unread: tuple[int, loop.Metrics] | None = None
@@ -106,8 +107,6 @@ class _Run:
 
     def fit(self) -> None:
         """Steps to the end, or until stopped, evaluating and saving on the way."""
-        if self._start == self._plan.steps:
-            return
         self._bar = Progress(
             self._start, self._plan.steps, steps_per_epoch=self._plan.steps_per_epoch
         )
@@ -115,19 +114,10 @@ class _Run:
             if self._start > self._position.evaluated:
                 self._evaluate_if_due(self._start)
             self._stop_early()
-            loop.fit(
-                self._state,
-                self._fed(),
-                self._compiled_step(),
-                start=self._start,
-                steps=self._plan.steps,
-                hooks=(self._after_step,),
-            )
+            if self._start < self._plan.steps:
+                self._step_on()
         except _Enough:
-            tell(
-                f"stops early: no better {self._task.score} than"
-                f" {self._position.best:.4f} in {self._config.patience} evaluations"
-            )
+            tell(f"stops early: {self._task.score} stays at {self._position.best:.4f}")
         except signals.Stopped:
             self._save()
             self._checkpoints.wait()
@@ -135,6 +125,16 @@ class _Run:
         finally:
             self._bar.close()
         self._save()
+
+    def _step_on(self) -> None:
+        loop.fit(
+            self._state,
+            self._fed(),
+            self._compiled_step(),
+            start=self._start,
+            steps=self._plan.steps,
+            hooks=(self._after_step,),
+        )
 
     def finish(self, observe: Observe | None) -> Trained:
         """The final variables and what they are worth on the test split."""
@@ -153,10 +153,6 @@ class _Run:
         images = steps * self._config.batch_size
         took = cost(variables, self._clock.seconds, steps=steps, images=images)
         return Trained(variables, metrics, sums, took)
-
-    def close(self) -> None:
-        """Waits for what is being saved."""
-        self._checkpoints.close()
 
     def _after_step(
         self, number: int, state: states.State, metrics: loop.Metrics
