@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from cnnjax.data import decode, folder, framing, moments, sources
+from cnnjax.data import decode, folder, framing, moments
 from cnnjax.models import weights
 from cnnjax.training import progress, provenance, record
+from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
 from cnnjax.training.plan import plan
-from cnnjax.training.task import Task, Trained
 from cnnjax.training.train import train
 from experiments.classification_figures import Mistakes, draw
 from experiments.classification_task import (
@@ -44,52 +44,41 @@ def run(
     config: Config, workdir: pathlib.Path, *, overwrite: bool = False
 ) -> dict[str, Any]:
     """Trains, or goes on, in `workdir`; returns the metrics on the test split."""
-    data = load_data(config)
-    held, kept = None, data.train
-    if config.validation:
-        kept, held = sources.hold_out(data.train, config.validation, seed=config.seed)
-    mean, deviation = moments.channel_moments(kept, seed=config.seed)
+    clock = Clock()
+    data, held = load_data(config)
+    origin = provenance.provenance(data.fingerprint)
+    mean, deviation = moments.channel_moments(data.train, seed=config.seed)
     scaling = {"mean": mean, "deviation": deviation}
-    task = make_task(config, data, kept, held, scaling)
-    steps = plan(config, len(kept))
+    task = make_task(config, data, held, scaling)
+    steps = plan(config, len(data.train))
     check_pairs(config)
-    with record.Record(workdir, config, overwrite=overwrite) as keep:
+    opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
+    with opened as keep:
         result = keep.result()
         if result is None:
             if data.note:
                 progress.tell(data.note)
             mistakes = Mistakes()
-            trained = train(task, config, steps, keep, observe=mistakes.observe)
-            result = _leave(config, data, task, scaling, trained, mistakes, keep)
+            trained = train(task, config, steps, keep, clock, observe=mistakes.observe)
+            result = {
+                **trained.metrics,
+                **trained.cost,
+                "class_names": data.class_names,
+                "image_shape": data.image_shape,
+                "provenance": origin,
+            }
+            if jax.process_index() == 0:
+                weights.save(
+                    workdir / "weights.safetensors",
+                    {**trained.variables, "input": scaling},
+                )
+                seed, names = config.seed, data.class_names
+                draw(keep.figures, task, names, seed, trained, mistakes)
+            keep.finish(result)
         else:
             progress.tell("finished before (--overwrite trains afresh)")
     _show(result, workdir)
     return {name: result[name] for name in ("accuracy", "loss", "accuracy_per_class")}
-
-
-def _leave(
-    config: Config,
-    data: sources.Dataset,
-    task: Task,
-    scaling: Tree,
-    trained: Trained,
-    mistakes: Mistakes,
-    keep: record.Record,
-) -> dict[str, Any]:
-    """Writes weights, figures and result.json, the last of all."""
-    result = {
-        **trained.metrics,
-        **trained.cost,
-        "class_names": data.class_names,
-        "image_shape": data.image_shape,
-        "provenance": provenance.provenance(data.fingerprint),
-    }
-    if jax.process_index() == 0:
-        file = keep.workdir / "weights.safetensors"
-        weights.save(file, {**trained.variables, "input": scaling})
-        draw(keep.figures, task, data.class_names, config.seed, trained, mistakes)
-    keep.finish(result)
-    return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +112,8 @@ class Predictor:
             )
         if images.dtype == jnp.uint8:
             images = pixels(images)
+        elif not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(f"images must be uint8 or float, got {images.dtype}.")
         return np.asarray(self._apply(self.variables, images))
 
     @functools.cached_property

@@ -49,11 +49,18 @@ class Config(TrainingConfig):
         None,
         "Height and width that images are resized to (none given: as they are, but for"
         " those that are too small for the model).",
+        at_least=1,
+        at_most=4096,
     )
 
 
-def load_data(config: Config) -> sources.Dataset:
-    """The data that `config` names, framed for what it does with them."""
+def load_data(config: Config) -> tuple[sources.Dataset, sources.Source | None]:
+    """The data that `config` names, and the part of them to choose by.
+
+    Images are framed for what becomes of them: those to train on keep more than the
+    network sees where `resized_crop` is to choose from it.
+    """
+    names = {step.name for step in augment.parse(config.augment)}
     read = functools.partial(
         sources.load,
         config.dataset,
@@ -70,13 +77,16 @@ def load_data(config: Config) -> sources.Dataset:
             f" smallest that {config.model} takes"
         )
         data = read(image_size=smallest)
-    names = {step.name for step in augment.parse(config.augment)}
+    train, held = data.train, None
     if config.image_size and "resized_crop" in names:
         stored = round(config.image_size * _SPARE)
-        data = dataclasses.replace(
-            data, train=read(image_size=stored, framing="fit").train
+        train = read(image_size=stored, framing="fit").train
+    if config.validation:
+        split = functools.partial(
+            sources.hold_out, fraction=config.validation, seed=config.seed
         )
-    return data
+        train, held = split(train)[0], split(data.train)[1]
+    return dataclasses.replace(data, train=train), held
 
 
 def build(config: Config, classes: int, *, axis_name: str | None = None) -> nn.Module:
@@ -107,11 +117,10 @@ def check_pairs(config: Config) -> None:
 def make_task(
     config: Config,
     data: sources.Dataset,
-    kept: sources.Source,
     held: sources.Source | None,
     scaling: Tree,
 ) -> Task:
-    """Classification of `data`, learned from `kept`, chosen by `held`."""
+    """Classification of `data`, chosen by `held`."""
     classes = len(data.class_names)
     model = build(config, classes)
     size = config.image_size and (config.image_size, config.image_size)
@@ -119,7 +128,7 @@ def make_task(
 
     init = functools.partial(model.init, images=jnp.zeros((1, *data.image_shape)))
     key = jax.random.key(config.seed)
-    jax.eval_shape(init, key)  # refuses now images that are too small for the model
+    shapes = jax.eval_shape(init, key)  # refuses images too small for the model
 
     def initialise() -> Tree:
         return started_from(config.init_from, state.first_variables(init, key))
@@ -155,9 +164,10 @@ def make_task(
         return sums, values
 
     return Task(
-        train=kept,
+        train=data.train,
         validation=held,
         test=data.test,
+        shapes=shapes,
         initialise=initialise,
         loss_fn=loss_fn,
         augment=lambda keys, batch: augmented(

@@ -98,8 +98,9 @@ def augmenter(
 ) -> Callable[[Key[Array, "n"], Batch], Batch]:
     """All augmentations of `spec` as one function of a batch.
 
-    They run in the order given, and mixers after them; of several mixers each example
-    draws one, all equally likely. Examples 2i and 2i + 1 of the batch are
+    `resized_crop` runs first, since it alone knows what a fitted image's canvas is;
+    the others run in the order given, and mixers after them; of several mixers each
+    example draws one, all equally likely. Examples 2i and 2i + 1 of the batch are
     partners, so that no device needs another's data. With a mixer the labels become
     probabilities (n, classes).
 
@@ -118,6 +119,7 @@ def augmenter(
     """
     steps = parse(spec) if isinstance(spec, str) else spec
     singles = [step for step in steps if step.name in AUGMENTATIONS]
+    singles.sort(key=lambda step: step.name != "resized_crop")
     mixers = [step for step in steps if step.name in MIXERS]
 
     def single(key: Key[Array, ""], example: Example) -> Example:

@@ -162,7 +162,10 @@ def load(
         raise Refusal(f"image_size must be positive, got {image_size}.")
     reader = importlib.import_module(f"cnnjax.data.{scheme}")
     options = Options(holdout, seed, data_dir, image_size, framing)
-    return reader.read(where, options)
+    try:
+        return reader.read(where, options)
+    except (OSError, RuntimeError) as error:  # RuntimeError: whose home folder is ~x?
+        raise Refusal(f"{location} cannot be read: {error}.") from error
 
 
 def prepare(

@@ -4,7 +4,7 @@ A checkpoint is a state, as host arrays, and a small JSON record of progress. Th
 SHA-256 of the arrays is stored beside them and checked when they are read, because
 orbax restores flipped bytes without a word. Saving happens in the background and
 becomes visible by a rename, so that a run killed at any moment finds whole checkpoints
-only. The two latest are kept, and the best.
+only. Of a folder the two latest are kept.
 """
 
 import contextlib
@@ -65,22 +65,12 @@ class Checkpoints:
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
-        policy = checkpoint_managers.AnyPreservationPolicy(
-            [
-                checkpoint_managers.LatestN(2),
-                checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["score"],
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.LatestN(2)
         )
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy)
         return ocp.CheckpointManager(self._folder, options=options)
 
-    def save(
-        self, step: int, state: Tree, progress: Progress, *, score: float | None
-    ) -> None:
+    def save(self, step: int, state: Tree, progress: Progress) -> None:
         """Saves in the background; a save still under way is waited for.
 
         A checkpoint of that step, which can only be the same, is left as it is.
@@ -89,7 +79,6 @@ class Checkpoints:
             step: names the checkpoint.
             state: host arrays that nobody writes to any more.
             progress: what else the run needs to go on.
-            score: larger is better; None for a checkpoint that is not the best so far.
 
         Raises:
             NotSaved: if this or the save before it failed.
@@ -108,33 +97,33 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
                 ),
-                metrics=None if score is None else {"score": score},
                 force=True,
             )
-
-    def latest(self) -> int | None:
-        """The step of the newest checkpoint."""
-        return self._manager.latest_step()
 
     def restore(self, target: Tree) -> tuple[Tree, Progress] | None:
         """The newest undamaged checkpoint, or None where there is none.
 
         A damaged one is named, moved to `damaged/` beside the checkpoints, and the one
         before it used.
+
+        Raises:
+            Refusal: if it is of another model, or all of several are damaged.
         """
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
             try:
                 return self._read(step, target)
-            except Refusal:
-                raise
+            except (Refusal, MemoryError, PermissionError):
+                raise  # nothing that speaks of damage
             # orbax and tensorstore raise whatever the damaged file led them to.
             except Exception as error:
                 self._set_aside(step, error)
+        if steps:
+            raise Refusal(
+                f"Every checkpoint in {self._folder} is damaged and set aside; the same"
+                " command now starts from the beginning."
+            )
         return None
-
-    def read(self, step: int, target: Tree) -> Tree:
-        """The state of the checkpoint at `step`, which must be there."""
-        return self._read(step, target)[0]
 
     def _read(self, step: int, target: Tree) -> tuple[Tree, Progress]:
         record = self._item(step, record=ocp.args.JsonRestore()).record
@@ -161,7 +150,7 @@ class Checkpoints:
             while place.exists():
                 place = place.with_name(place.name + "+")
             (self._folder / str(step)).rename(place)
-        reason = str(error).split("\n")[0][:200]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         self._tell(f"checkpoint {step} is damaged ({reason}); set aside in {place}")
         self._manager = self._open()
 
@@ -192,7 +181,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            reason = str(error).strip().splitlines()[-1].rpartition(": ")[2]
+            words = str(error).strip() or type(error).__name__
+            reason = words.splitlines()[-1].rpartition(": ")[2]
             raise NotSaved(
                 f"A checkpoint in {self._folder} could not be written ({reason}); when"
                 " that is mended, the same command goes on from the one before."

@@ -6,14 +6,21 @@ import time
 class Clock:
     """Adds up seconds by phase; at any moment one phase, or none, is running.
 
-    Args:
-        seconds: what earlier sittings of the run took, by phase; added to in place.
+    `seconds` has an entry for each phase that has ended, and a `total`: all that
+    passed since the clock was made, and in the sittings before.
     """
 
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
         self._phase: str | None = None
-        self._since = time.perf_counter()
+        self._since = self._made = time.perf_counter()
+        self._before = 0.0
+
+    def resume(self, seconds: dict[str, float]) -> None:
+        """Goes on from what the sittings before took."""
+        self._before = seconds.get("total", 0.0)
+        for name, value in seconds.items():
+            self.add(name, value)
 
     def enter(self, phase: str | None) -> None:
         """Ends the running phase and begins `phase`."""
@@ -21,6 +28,7 @@ class Clock:
         if self._phase is not None:
             self.add(self._phase, now - self._since)
         self._phase, self._since = phase, now
+        self.seconds["total"] = self._before + now - self._made
 
     def add(self, name: str, seconds: float) -> None:
         """Counts seconds of the running phase under a name of their own, too."""

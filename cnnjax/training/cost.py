@@ -19,7 +19,7 @@ def cost(
 
     Args:
         variables: the final ones, on the host.
-        seconds: by phase; those of `input_wait` are among those of `train`.
+        seconds: of a `Clock`; those of `input_wait` are among those of `train`.
         steps: updates made.
         images: examples they took.
     """
@@ -32,7 +32,7 @@ def cost(
         "seconds": {
             **phases,
             "input_wait": seconds.get("input_wait", 0.0),
-            "total": sum(phases.values()),
+            "total": seconds["total"],
         },
         "peak_memory_bytes": peak_memory_bytes(),
     }

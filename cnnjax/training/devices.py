@@ -8,6 +8,7 @@ collectives, and `pmap`, where the step names the axis itself.
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -55,13 +56,22 @@ def start_processes(
     if coordinator:
         if num_processes is None or process_id is None:
             raise Refusal("--coordinator needs --num_processes and --process_id too.")
-        if not 0 <= process_id < num_processes:
+        if process_id >= num_processes:
             raise Refusal(
-                f"--process_id must be from 0 to {num_processes - 1}, got {process_id}."
+                f"--process_id must be below --num_processes={num_processes}, got"
+                f" {process_id}."
             )
-        jax.distributed.initialize(
-            coordinator, num_processes, process_id, initialization_timeout=60
-        )
+        if not re.fullmatch(r".+:\d+", coordinator):
+            raise Refusal(f"--coordinator must be host:port, got {coordinator!r}.")
+        try:
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, initialization_timeout=60
+            )
+        except RuntimeError as error:
+            raise Refusal(
+                f"--coordinator={coordinator}: no meeting of {num_processes} processes"
+                f" there ({str(error).splitlines()[0]})."
+            ) from error
     elif num_processes is not None or process_id is not None:
         raise Refusal("--num_processes and --process_id need --coordinator=host:port.")
     elif _launched_as_one_of_many():

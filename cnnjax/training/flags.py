@@ -11,6 +11,7 @@ user gets wrong is refused here, in one line, before anything runs.
 """
 
 import dataclasses
+import math
 import textwrap
 import types
 import typing
@@ -90,6 +91,8 @@ def check(config: Config) -> Config:
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Refusal(f"--{field.name} must be finite, got {value}.")
         for name, bound in field.metadata["bounds"].items():
             if value is None or bound is None:
                 continue

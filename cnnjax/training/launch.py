@@ -59,8 +59,12 @@ class Sitting:
     coordinator: str | None = option(
         None, "host:port of the first of several processes."
     )
-    num_processes: int | None = option(None, "How many processes there are.")
-    process_id: int | None = option(None, "Which of them this one is, from 0.")
+    num_processes: int | None = option(
+        None, "How many processes there are.", at_least=1
+    )
+    process_id: int | None = option(
+        None, "Which of them this one is, from 0.", at_least=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +98,8 @@ def launch(experiment: Experiment) -> None:
             sys.exit(0)
         try:
             rest = flags.FLAGS(argv)
-        except flags.Error as error:
-            _exit(2, str(error))
+        except (flags.Error, UnicodeDecodeError) as error:
+            _exit(2, str(error).removeprefix("ERROR:: "))
         if len(rest) > 1:
             _exit(2, f"Unexpected argument {rest[1]!r}: flags begin with --.")
         # What orbax logs of its threads' errors comes again as an exception.
@@ -115,6 +119,8 @@ def _status(experiment: Experiment) -> int:
     except signals.Stopped as stopped:
         tell(f"{stopped}; the same command goes on from there")
         return stopped.status
+    except KeyboardInterrupt:
+        _exit(130, "interrupted; the same command goes on from the last checkpoint")
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -126,6 +132,8 @@ def _act(experiment: Experiment) -> None:
     config = config_flags.parse(experiment.config)
     sitting = config_flags.parse(Sitting)
     workdir = pathlib.Path(sitting.workdir or f"runs/{experiment.name}")
+    if sitting.manual_dir and not sitting.prepare:
+        raise Refusal("--manual_dir is what --prepare reads; give both.")
     if sitting.verify_resume:
         verify.verify_resume(f"experiments.{experiment.name}", config)
         return
@@ -139,7 +147,7 @@ def _act(experiment: Experiment) -> None:
         data.prepare(
             config.dataset, data_dir=config.data_dir, manual_dir=sitting.manual_dir
         )
-    if sitting.predict:
+    if sitting.predict is not None:
         experiment.predict(pathlib.Path(sitting.predict), workdir)
     else:
         experiment.run(config, workdir, overwrite=sitting.overwrite)

@@ -49,7 +49,8 @@ def make_step(
 
     The loss is the mean over the batch, and over `axis_name` where the step is mapped.
     The batch is cut into `accumulate` parts whose gradients are averaged. A step
-    whose loss or gradient is not finite leaves the state as it was, but for `finite`.
+    whose loss, gradient or outcome is not finite leaves the state as it was, but for
+    `finite`.
     """
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -71,7 +72,10 @@ def make_step(
             statistics=statistics,
             optimizer=opt_state,
             average=_averaged(state, params, statistics, ema),
-            finite=state.finite & jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm),
+            finite=state.finite
+            & jnp.isfinite(metrics["loss"])
+            & jnp.isfinite(norm)
+            & jnp.isfinite(optax.tree.norm((params, statistics))),
         )
         return _unless_damaged(state, updated), {**metrics, "finite": updated.finite}
 

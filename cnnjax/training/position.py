@@ -10,7 +10,7 @@ class Position:
     Attributes:
         evaluated: the step of the last evaluation.
         best: the highest score so far.
-        best_step: where that was.
+        best_step: where that was; its state lies in the folder of the best.
         stale: evaluations since then.
         seconds: what the run took so far, by phase.
     """

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -30,7 +31,7 @@ def provenance(fingerprint: str) -> dict[str, Any]:
             "machine": platform.machine(),
         },
         "data": fingerprint,
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
     }
 
 

@@ -19,6 +19,7 @@ from cnnjax.refusal import Refusal
 from cnnjax.training import flags
 
 Row = dict[str, Any]
+_DATA = "data_fingerprint"
 _RESULTS = (
     "run.flags",
     "config.json",
@@ -26,7 +27,7 @@ _RESULTS = (
     "weights.safetensors",
     "result.json",
 )
-_FOLDERS = ("figures", "tensorboard", "checkpoints", "damaged")
+_FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged")
 
 
 class Record:
@@ -36,6 +37,7 @@ class Record:
         workdir: made when missing. A run of the same config in it goes on.
         config: a dataclass, made of `flags.option`; a run that goes on must have had
             the same.
+        data: fingerprint of the data, which must be the same, too.
         overwrite: removes what an earlier run left there.
 
     Raises:
@@ -48,9 +50,10 @@ class Record:
         workdir: pathlib.Path,
         config: Any,
         *,
+        data: str,
         overwrite: bool = False,
     ) -> None:
-        self.workdir, self._config = workdir, config
+        self.workdir, self._config, self._data = workdir, config, data
         self._writes = jax.process_index() == 0
         self._rows: IO[str] | None = None
         self._said: set[tuple] = set()
@@ -61,7 +64,7 @@ class Record:
         if overwrite:
             _clear(workdir)
         try:
-            _check_same(workdir, config)
+            _check_same(workdir, config, data)
         except Refusal:
             self._lock.close()
             raise
@@ -81,7 +84,8 @@ class Record:
         """Notes the config, and forgets the rows after `step`, to be made again."""
         if not self._writes:
             return
-        write_json(self.workdir / "config.json", dataclasses.asdict(self._config))
+        values = {**dataclasses.asdict(self._config), _DATA: self._data}
+        write_json(self.workdir / "config.json", values)
         write_text(self.workdir / "run.flags", flags.flagfile(self._config))
         path = self.workdir / "metrics.jsonl"
         kept = [row for row in read_rows(self.workdir) if row["step"] <= step]
@@ -140,6 +144,7 @@ def finished(workdir: pathlib.Path) -> tuple[Row, Row]:
                 " first, or name another --workdir."
             )
     config, result = (json.loads(file.read_text()) for file in files)
+    del config[_DATA]
     return config, result
 
 
@@ -194,7 +199,7 @@ def _clear(workdir: pathlib.Path) -> None:
         shutil.rmtree(workdir / name, ignore_errors=True)
 
 
-def _check_same(workdir: pathlib.Path, config: Any) -> None:
+def _check_same(workdir: pathlib.Path, config: Any, data: str) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
@@ -208,4 +213,9 @@ def _check_same(workdir: pathlib.Path, config: Any) -> None:
         raise Refusal(
             f"{workdir} holds a run with other flags: {', '.join(changed)};"
             " name another --workdir, or --overwrite it."
+        )
+    if before[_DATA] != data:
+        raise Refusal(
+            f"{workdir} holds a run on other data than --dataset={config.dataset} has"
+            " now; name another --workdir, or --overwrite it."
         )

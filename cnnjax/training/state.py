@@ -1,10 +1,12 @@
 """All that a run needs to go on, as one tree of arrays."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Bool, Int, Key
@@ -63,6 +65,19 @@ def create(
         if average
         else None,
         finite=jnp.ones((), bool),
+    )
+
+
+def blank(
+    shapes: dict[str, Tree],
+    optimizer: optax.GradientTransformation,
+    *,
+    average: bool = False,
+) -> State:
+    """A host state to read a checkpoint into, of the shapes that `create` gives."""
+    made = functools.partial(create, optimizer=optimizer, average=average)
+    return jax.tree.map(
+        lambda x: np.empty(x.shape, x.dtype), jax.eval_shape(made, shapes)
     )
 
 

@@ -19,6 +19,7 @@ class Task:
         train: what is learned from.
         validation: what is chosen by, or None.
         test: what the result is measured on.
+        shapes: of the variables.
         initialise: -> the first variables, as a Flax model's `init` gives.
         loss_fn: of the step, given the mapped axis or None; see `loop.LossFn`.
         augment: keys and batch -> batch, on the devices.
@@ -30,6 +31,7 @@ class Task:
     train: Source
     validation: Source | None
     test: Source
+    shapes: Tree
     initialise: Callable[[], Tree]
     loss_fn: Callable[[str | None], loop.LossFn]
     augment: loop.Augment

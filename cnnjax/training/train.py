@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnjax.data import batches
 from cnnjax.data.sources import Source
+from cnnjax.refusal import Refusal
 from cnnjax.training import devices, loop, record, signals
 from cnnjax.training import state as states
 from cnnjax.training.checkpoint import Checkpoints
@@ -43,27 +44,25 @@ def train(
     config: TrainingConfig,
     plan: Plan,
     run_record: record.Record,
+    clock: Clock,
     *,
     observe: Observe | None = None,
 ) -> Trained:
     """Trains to the end, from wherever the record's workdir has got to.
 
-    `observe` sees the batches of the last evaluation, with their values an example.
+    `clock` has been running since the sitting began. `observe` sees the values of
+    each batch of the last evaluation.
 
-    Raises:
-        NotFinite: if a loss or a gradient was not finite.
-        NotSaved: if the disk is full.
-        Stopped: if a signal asked for it.
+    Raises `NotFinite`, `NotSaved` on a full disk, and `Stopped` by a signal.
     """
     with signals.stop_requests() as stop:
-        checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
-        run = _Run(task, config, plan, run_record, checkpoints, stop)
+        run = _Run(task, config, plan, run_record, clock, stop)
         try:
             run.resume()
             run.fit()
             return run.finish(observe)
         finally:
-            checkpoints.close()
+            run.close()
 
 
 class _Run:
@@ -75,30 +74,33 @@ class _Run:
         config: TrainingConfig,
         plan: Plan,
         run_record: record.Record,
-        checkpoints: Checkpoints,
+        clock: Clock,
         stop: signals.StopRequest,
     ) -> None:
         self._task, self._config, self._plan = task, config, plan
-        self._record, self._checkpoints, self._stop = run_record, checkpoints, stop
+        self._record, self._stop = run_record, stop
+        self._checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
+        self._best = Checkpoints(run_record.workdir / "best", tell=tell)
         self._batches = self._shares(batches.training, task.train, seed=config.seed)
         self._devices = devices.mapper(config.parallelism)
-        self._clock = Clock({})
+        self._clock = clock
         self._measure: Callable | None = None
         self._unread: tuple[int, loop.Metrics] | None = None
 
     def resume(self) -> None:
         """Puts state, data and clock where the newest checkpoint left them."""
         self._clock.enter("compile")
-        create = functools.partial(
-            states.create, optimizer=self._plan.optimizer, average=self._config.ema > 0
-        )
-        host = jax.device_get(jax.jit(create)(self._task.initialise()))
+        options = {"optimizer": self._plan.optimizer, "average": self._config.ema > 0}
         self._position = Position(seconds=self._clock.seconds)
-        saved = self._checkpoints.restore(host)
-        if saved is not None:
+        saved = self._checkpoints.restore(states.blank(self._task.shapes, **options))
+        if saved is None:
+            create = jax.jit(functools.partial(states.create, **options))
+            host = jax.device_get(create(self._task.initialise()))
+        else:
             host, values = saved
             self._position = Position(**values)
-            self._clock = Clock(self._position.seconds)
+            self._clock.resume(self._position.seconds)
+            self._position.seconds = self._clock.seconds
             tell(f"goes on from step {host.step} of {self._plan.steps}")
         self._start = int(host.step)
         self._batches.set_state({"next_index": self._start})
@@ -118,7 +120,7 @@ class _Run:
                 self._step_on()
         except _Enough:
             tell(f"stops early: {self._task.score} stays at {self._position.best:.4f}")
-        except signals.Stopped:
+        except (signals.Stopped, Refusal):  # a damaged image is refused when it comes
             self._save()
             self._checkpoints.wait()
             raise
@@ -127,22 +129,18 @@ class _Run:
         self._save()
 
     def _step_on(self) -> None:
-        loop.fit(
-            self._state,
-            self._fed(),
-            self._compiled_step(),
-            start=self._start,
-            steps=self._plan.steps,
-            hooks=(self._after_step,),
-        )
+        step, hooks = self._compiled_step(), (self._after_step,)
+        start, steps = self._start, self._plan.steps
+        loop.fit(self._state, self._fed(), step, start=start, steps=steps, hooks=hooks)
 
     def finish(self, observe: Observe | None) -> Trained:
         """The final variables and what they are worth on the test split."""
         host = self._devices.fetch(self._state)
         steps = int(host.step)
-        if self._config.patience and self._position.best is not None:
-            self._checkpoints.wait()
-            host = self._checkpoints.read(self._position.best_step, host)
+        if self._config.patience:
+            self._best.wait()
+            best = self._best.restore(host)
+            host = host if best is None else best[0]
             self._state = self._devices.replicate(host)
         variables = states.delivered(self._state)
         sums = self._sums(self._task.test, variables, observe)
@@ -154,6 +152,11 @@ class _Run:
         took = cost(variables, self._clock.seconds, steps=steps, images=images)
         return Trained(variables, metrics, sums, took)
 
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._checkpoints.close()
+        self._best.close()
+
     def _after_step(
         self, number: int, state: states.State, metrics: loop.Metrics
     ) -> None:
@@ -163,8 +166,7 @@ class _Run:
         self._unread = number, metrics
         self._evaluate_if_due(number)
         self._stop.check(number)
-        improved = self._config.patience and self._position.best_step == number
-        if improved or number % self._plan.checkpoint == 0:
+        if number % self._plan.checkpoint == 0:
             self._save()
         self._stop_early()
 
@@ -184,15 +186,16 @@ class _Run:
             self._checkpoints.wait()
             raise NotFinite(
                 f"The loss or its gradient is not finite at step {number}; the state"
-                " before it is saved. A lower --learning_rate, --warmup_epochs or"
-                " --clip_norm may help."
+                " before it is saved. In another --workdir a lower --learning_rate,"
+                " --warmup_epochs or --clip_norm may help."
             )
         speed = self._bar.update(
             number, metrics["loss"], images=self._config.batch_size
         )
         if number % self._plan.row == 0 or number == self._plan.steps:
             metrics["learning_rate"] = float(self._plan.schedule(number - 1))
-            metrics["images_per_second"] = speed
+            if speed:
+                metrics["images_per_second"] = speed
             self._log(number, "train", metrics)
 
     def _evaluate_if_due(self, number: int) -> None:
@@ -213,6 +216,9 @@ class _Run:
             number, f"{split} {self._task.score} {metrics[self._task.score]:.4f}"
         )
         self._position.judge(number, metrics[self._task.score])
+        if self._position.best_step == number:
+            host = self._devices.fetch(self._state)
+            self._best.save(number, host, {"score": self._position.best})
 
     def _measured(self, source: Source, variables: Tree) -> Metrics:
         return self._task.summarise(self._sums(source, variables))
@@ -274,13 +280,8 @@ class _Run:
         host = self._devices.fetch(self._state)
         host = host.replace(finite=np.ones((), bool))
         self._clock.enter("train")
-        best = self._position.best_step == int(host.step)
-        self._checkpoints.save(
-            int(host.step),
-            host,
-            dataclasses.asdict(self._position),
-            score=self._position.best if best else None,
-        )
+        progress = dataclasses.asdict(self._position)
+        self._checkpoints.save(int(host.step), host, progress)
 
     def _log(self, step: int, split: str, metrics: Metrics) -> None:
         row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}

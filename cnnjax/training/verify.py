@@ -32,7 +32,12 @@ def verify_resume(module: str, config: TrainingConfig) -> None:
         tell(f"trains again, to be killed half-way through {steps} steps")
         _kill(command, broken, after=steps // 2)
         tell(f"killed at step {_last_step(broken)}; starts it again")
-        _finish(command, broken)
+        said = _finish(command, broken)
+        if "goes on from step" not in said:
+            raise Refusal(
+                "There was no checkpoint yet to go on from half-way; a smaller"
+                " --checkpoint_every makes one."
+            )
         sums = [_sum(straight), _sum(broken)]
     tell(f"straight     {sums[0]}")
     tell(f"interrupted  {sums[1]}")
@@ -41,12 +46,14 @@ def verify_resume(module: str, config: TrainingConfig) -> None:
     tell("the same parameters, to the bit")
 
 
-def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> None:
+def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> str:
     done = subprocess.run(
         (*command, f"--workdir={workdir}"), capture_output=True, text=True
     )
     if done.returncode:
-        raise Refusal(f"A run failed: {done.stderr.strip().splitlines()[-1]}")
+        *_, last = [f"status {done.returncode}", *done.stderr.strip().splitlines()]
+        raise Refusal(f"A run failed: {last.removeprefix('error: ')}")
+    return done.stdout
 
 
 def _kill(command: tuple[str, ...], workdir: pathlib.Path, *, after: int) -> None:

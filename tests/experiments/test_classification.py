@@ -98,7 +98,7 @@ def test_rows_have_both_averages_and_raw_weights(finished):
 def test_predictor_repeats_the_accuracy_of_its_run(finished):
     workdir, config, metrics = finished
     predictor = classification.load(workdir)
-    test = classification.load_data(config).test
+    test = classification.load_data(config)[0].test
     examples = test.fetch(np.arange(len(test)))
     probabilities = predictor.predict(examples["image"])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -109,7 +109,7 @@ def test_predictor_repeats_the_accuracy_of_its_run(finished):
 
 def test_predicts_a_folder_of_pictures(finished, tmp_path, capsys):
     workdir, config, _ = finished
-    image = classification.load_data(config).test.fetch(np.arange(1))["image"][0]
+    image = classification.load_data(config)[0].test.fetch(np.arange(1))["image"][0]
     Image.fromarray(image[..., 0]).save(tmp_path / "digit.png")
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "black.jpg")
     classification.predict(tmp_path, workdir)
@@ -165,8 +165,29 @@ def test_stops_early_and_keeps_the_best(tmp_path, capsys):
 
 
 def len_of_training(config):
-    data = classification.load_data(config)
-    return len(sources.hold_out(data.train, config.validation, seed=config.seed)[0])
+    return len(classification.load_data(config)[0].train)
+
+
+def test_damaged_best_is_named_and_the_one_before_used(tmp_path, capsys):
+    config = changed(validation=0.2, patience=9, epochs=2, eval_every=0.5)
+    classification.run(config, tmp_path)
+    (tmp_path / "result.json").unlink()
+    best = max(int(path.name) for path in (tmp_path / "best").iterdir())
+    for path in (tmp_path / "best" / str(best) / "record").iterdir():
+        path.write_bytes(b"")
+    capsys.readouterr()
+    classification.run(config, tmp_path)
+    assert f"checkpoint {best} is damaged" in capsys.readouterr().out
+
+
+def test_validation_is_framed_like_the_test_split():
+    config = changed(validation=0.2, augment="resized_crop", image_size=28)
+    data, held = classification.load_data(config)
+    kept = data.train.fetch(np.arange(2))
+    assert kept["image"].shape[1:3] == (40, 40)
+    assert "extent" in kept
+    assert held.fetch(np.arange(2))["image"].shape[1:3] == (28, 28)
+    assert len(data.train) + len(held) == 1433
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb", "muon"])

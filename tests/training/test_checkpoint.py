@@ -27,10 +27,9 @@ def opened(tmp_path):
     return open_again
 
 
-def save(checkpoints, *steps, scores=()):
+def save(checkpoints, *steps):
     for step in steps:
-        score = dict(scores).get(step)
-        checkpoints.save(step, tree(step), {"step": step}, score=score)
+        checkpoints.save(step, tree(step), {"step": step})
     checkpoints.close()
 
 
@@ -50,22 +49,17 @@ def test_restores_nothing_from_nothing(opened):
     assert opened().restore(tree(0)) is None
 
 
-def test_keeps_the_two_latest_and_the_best(opened):
-    save(opened(), 1, 2, 3, 4, 5, scores={1: 0.1, 2: 0.9}.items())
-    assert kept(opened) == [2, 4, 5]
+def test_keeps_the_two_latest(opened):
+    save(opened(), 1, 2, 3, 4, 5)
+    assert kept(opened) == [4, 5]
 
 
 def test_saves_a_step_once(opened):
     checkpoints = opened()
-    checkpoints.save(1, tree(1), {}, score=None)
-    checkpoints.save(1, tree(7), {}, score=None)
+    checkpoints.save(1, tree(1), {})
+    checkpoints.save(1, tree(7), {})
     checkpoints.close()
     assert opened().restore(tree(0))[0]["b"]["n"] == 1
-
-
-def test_reads_a_step_of_its_own(opened):
-    save(opened(), 1, 2)
-    assert opened().read(1, tree(0))["b"]["n"] == 1
 
 
 def test_refuses_the_state_of_another_model(opened):
@@ -75,13 +69,26 @@ def test_refuses_the_state_of_another_model(opened):
     assert kept(opened) == [1]
 
 
-def test_all_damaged_is_as_good_as_none(opened):
+def test_refuses_to_begin_silently_when_all_are_damaged(opened):
     save(opened(), 1)
     for path in (opened.folder / "1").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    assert opened().restore(tree(0)) is None
+    with pytest.raises(Refusal, match=r"Every checkpoint in .* is damaged"):
+        opened().restore(tree(0))
     assert "checkpoint 1 is damaged" in opened.said[0]
+    assert opened().restore(tree(0)) is None
+
+
+def test_trouble_that_is_no_damage_sets_nothing_aside(opened, monkeypatch):
+    def short_of_memory(tree):
+        raise MemoryError
+
+    save(opened(), 1)
+    monkeypatch.setattr(checkpoint, "tree_sha256", short_of_memory)
+    with pytest.raises(MemoryError):
+        opened().restore(tree(0))
+    assert kept(opened) == [1]
 
 
 def test_a_full_disk_is_said_in_one_line(opened, monkeypatch):
@@ -92,7 +99,7 @@ def test_a_full_disk_is_said_in_one_line(opened, monkeypatch):
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", full)
     checkpoints = opened()
     with pytest.raises(NotSaved, match=os.strerror(errno.ENOSPC)):
-        checkpoints.save(2, tree(2), {}, score=None)
+        checkpoints.save(2, tree(2), {})
     assert opened().restore(tree(0))[1] == {"step": 1}
 
 

@@ -47,7 +47,8 @@ def test_flagfile_repeats_a_config(tmp_path):
     [
         ("--seed=-1", "--seed must be at least 0, got -1."),
         ("--rate=0", "--rate must be above 0, got 0.0."),
-        ("--rate=nan", "--rate must be above 0, got nan."),
+        ("--rate=nan", "--rate must be finite, got nan."),
+        ("--rate=inf", "--rate must be finite, got inf."),
         ("--rate=1", "--rate must be below 1, got 1.0."),
     ],
 )

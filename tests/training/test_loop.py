@@ -77,6 +77,15 @@ def test_state_freezes_at_a_loss_that_is_not_finite(rng):
     jax.tree.map(np.testing.assert_array_equal, before, later)
 
 
+def test_state_freezes_where_an_update_would_not_be_finite(rng):
+    optimizer = optax.sgd(1e38)
+    before = begun(optimizer)
+    after, metrics = made(optimizer)(before, batch_of(rng))
+    assert np.isfinite(metrics["loss"])
+    assert not metrics["finite"]
+    np.testing.assert_array_equal(after.params["w"], before.params["w"])
+
+
 def test_keys_depend_on_seed_step_and_index_but_not_on_the_place():
     def bits(seed, step, index):
         keys = loop.example_keys(seed, jnp.int32(step), jnp.asarray(index))
