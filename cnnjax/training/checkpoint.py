@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from cnnjax.refusal import Refusal
+from cnnjax.training import devices
 
 
 class NotSaved(Exception):
@@ -150,6 +151,7 @@ class Checkpoints:
             while place.exists():
                 place = place.with_name(place.name + "+")
             (self._folder / str(step)).rename(place)
+        devices.first_process_says(True)  # the others open the folder after that
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         self._tell(f"checkpoint {step} is damaged ({reason}); set aside in {place}")
         self._manager = self._open()

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cnnjax.refusal import Refusal
@@ -87,6 +88,13 @@ def _launched_as_one_of_many() -> bool:
         or "," in environ.get("TPU_WORKER_HOSTNAMES", "")
         or ("KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ)
     )
+
+
+def first_process_says(yes: bool) -> bool:
+    """What the first process says, on all of them; every process must ask."""
+    if jax.process_count() == 1:
+        return yes
+    return bool(multihost_utils.broadcast_one_to_all(np.array(yes)))
 
 
 def check_batch_size(batch_size: int, *, accumulate: int = 1) -> None:

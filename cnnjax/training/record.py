@@ -1,7 +1,7 @@
 """What a run leaves in its workdir, and where it came from.
 
 Rows of metrics are appended as they come; every other file is written whole or not at
-all. Only the first of several processes writes.
+all. Only the first of several processes writes, and all do as it says.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import jax
 import tensorboardX
 
 from cnnjax.refusal import Refusal
-from cnnjax.training import flags
+from cnnjax.training import devices, flags
 
 Row = dict[str, Any]
 _DATA = "data_fingerprint"
@@ -58,13 +58,21 @@ class Record:
         self._rows: IO[str] | None = None
         self._said: set[tuple] = set()
         self._board: tensorboardX.SummaryWriter | None = None
-        if not self._writes:
-            return
-        self._lock = _locked(workdir)
+        refusal = None
+        if self._writes:
+            try:
+                self._open(overwrite)
+            except Refusal as error:
+                refusal = error
+        if devices.first_process_says(refusal is not None):
+            raise refusal or Refusal("The first process refused the run.")
+
+    def _open(self, overwrite: bool) -> None:
+        self._lock = _locked(self.workdir)
         if overwrite:
-            _clear(workdir)
+            _clear(self.workdir)
         try:
-            _check_same(workdir, config, data)
+            _check_same(self.workdir, self._config, self._data)
         except Refusal:
             self._lock.close()
             raise

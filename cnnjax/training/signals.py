@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 import jax
+from jax.experimental import multihost_utils
 
 
 class Stopped(Exception):
@@ -42,8 +43,6 @@ class StopRequest:
         is no one to agree with.
         """
         if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
             if multihost_utils.reached_preemption_sync_point(step):
                 raise Stopped(signal.SIGTERM)
         else:

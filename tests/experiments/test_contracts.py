@@ -342,6 +342,20 @@ def test_two_processes_agree_with_one(experiment, tmp_path, parallelism):
     assert first["accuracy"] == read(workdir)["accuracy"]
 
 
+def test_all_processes_refuse_what_the_first_refuses(experiment, stopped):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    flags = ("--seed=3", f"--coordinator=localhost:{port}", "--num_processes=2")
+    processes = [
+        start(experiment, stopped, *flags, f"--process_id={i}") for i in range(2)
+    ]
+    (first, why), (second, also) = map(finish, processes)
+    assert (first, second) == (2, 2), why + also
+    assert "holds a run with other flags" in why
+    assert "The first process refused the run." in also
+
+
 def assert_close(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
