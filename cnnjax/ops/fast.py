@@ -19,8 +19,11 @@ from cnnjax.ops import _args, _dense, _grouped, _taps, _tiled
 from cnnjax.ops._alone import alone
 from cnnjax.ops._geometry import Geometry
 
-COMPILER_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
-"""Convolutions and products by Eigen, 1.5 times faster here than YNNPACK."""
+COMPILER_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
+}
+"""Of YNNPACK, XLA's default, only the sums; Eigen's convolutions and products are 1.5
+times faster."""
 
 
 def on_cpu() -> bool:

@@ -13,7 +13,6 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cnnjax.ops import _args
-from cnnjax.ops._channels import channel_broadcast, channel_sum
 
 
 def batch_norm(
@@ -206,17 +205,12 @@ def _batch_norm_jvp(epsilon, axis_name, primals, tangents):
 
 def _batch_norm_tangent(dx, dscale, dbias, x, mean, factor, scale, *, axis_name):
     """With z = (x - mean) factor: dz = factor (dx - m[dx] - z m[dx z])."""
-    wide = functools.partial(channel_broadcast, shape=x.shape)
-    z = (x.astype(scale.dtype) - wide(mean)) * wide(factor)
+    z = (x.astype(scale.dtype) - mean) * factor
     dx_wide = dx.astype(scale.dtype)
     dmean = _mean(dx_wide, axis_name)
     along = _mean(dx_wide * z, axis_name)
     slope = scale * factor
-    dy = (
-        wide(slope) * dx_wide
-        + wide(dbias - slope * dmean)
-        + wide(dscale - slope * along) * z
-    )
+    dy = slope * dx_wide + (dbias - slope * dmean) + (dscale - slope * along) * z
     return dy.astype(x.dtype), dmean, 2 * along / factor
 
 
@@ -224,12 +218,11 @@ def _statistics(x, dtype, axis_name) -> tuple[Array, Array]:
     """Mean and variance, the variance around the mean: no cancellation."""
     x = x.astype(dtype)
     mean = _mean(x, axis_name)
-    centred = x - channel_broadcast(mean, x.shape)
-    return mean, _mean(jnp.square(centred), axis_name)
+    return mean, _mean(jnp.square(x - mean), axis_name)
 
 
 def _mean(x: Array, axis_name: str | None) -> Array:
-    mean = channel_sum(x) / (x.size // x.shape[-1])
+    mean = x.mean(range(x.ndim - 1), keepdims=True)
     return mean if axis_name is None else lax.pmean(mean, axis_name)
 
 

@@ -1,7 +1,6 @@
 """Resizing of images."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -9,8 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cnnjax.ops import _args, fast
-from cnnjax.ops._alone import alone
+from cnnjax.ops import _args
+from cnnjax.ops._blend import blend
 
 
 def resize(
@@ -60,8 +59,7 @@ def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
     if count % length == 0 and kernel is _box:
         return _repeat(x, axis, count // length)
     if count % length == 0 and kernel is _triangle:
-        form = functools.partial(_blend, axis=axis, factor=count // length)
-        return alone(form, x) if fast.on_cpu() else form(x)
+        return blend(x, axis=axis - x.ndim, factor=count // length)
     weights = jnp.asarray(_weights(length, count, kernel), x.dtype)
     y = lax.dot_general(
         weights, x, (((1,), (axis,)), ((), ())), precision=lax.Precision.HIGHEST
@@ -71,30 +69,9 @@ def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
 
 def _repeat(x: Array, axis: int, factor: int) -> Array:
     """Each pixel `factor` times; its transpose is a sum, not a scatter."""
-    return _interleave([x] * factor, axis)
-
-
-def _blend(x: Array, axis: int, factor: int) -> Array:
-    """Pixels in fixed proportions with their neighbours; the ends stand for theirs."""
-    length = x.shape[axis]
-    part = functools.partial(lax.slice_in_dim, axis=axis)
-    ends = [part(x, 0, 1), x, part(x, length - 1, length)]
-    extended = lax.concatenate(ends, axis)
-    phases = []
-    for phase in range(factor):
-        shift = (phase + 0.5) / factor - 0.5
-        first = 1 + math.floor(shift)
-        weight = 1 + shift - first
-        near = part(extended, first, first + length)
-        far = part(extended, first + 1, first + 1 + length) if weight else near
-        phases.append((1 - weight) * near + weight * far)
-    return _interleave(phases, axis)
-
-
-def _interleave(phases: list[Array], axis: int) -> Array:
-    shape = list(phases[0].shape)
-    shape[axis] *= len(phases)
-    return jnp.stack(phases, axis + 1).reshape(shape)
+    shape = list(x.shape)
+    shape[axis] *= factor
+    return jnp.stack([x] * factor, axis + 1).reshape(shape)
 
 
 def _box(distance: np.ndarray) -> np.ndarray:

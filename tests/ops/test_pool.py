@@ -126,3 +126,11 @@ def test_global_pools(normal):
     mean, largest = ops.global_avg_pool(x), ops.global_max_pool(x)
     np.testing.assert_allclose(mean, np.mean(x, (2, 3)), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(largest, np.max(x, (2, 3)))
+
+
+def test_each_pixel_has_its_share_of_the_mean():
+    x = jnp.ones((3, 2, 5, 7, 4))
+    expected = np.zeros((5, 7, 1))
+    expected[:4, :6] = 0.25  # what the last window does not reach has no share
+    shares = jax.vmap(jax.grad(lambda x: ops.avg_pool(x, 2).sum()))(x)
+    np.testing.assert_array_equal(shares, np.broadcast_to(expected, x.shape))

@@ -73,3 +73,20 @@ def test_doubling_by_nearest_is_unpooling(normal):
     x = normal(2, 4, 5, 3)
     doubled = ops.resize(x, (8, 10), method="nearest")
     np.testing.assert_array_equal(doubled, ops.nearest_unpool(x, 2))
+
+
+def test_derivatives_of_every_order_are_those_of_the_matrix(normal):
+    """y = A x, so the Hessian of sum y^3 is 6 A^T diag(y) A."""
+    x = normal(1, 4, 1)
+    matrix = jax.jacrev(lambda x: ops.resize(x, (1, 12)).ravel())(x).reshape(12, 4)
+    hessian = jax.hessian(lambda x: (ops.resize(x, (1, 12)) ** 3).sum())(x)
+    expected = 6 * matrix.T @ np.diag(matrix @ x.ravel()) @ matrix
+    np.testing.assert_allclose(hessian.reshape(4, 4), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_members_are_resized_alone(normal):
+    x = normal(3, 2, 4, 5, 3)
+    together = jax.vmap(lambda x: ops.resize(x, (8, 15)), in_axes=-1, out_axes=-1)
+    stacked = together(jnp.moveaxis(x, 0, -1))
+    for i in range(3):
+        np.testing.assert_allclose(stacked[..., i], ops.resize(x[i], (8, 15)))

@@ -1,0 +1,47 @@
+"""Linear maps of one array whose transpose is written by hand."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
+
+from cnnjax.ops._alone import alone
+from cnnjax.ops._lowering import lower
+
+
+def adjoint_pair(name: str, form: Callable, adjoint: Callable) -> Callable:
+    """Returns `form(x, **options)` with `adjoint(g, **options)` for its transpose.
+
+    Two primitives of JAX, each the other's transpose: forward and reverse derivatives
+    of every order run one of the two. Both functions take any number of leading axes
+    and count axes from the last.
+    """
+    there, back = _primitive(name, form), _primitive(f"{name}_adjoint", adjoint)
+    ad.deflinear2(there, lambda g, x, **options: [back.bind(g, **options)])
+    ad.deflinear2(back, lambda x, g, **options: [there.bind(x, **options)])
+    return there.bind
+
+
+def _primitive(name: str, form: Callable) -> Primitive:
+    primitive = Primitive(name)
+
+    def abstract(x, **options):
+        out = jax.eval_shape(functools.partial(form, **options), x)
+        return x.update(shape=out.shape, weak_type=False)
+
+    def run(x, **options):
+        return jax.jit(functools.partial(primitive.bind, **options))(x)
+
+    def batch(args, dims, **options):
+        return primitive.bind(jax.numpy.moveaxis(args[0], dims[0], 0), **options), 0
+
+    def on_cpu(x, **options):
+        return alone(functools.partial(form, **options), x)
+
+    primitive.def_impl(run)
+    primitive.def_abstract_eval(abstract)
+    lower(primitive, plain=form, on_cpu=on_cpu)
+    batching.primitive_batchers[primitive] = batch
+    return primitive
