@@ -9,6 +9,8 @@ pixels i = stride m + r of one phase r see every stride-th tap of the kernel onl
 which is a convolution of stride 1 with a smaller kernel; the phases interleave.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -17,17 +19,21 @@ from cnnjax.ops._eigen import conv
 from cnnjax.ops._geometry import Geometry
 
 FEW = 16
-"""Below so many input channels, one convolution makes all phases at once.
+"""Below so many input channels one convolution makes all phases at once.
 
 Each phase alone would be a thin convolution: the 7x7 stem on 3 channels takes 67 ms
 phase by phase, 21 at once (30 in XLA's form). With more channels the zeros that fill
 the phases up to one size cost more than the thinness.
 """
 
+MANY = 16
+"""So do more phases than these: one convolution each takes too long to compile (the
+256 phases of a stride of 16 take 5 s, together 0.1 s)."""
+
 
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """See `_plain.input_gradient`; for dilation 1."""
-    if kernel.shape[2] < FEW:
+    if kernel.shape[2] < FEW or math.prod(geometry.stride) > MANY:
         return _together(g, kernel, geometry)
     rows, columns = (
         range(min(stride, size))

@@ -35,27 +35,18 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array
     """dk[t] = sum_p x[stride p + dilation t] g[p], for each channel alone.
 
     XLA on CPU adds a column of numbers one by one, at a sixth of the speed of memory.
-    So up to 16 slabs of each image are added as a whole, then up to 16 neighbouring
-    pixels, and what is left is a product with ones, which is fast again. Neighbours
-    within one image: a batch that is split over devices is not gathered.
+    So up to 16 slabs of each image are added as a whole, and the rest is a product
+    with ones. Slabs are of one image: a batch split over devices is not gathered.
     """
-    x, rows = _padded(x, geometry), geometry.out[0]
-    height = rows // max(n for n in range(1, 17) if rows % n == 0)
+    x, down = _padded(x, geometry), geometry.out[0]
+    height = down // max(n for n in range(1, 17) if down % n == 0)
     sums = []
     for tap in geometry.taps:
         seen = _seen(x, tap, geometry, g.shape[-1])
-        slabs = (slice(first, first + height) for first in range(0, rows, height))
-        sums.append(_sum_over_pixels(sum(seen[:, s] * g[:, s] for s in slabs)))
+        slabs = (slice(first, first + height) for first in range(0, down, height))
+        rows = sum(seen[:, s] * g[:, s] for s in slabs).reshape(-1, g.shape[-1])
+        sums.append(jnp.ones((1, len(rows)), g.dtype) @ rows)
     return jnp.concatenate(sums).reshape(*geometry.window, 1, g.shape[-1])
-
-
-def _sum_over_pixels(x: jax.Array) -> jax.Array:
-    """The sum of each channel, with the shape (1, channels)."""
-    pixels = x.shape[1] * x.shape[2]
-    count = max(n for n in range(1, 17) if pixels % n == 0)
-    rows = x.reshape(-1, count, x.shape[-1])
-    total = sum(rows[:, i] for i in range(count))
-    return jnp.ones((1, len(total)), x.dtype) @ total
 
 
 def _padded(x: jax.Array, geometry: Geometry) -> jax.Array:

@@ -126,3 +126,14 @@ def test_not_a_number_stays_one(normal):
     y = ops.conv2d(x, normal(1, 1, 2, 3))
     assert np.isnan(y[0, 2, 2]).all()
     assert np.isnan(y).sum() == 3
+
+
+def test_many_phases_equal_the_plain_form(normal):
+    geometry = Geometry((15, 14), (7, 6), (5, 5), ((1, 1), (0, 2)))
+    g, kernel = normal(2, *geometry.out, 3), normal(7, 6, 16, 3)
+    np.testing.assert_allclose(
+        fast.input_gradient(g, kernel, geometry),
+        _plain.input_gradient(g, kernel, geometry),
+        rtol=1e-4,
+        atol=1e-4,
+    )

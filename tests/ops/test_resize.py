@@ -76,7 +76,7 @@ def test_doubling_by_nearest_is_unpooling(normal):
 
 
 def test_derivatives_of_every_order_are_those_of_the_matrix(normal):
-    """y = A x, so the Hessian of sum y^3 is 6 A^T diag(y) A."""
+    """The map is y = A x, so the Hessian of sum y^3 is 6 A^T diag(y) A."""
     x = normal(1, 4, 1)
     matrix = jax.jacrev(lambda x: ops.resize(x, (1, 12)).ravel())(x).reshape(12, 4)
     hessian = jax.hessian(lambda x: (ops.resize(x, (1, 12)) ** 3).sum())(x)
