@@ -2,23 +2,23 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from cnnjax import losses, metrics
 from cnnjax.data import augment, sources
-from cnnjax.models import MODELS, layers, weights
+from cnnjax.models import CLASSIFIERS, layers
 from cnnjax.refusal import Refusal
 from cnnjax.training import progress, state
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.flags import option
 from cnnjax.training.task import Task
+from experiments.inputs import pixels, scaled, started_from
 
 Tree = Any
 # A picture keeps this much more than the network sees, for resized_crop to choose from.
@@ -29,10 +29,10 @@ _SPARE = 10 / 7
 class Config(TrainingConfig):
     """A classifier and how it is trained."""
 
-    model: str = option("lenet", "The network.", choices=tuple(MODELS))
+    model: str = option("lenet", "The network.", choices=tuple(CLASSIFIERS))
     stem: str | None = option(
         None,
-        "First layers of a ResNet: small for images up to 64 pixels.",
+        "First layers of a ResNet or MobileNet: small for images up to 64 pixels.",
         choices=("imagenet", "small"),
     )
     width: float = option(1.0, "Multiplies the channels of every layer.", above=0)
@@ -91,7 +91,7 @@ def load_data(config: Config) -> tuple[sources.Dataset, sources.Source | None]:
 
 def build(config: Config, classes: int, *, axis_name: str | None = None) -> nn.Module:
     """The model that `config` names."""
-    return MODELS[config.model](
+    return CLASSIFIERS[config.model](
         classes=classes,
         width=config.width,
         norm=config.norm,
@@ -177,28 +177,3 @@ def make_task(
         summarise=metrics.classification_summary,
         score="accuracy",
     )
-
-
-def pixels(images: Array) -> Float[Array, "n h w c"]:
-    """Stored bytes as numbers in [0, 1]."""
-    return images.astype(jnp.float32) / 255
-
-
-def scaled(images: Float[Array, "n h w c"], scaling: Tree) -> Float[Array, "n h w c"]:
-    """Pixels in [0, 1] with the mean and deviation of the training data taken out."""
-    return (images - scaling["mean"]) / scaling["deviation"]
-
-
-def started_from(location: str, variables: Tree) -> Tree:
-    """`variables` with what fits of a run's or a file's weights; says what does not."""
-    if not location:
-        return variables
-    path = pathlib.Path(location)
-    loaded = weights.load(path / "weights.safetensors" if path.is_dir() else path)
-    loaded.pop("input", None)
-    merged, skipped = weights.merge(variables, loaded)
-    progress.tell(
-        f"starts from {location}"
-        + (f", but for {', '.join(skipped)}" if skipped else "")
-    )
-    return merged

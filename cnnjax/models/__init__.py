@@ -4,14 +4,31 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from cnnjax.models import resnet
+from cnnjax.models import fcn, resnet
+from cnnjax.models.deconvnet import DeconvNet
+from cnnjax.models.dilated import Dilated
 from cnnjax.models.lenet import LeNet
+from cnnjax.models.mobilenet import MobileNet
+from cnnjax.models.segnet import SegNet
+from cnnjax.models.unet import UNet
 
 # Every constructor takes the attributes of `classifier.Classifier` by keyword.
-MODELS: dict[str, Callable[..., nn.Module]] = {
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "lenet": LeNet,
     "resnet9": resnet.ResNet9,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
+    "mobilenet": MobileNet,
 }
+# Every constructor takes the attributes of `segmenter.Segmenter` by keyword.
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "fcn32s": fcn.fcn32s,
+    "fcn16s": fcn.fcn16s,
+    "fcn8s": fcn.fcn8s,
+    "segnet": SegNet,
+    "deconvnet": DeconvNet,
+    "dilated": Dilated,
+}
+MODELS = CLASSIFIERS | SEGMENTERS

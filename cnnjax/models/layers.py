@@ -3,12 +3,14 @@
 Parameters are float32 whatever the compute dtype; images are NHWC, kernels HWIO.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
@@ -18,6 +20,7 @@ Window = int | tuple[int, int]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
     "celu": jax.nn.celu,
@@ -42,15 +45,14 @@ class Conv(nn.Module):
     padding: Any = "SAME"
     bias: bool = True
     groups: int = 1
+    dilation: Window = 1
     kernel_init: Initializer = he_normal
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out k"]:
         """The images, correlated with the kernel."""
-        window = self.window
-        window = (window, window) if isinstance(window, int) else tuple(window)
-        shape = (*window, x.shape[-1] // self.groups, self.channels)
+        shape = (*_pair(self.window), x.shape[-1] // self.groups, self.channels)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.bias:
@@ -62,7 +64,49 @@ class Conv(nn.Module):
             bias=bias,
             stride=self.stride,
             padding=self.padding,
+            dilation=self.dilation,
             groups=self.groups,
+        )
+
+
+class ConvTranspose(nn.Module):
+    """`ops.conv2d_transpose` with its own kernel and bias.
+
+    `padding` is that of the forward convolution. Without a `kernel_init` the kernel
+    keeps the size of activations as `he_normal` does, of which only the taps that
+    reach one pixel count: window^2 / stride^2.
+    """
+
+    channels: int
+    window: Window = 2
+    stride: Window = 2
+    padding: Any = "SAME"
+    bias: bool = True
+    kernel_init: Initializer | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out k"]:
+        """The kernel, laid onto a larger image by each pixel."""
+        init = self.kernel_init or nn.initializers.variance_scaling(
+            2.0 * math.prod(_pair(self.stride)),
+            "fan_in",
+            "normal",
+            in_axis=-1,
+            out_axis=-2,
+        )
+        shape = (*_pair(self.window), self.channels, x.shape[-1])
+        kernel = self.param("kernel", init, shape)
+        bias = None
+        if self.bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+            bias = bias.astype(self.dtype)
+        return ops.conv2d_transpose(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            bias=bias,
+            stride=self.stride,
+            padding=self.padding,
         )
 
 
@@ -150,6 +194,7 @@ class ConvNorm(nn.Module):
     window: int = 3
     stride: int = 1
     padding: Any = None  # None keeps the size at stride 1, alike on both sides
+    conv: Callable[..., nn.Module] = Conv  # or `ConvTranspose`, or one in groups
     norm: str = "batch"
     zero_scale: bool = False
     activation: str | None = "relu"
@@ -161,7 +206,7 @@ class ConvNorm(nn.Module):
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h_out w_out k"]:
         """The images after all three."""
-        x = Conv(
+        x = self.conv(
             self.channels,
             self.window,
             stride=self.stride,
@@ -174,6 +219,41 @@ class ConvNorm(nn.Module):
             self.norm, zero_scale=self.zero_scale, axis_name=self.axis_name, name="norm"
         )(x, train=train)
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
+
+
+class ConvStack(nn.Module):
+    """Convolutions made by `unit`, one after another."""
+
+    unit: Callable[..., nn.Module]
+    channels: tuple[int, ...]
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> Float[Array, "n h_out w_out k"]:
+        """The images after all of them."""
+        for i, channels in enumerate(self.channels, 1):
+            x = self.unit(channels, name=f"unit{i}")(x, train=train)
+        return x
+
+
+def bilinear(
+    key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
+) -> Float[Array, "kh kw out in"]:
+    """A kernel with which `ConvTranspose` interpolates each channel by itself.
+
+    For padding "SAME" and a window of twice the stride, one less where that is odd
+    (Long, Shelhamer & Darrell, 2015, section 3.3): each tap weighs
+    1 - distance / stride in both directions.
+    """
+    del key
+    strides = ((n + 1) // 2 for n in shape[:2])
+    rows, columns = (
+        1 - abs(np.arange(n) - (n - 1) / 2) / stride
+        for n, stride in zip(shape[:2], strides, strict=True)
+    )
+    taps = np.outer(rows, columns)[:, :, None, None]
+    return jnp.asarray(taps * np.eye(*shape[2:]), dtype)
 
 
 def dropout(
@@ -212,3 +292,7 @@ def group_count(channels: int) -> int:
     """Groups of a group norm: a divisor, at most 32, two channels or more in each."""
     most = max(1, min(32, channels // 2))
     return next(n for n in range(most, 0, -1) if channels % n == 0)
+
+
+def _pair(window: Window) -> tuple[int, int]:
+    return (window, window) if isinstance(window, int) else tuple(window)

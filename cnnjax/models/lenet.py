@@ -11,8 +11,9 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
-from cnnjax.models.classifier import Classifier, Features, check_images
+from cnnjax.models.classifier import Classifier
 from cnnjax.models.layers import Dense
+from cnnjax.models.network import Features, check_images
 
 
 class LeNet(Classifier):

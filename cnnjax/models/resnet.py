@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
-from cnnjax.models.classifier import Classifier, Features, check_images
+from cnnjax.models.classifier import Classifier
 from cnnjax.models.layers import ACTIVATIONS, ConvNorm
+from cnnjax.models.network import Features, check_images
 
 
 class Block(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnnjax import ops
-from cnnjax.models import MODELS
+from cnnjax.models import CLASSIFIERS
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.resnet import ResNet, ResNet9
 from cnnjax.refusal import Refusal
@@ -20,8 +20,8 @@ def shapes(model, image, **options):
 
 def small(name, **options):
     """A model that compiles fast."""
-    stem = {"stem": "small"} if name in RESNETS else {}
-    return MODELS[name](**({"classes": 3, "width": 0.05, **stem} | options))
+    stem = {"stem": "small"} if CLASSIFIERS[name](classes=1).STEMS else {}
+    return CLASSIFIERS[name](**({"classes": 3, "width": 0.05, **stem} | options))
 
 
 def initialised(model, images):
@@ -40,12 +40,12 @@ def initialised(model, images):
     ],
 )
 def test_has_the_published_number_of_parameters(name, classes, image, count):
-    _, variables = shapes(MODELS[name](classes=classes), image)
+    _, variables = shapes(CLASSIFIERS[name](classes=classes), image)
     assert sum(p.size for p in jax.tree.leaves(variables["params"])) == count
 
 
 def test_resnet50_gives_features_by_name():
-    (logits, features), _ = shapes(MODELS["resnet50"](classes=7), (64, 96, 3))
+    (logits, features), _ = shapes(CLASSIFIERS["resnet50"](classes=7), (64, 96, 3))
     assert logits.shape == (2, 7)
     assert {name: f.shape[1:] for name, f in features.items()} == {
         "stem": (32, 48, 64),
@@ -58,13 +58,15 @@ def test_resnet50_gives_features_by_name():
 
 
 def test_small_stem_keeps_the_size():
-    (_, features), _ = shapes(MODELS["resnet18"](classes=7, stem="small"), (32, 24, 1))
+    (_, features), _ = shapes(
+        CLASSIFIERS["resnet18"](classes=7, stem="small"), (32, 24, 1)
+    )
     sizes = [features[name].shape[1:3] for name in ("stem", "stage1", "stage4")]
     assert sizes == [(32, 24), (32, 24), (4, 3)]
 
 
 def test_lenet_has_the_maps_of_the_paper():
-    (_, features), _ = shapes(MODELS["lenet"](classes=10), (28, 28, 1))
+    (_, features), _ = shapes(CLASSIFIERS["lenet"](classes=10), (28, 28, 1))
     assert {name: f.shape[1:] for name, f in features.items()} == {
         "stem": (28, 28, 6),
         "stage1": (10, 10, 16),
@@ -73,7 +75,7 @@ def test_lenet_has_the_maps_of_the_paper():
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("size", [(28, 28), (33, 47), (64, 30)])
 def test_images_of_any_size_pass(name, size):
     (logits, features), variables = shapes(small(name), (*size, 1))
@@ -91,13 +93,13 @@ def test_smallest_images_pass(name, size):
 
 @pytest.mark.parametrize("name", RESNETS)
 def test_parameters_do_not_depend_on_the_size_of_the_image(name):
-    thin = MODELS[name](classes=3, width=0.001)  # one channel in every stage
+    thin = CLASSIFIERS[name](classes=3, width=0.001)  # one channel in every stage
     wanted, got = (shapes(thin, (size, size, 1))[1] for size in (64, 1))
     assert jax.tree.map(jnp.shape, got) == jax.tree.map(jnp.shape, wanted)
 
 
 def test_stride_of_a_bottleneck_is_in_its_3x3_convolution():
-    model, images = MODELS["resnet50"](classes=2), jnp.zeros((1, 32, 32, 3))
+    model, images = CLASSIFIERS["resnet50"](classes=2), jnp.zeros((1, 32, 32, 3))
 
     def captured():
         variables = model.init(jax.random.key(0), images)
@@ -157,13 +159,13 @@ def test_every_parameter_but_those_behind_a_zero_learns(rng, model):
 
 
 def test_width_multiplies_the_channels():
-    _, variables = shapes(MODELS["resnet9"](classes=4, width=0.5), (8, 8, 1))
+    _, variables = shapes(CLASSIFIERS["resnet9"](classes=4, width=0.5), (8, 8, 1))
     kernels = variables["params"]
     assert kernels["stem"]["conv"]["kernel"].shape == (3, 3, 1, 32)
     assert kernels["head"]["kernel"].shape == (256, 4)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_statistics_are_there_for_batch_norms_alone(name, norm):
     _, variables = shapes(small(name, norm=norm), (32, 32, 1))
@@ -221,7 +223,7 @@ def test_dropout_follows_the_example_and_not_its_place(rng):
 )
 def test_refuses_options_that_it_does_not_have(name, options, message):
     with pytest.raises(Refusal, match=message):
-        MODELS[name](**({"classes": 10} | options))
+        CLASSIFIERS[name](**({"classes": 10} | options))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_refuses_options_that_it_does_not_have(name, options, message):
     ],
 )
 def test_refuses_images_that_it_cannot_see(name, shape, message):
-    model = MODELS[name](classes=10)
+    model = CLASSIFIERS[name](classes=10)
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape))
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,3 +170,51 @@ def test_dropout_differs_between_layers_and_examples():
 def test_dropout_refuses_to_draw_without_keys():
     with pytest.raises(ValueError, match="needs a key for each example, got None"):
         layers.dropout(jnp.ones((2, 3)), None, rate=0.5, number=0)
+
+
+def test_transposed_convolution_is_the_operator(rng):
+    x = normal(rng, 2, 5, 4, 3)
+    options = {"stride": (2, 1), "padding": ((1, 0), (0, 2))}
+    conv = layers.ConvTranspose(6, (3, 4), **options)
+    params = conv.init(jax.random.key(0), x)["params"]
+    params["bias"] = normal(rng, 6)
+    expected = ops.conv2d_transpose(x, params["kernel"], bias=params["bias"], **options)
+    np.testing.assert_array_equal(conv.apply({"params": params}, x), expected)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (4, 2), (3, 1), (4, (2, 1))])
+def test_transposed_kernels_keep_the_size_of_activations(rng, window, stride):
+    x = jax.nn.relu(normal(rng, 2, 12, 12, 256))
+    conv = layers.ConvTranspose(64, window, stride=stride)
+    y, _ = conv.init_with_output(jax.random.key(0), x)
+    inside = y[:, 4:-4, 4:-4]
+    np.testing.assert_allclose(jnp.square(inside).mean(), 1, rtol=0.1)
+
+
+def test_dilated_convolution_is_the_operator(rng):
+    x = normal(rng, 2, 7, 8, 3)
+    conv = layers.Conv(4, dilation=(2, 1))
+    variables = conv.init(jax.random.key(0), x)
+    expected = ops.conv2d(x, variables["params"]["kernel"], dilation=(2, 1))
+    np.testing.assert_array_equal(conv.apply(variables, x), expected)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 8, (3, 4)])
+def test_bilinear_kernel_interpolates(rng, factor):
+    down, across = factor if isinstance(factor, tuple) else (factor, factor)
+    x = normal(rng, 2, 5, 6, 3)
+    window = (2 * down - down % 2, 2 * across - across % 2)
+    conv = layers.ConvTranspose(
+        3, window, stride=factor, bias=False, kernel_init=layers.bilinear
+    )
+    y, _ = conv.init_with_output(jax.random.key(0), x)
+    expected = ops.resize(x, (5 * down, 6 * across))
+    inside = np.s_[:, down:-down, across:-across]
+    np.testing.assert_allclose(y[inside], expected[inside], rtol=1e-5, atol=1e-6)
+
+
+def test_unit_takes_its_convolution():
+    x = jnp.ones((2, 6, 6, 4))
+    unit = layers.ConvNorm(8, conv=functools.partial(layers.Conv, groups=4))
+    variables = unit.init(jax.random.key(0), x, train=False)
+    assert variables["params"]["conv"]["kernel"].shape == (3, 3, 1, 8)

@@ -1,0 +1,49 @@
+"""DeconvNet (Noh, Hong & Han, 2015)."""
+
+import functools
+
+import flax.linen as nn
+from jaxtyping import Array, Float, Key
+
+from cnnjax.models import vgg
+from cnnjax.models.layers import ConvTranspose, dropout
+from cnnjax.models.mirrored import Decoder, Mirrored
+from cnnjax.models.network import Features
+
+
+class DeconvNet(Mirrored):
+    """DeconvNet (figure 2): unpooling and transposed convolutions mirror VGG-16.
+
+    The first fully connected layer is a 7x7 convolution without padding, so that
+    one 224x224 image becomes one vector, as in the paper; larger images have several
+    and smaller ones are mirrored up to 224x224. `dropout` is of the features of the
+    two fully connected layers.
+    """
+
+    SMALLEST = 224
+
+    @nn.compact
+    def network(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        keys: Key[Array, "n"] | None,
+    ) -> tuple[Float[Array, "n h w classes"], Features]:
+        """Logits, and features by name: `down1` to `down5`, `fc7`, `up5` to `up1`."""
+        stages = vgg.stages(self.channels)
+        encoder = vgg.Encoder(self.unit, stages, name="encoder")
+        down, indices = encoder(images, train=train)
+        x, wide = down[-1], self.channels(4096)
+        for number, (name, window) in enumerate((("fc6", 7), ("fc7", 1))):
+            unit = self.unit(wide, window, padding="VALID", name=name)
+            x = unit(x, train=train)
+            if train:
+                x = dropout(x, keys, rate=self.dropout, number=number)
+        features = {f"down{i}": x for i, x in enumerate(down, 1)} | {"fc7": x}
+        unit = functools.partial(self.unit, conv=ConvTranspose)
+        x = unit(stages[-1][-1], 7, padding="VALID", name="fc6_back")(x, train=train)
+        decoder = Decoder(unit, stages, self.unpooling, name="decoder")
+        up = decoder(x, indices, train=train)
+        features |= {f"up{i}": x for i, x in enumerate(up, 1)}
+        return self.head(up[0]), features

@@ -1,0 +1,158 @@
+"""The U-Net (Ronneberger, Fischer & Brox, 2015)."""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from cnnjax import ops
+from cnnjax.models.layers import Conv, ConvStack, ConvTranspose, dropout
+from cnnjax.models.network import Features, check_choice
+from cnnjax.models.segmenter import Segmenter
+from cnnjax.refusal import Refusal
+
+UPSAMPLINGS = ("transpose", "resize")
+PADDINGS = ("SAME", "VALID")
+
+
+class UNet(Segmenter):
+    """The U-Net: figure 1 with `padding="VALID"` and `norm="none"`.
+
+    The convolutions of the figure have no padding, so that the logits of 572x572
+    images are those of the middle 388x388 pixels and do not depend on where the
+    image was cut. The defaults are what has become usual since: padding that keeps
+    the size, and batch norms. `dropout` is of the lowest level's features, the end
+    of the contracting path (section 3.1).
+
+    Attributes:
+        depth: how often the size is halved.
+        upsampling: "transpose", a transposed convolution of 2x2 at stride 2 as in
+            the paper, or "resize", bilinear interpolation and a 3x3 convolution.
+        padding: of all convolutions: "SAME" or "VALID".
+
+    Raises:
+        Refusal: if an option is not one of these, or, for "VALID", the convolutions
+            do not fit the size of the images.
+    """
+
+    depth: int = 4
+    upsampling: str = "transpose"
+    padding: str = "SAME"
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise Refusal(f"depth must be positive, got {self.depth}.")
+        check_choice("upsampling", self.upsampling, UPSAMPLINGS)
+        check_choice("padding", self.padding, PADDINGS)
+        super().__post_init__()
+
+    @property
+    def stride(self) -> int:
+        """The multiple, in pixels, that heights and widths are brought to."""
+        return 2**self.depth
+
+    @property
+    def margin(self) -> int:
+        """How far, in pixels, a logit's surroundings reach at most on each side.
+
+        Under "VALID" the logits end so far from the border of the image. Under
+        "SAME" logits so far from it do not depend on what lies outside, wherever
+        the cells of `stride` pixels begin.
+        """
+        # Two convolutions take 2 pixels from each side, each worth 2**level of the
+        # image's: once at the lowest level, where that is `stride`, and twice at
+        # those above, where they sum to stride - 1. Resizing takes 2 more there.
+        taken = 4 + {"transpose": 0, "resize": 2}[self.upsampling]
+        margin = 2 * self.stride + taken * (self.stride - 1)
+        return margin if self.padding == "VALID" else margin + self.stride - 1
+
+    @nn.nowrap
+    def valid_output(self, size: int) -> int:
+        """Length of an axis of the logits for an axis of `size` pixels.
+
+        Raises:
+            Refusal: if, under "VALID", a pool would meet an odd size on its way, or
+                nothing would be left; it names the nearest sizes that fit.
+        """
+        if self.padding == "SAME":
+            return size
+        smallest = self._fit(2 * self.margin + 1)
+        nearest = [max(smallest, self._fit(n)) for n in (size - self.stride + 1, size)]
+        if size not in nearest:
+            raise Refusal(
+                f"UNet with padding VALID and depth {self.depth} takes heights and "
+                f"widths of {smallest} pixels and every {self.stride} more, got {size};"
+                f" the nearest: {' and '.join(map(str, sorted(set(nearest))))}."
+            )
+        return size - 2 * self.margin
+
+    @nn.nowrap
+    def valid_input(self, size: int) -> int:
+        """Least length of an axis of the images for `size` logits, under "VALID"."""
+        return self._fit(size + 2 * self.margin)
+
+    def _fit(self, size: int) -> int:
+        """The first size from `size` on that leaves every pool an even one."""
+        # The convolutions above the lowest level take 4 (stride - 1) from the image.
+        return size + -(size + 4) % self.stride
+
+    def fitted(
+        self, images: Float[Array, "n h w c"]
+    ) -> Float[Array, "n h_fit w_fit c"]:
+        """The images, mirrored up to a size that fits, or refused under "VALID"."""
+        if self.padding == "SAME":
+            return super().fitted(images)
+        for size in images.shape[1:3]:
+            self.valid_output(size)
+        return images
+
+    @nn.compact
+    def network(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        keys: Key[Array, "n"] | None,
+    ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
+        """Logits, and features by name: `down0` and so on, `bottom`, and `up0` last."""
+        padding = "VALID" if self.padding == "VALID" else None
+        unit = functools.partial(self.unit, padding=padding)
+        counts = [self.channels(64 * 2**level) for level in range(self.depth + 1)]
+
+        def double(level: int, name: str) -> ConvStack:
+            return ConvStack(unit, (counts[level],) * 2, name=name)
+
+        features = {}
+        x = images
+        for level in range(self.depth):
+            x = features[f"down{level}"] = double(level, f"down{level}")(x, train=train)
+            x = ops.max_pool(x, 2)
+        x = double(self.depth, "bottom")(x, train=train)
+        if train:
+            x = dropout(x, keys, rate=self.dropout, number=0)
+        features["bottom"] = x
+        for level in reversed(range(self.depth)):
+            x = self._upsample(x, counts[level], name=f"upsample{level}")
+            skip = _middle(features[f"down{level}"], x.shape)
+            x = double(level, f"up{level}")(jnp.concatenate([skip, x], -1), train=train)
+            features[f"up{level}"] = x
+        return self.head(x), features
+
+    def _upsample(
+        self, x: Float[Array, "n h w c"], channels: int, *, name: str
+    ) -> Float[Array, "n h_out w_out k"]:
+        """Twice the size, half the channels, and neither norm nor activation."""
+        if self.upsampling == "transpose":
+            return ConvTranspose(channels, dtype=self.dtype, name=name)(x)
+        height, width = x.shape[1:3]
+        x = ops.resize(x, (2 * height, 2 * width))
+        if self.padding == "VALID":  # the outermost pixels had one neighbour only
+            x = x[:, 1:-1, 1:-1]
+        return Conv(channels, padding=self.padding, dtype=self.dtype, name=name)(x)
+
+
+def _middle(x: Float[Array, "n h w c"], shape: tuple[int, ...]) -> Array:
+    """The middle pixels of x, as many as `shape` has."""
+    top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], shape[1:3], strict=True))
+    return x[:, top : top + shape[1], left : left + shape[2]]

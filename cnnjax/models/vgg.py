@@ -1,0 +1,47 @@
+"""The convolutions of VGG-16 (Simonyan & Zisserman, 2015, table 1, column D)."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+from jaxtyping import Array, Float, Int
+
+from cnnjax import ops
+from cnnjax.models.layers import ConvStack
+
+# Channels of the 3x3 convolutions of each stage.
+STAGES = (
+    (64, 64),
+    (128, 128),
+    (256, 256, 256),
+    (512, 512, 512),
+    (512, 512, 512),
+)
+# Pixels of the image in each direction for one after the last stage's pool.
+STRIDE = 2 ** len(STAGES)
+
+Stages = tuple[tuple[int, ...], ...]
+
+
+class Encoder(nn.Module):
+    """Stages of convolutions made by `unit`, each with a 2x2 max-pool at its end."""
+
+    unit: Callable[..., nn.Module]
+    stages: Stages
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[list[Float[Array, "n h_i w_i c_i"]], list[Int[Array, "n h_i w_i c_i"]]]:
+        """For each stage, the pooled features and where the pool found them."""
+        pooled, indices = [], []
+        for i, channels in enumerate(self.stages, 1):
+            x = ConvStack(self.unit, channels, name=f"stage{i}")(x, train=train)
+            x, where = ops.max_pool_with_argmax(x, 2)
+            pooled.append(x)
+            indices.append(where)
+        return pooled, indices
+
+
+def stages(channels: Callable[[int], int]) -> Stages:
+    """`STAGES` with the `channels` that a network of some width has for them."""
+    return tuple(tuple(map(channels, counts)) for counts in STAGES)
