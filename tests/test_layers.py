@@ -13,7 +13,9 @@ MAY_IMPORT = {
     "metrics": {"ops"},
     "plots": {"ops"},
     "models": {"ops"},
-    "data": {"ops"},
+    "segmentation": {"ops"},
+    "detection": {"ops"},
+    "data": {"ops", "segmentation"},
     "training": {"ops", "data", "losses", "metrics"},
     "refusal": set(),
 }

@@ -3,7 +3,14 @@
 They are made without pyplot, so that nothing global is touched and any thread may draw.
 """
 
+from .bars import bars as bars
 from .confusion import confusion_matrix as confusion_matrix
 from .curves import learning_curves as learning_curves
+from .overlays import Segmented as Segmented
+from .overlays import colour_mask as colour_mask
+from .overlays import heat_map as heat_map
+from .overlays import overlay as overlay
+from .overlays import segmentation_grid as segmentation_grid
+from .palette import palette as palette
 from .pictures import filters as filters
 from .pictures import image_grid as image_grid

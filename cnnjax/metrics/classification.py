@@ -1,8 +1,4 @@
-"""Metrics as sums that merge by addition, and their summary on the host.
-
-A metric of a data set is the summary of the sums of its batches: every example counts
-once, whatever the batch size and the number of devices.
-"""
+"""What a classifier gets right."""
 
 from collections.abc import Mapping
 

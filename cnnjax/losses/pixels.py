@@ -1,0 +1,65 @@
+"""Labels of pixels, some of which nobody knows, and means over the others."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+VOID = 255
+"""The label of a pixel that counts nowhere."""
+
+
+def check(logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]) -> None:
+    """Refuses logits and labels that are not of the same pixels.
+
+    Raises:
+        ValueError: if the shapes do not fit, or `VOID` would be a class.
+    """
+    if logits.ndim != 4 or labels.shape != logits.shape[:3]:
+        raise ValueError(
+            "labels must be (n, h, w) for logits (n, h, w, k), "
+            f"got {labels.shape} for {logits.shape}."
+        )
+    if logits.shape[-1] > VOID:
+        raise ValueError(
+            f"There must be at most {VOID} classes, since the label {VOID} is void, "
+            f"got {logits.shape[-1]}."
+        )
+
+
+def hits(labels: Int[Array, "*n"], classes: int) -> Bool[Array, "*n k"]:
+    """Whether each class is the label.
+
+    A comparison instead of a gather, whose gradient would be a scatter.
+    """
+    return labels[..., None] == jnp.arange(classes)
+
+
+def of_labels(
+    name: str, weights: Float[Array, "k"], hit: Bool[Array, "*n k"]
+) -> Float[Array, "*n"]:
+    """The weight of each label's class, 0 for void.
+
+    Raises:
+        ValueError: if there is not one weight for each class.
+    """
+    weights = jnp.asarray(weights, jnp.float32)
+    if weights.shape != hit.shape[-1:]:
+        raise ValueError(
+            f"{name} must be {hit.shape[-1]} numbers, one for each class, got the "
+            f"shape {weights.shape}."
+        )
+    return jnp.where(hit, weights, 0).sum(axis=-1)
+
+
+def mean_labelled(
+    values: Float[Array, "n h w"],
+    labels: Int[Array, "n h w"],
+    hit: Bool[Array, "n h w k"],
+) -> Float[Array, "n"]:
+    """Mean of each image over its labelled pixels: 0 without any.
+
+    It is NaN where a label is neither void nor one of the classes.
+    """
+    labelled = labels != VOID
+    count = jnp.maximum(labelled.sum(axis=(1, 2), dtype=jnp.int32), 1)
+    values = jnp.where(hit.any(axis=-1), values, jnp.nan)
+    return jnp.where(labelled, values, 0).sum(axis=(1, 2)) / count

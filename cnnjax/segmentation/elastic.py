@@ -1,0 +1,62 @@
+"""Smooth random deformations, as U-Net was trained with.
+
+O. Ronneberger, P. Fischer and T. Brox, "U-Net: Convolutional Networks for Biomedical
+Image Segmentation", MICCAI 2015, section 3.1: "smooth deformations using random
+displacement vectors on a coarse 3 by 3 grid. The displacements are sampled from a
+Gaussian distribution with 10 pixels standard deviation. Per-pixel displacements are
+then computed using bicubic interpolation."
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+
+def displacement(
+    key: Key[Array, ""],
+    size: tuple[int, int],
+    *,
+    sigma: float | Float[Array, ""],
+    spacing: float | None = None,
+) -> Float[Array, "h w 2"]:
+    """How far each pixel of an image is displaced, (y, x) in pixels.
+
+    The nodes of the grid lie `spacing` apart, one at the image's centre and the last
+    on its border or beyond; what lies beyond them is as they are.
+
+    Args:
+        key: decides the vectors at the nodes.
+        size: height and width of the image.
+        sigma: their standard deviation in pixels, of each component.
+        spacing: pixels between nodes; by default half the longer side, which makes
+            3 by 3 nodes.
+
+    Raises:
+        ValueError: if `spacing` is not positive.
+    """
+    spacing = max(size) / 2 if spacing is None else spacing
+    if not spacing > 0:
+        raise ValueError(f"spacing must be positive, got {spacing}.")
+    rows, columns = (_weights(pixels, spacing) for pixels in size)
+    vectors = sigma * jax.random.normal(key, (rows.shape[1], columns.shape[1], 2))
+    return jnp.einsum("yi,ijc,xj->yxc", rows, vectors, columns, precision="highest")
+
+
+def _weights(pixels: int, spacing: float) -> Float[np.ndarray, "pixels nodes"]:
+    """Weight of each node at each pixel."""
+    middle = (pixels - 1) / 2
+    reach = math.ceil(middle / spacing)  # nodes on either side of the centre
+    place = (np.arange(pixels) - middle) / spacing + reach
+    nodes = np.arange(-1, 2 * reach + 2)  # one more at each end, to interpolate
+    ends = np.pad(np.eye(2 * reach + 1), ((1, 1), (0, 0)), mode="edge")
+    return np.float32(_cubic(np.abs(place[:, None] - nodes)) @ ends)
+
+
+def _cubic(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Cubic convolution (Keys, 1981, equation 15) at distance `x` from a node."""
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))
