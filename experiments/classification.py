@@ -14,17 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from cnnjax.data import decode, folder, framing, moments
 from cnnjax.models import weights
-from cnnjax.training import progress, provenance, record
+from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
-from cnnjax.training.plan import plan
-from cnnjax.training.train import train
+from experiments import session
 from experiments.classification_figures import Mistakes, draw
 from experiments.classification_task import (
     Config,
@@ -32,9 +30,8 @@ from experiments.classification_task import (
     check_pairs,
     load_data,
     make_task,
-    pixels,
-    scaled,
 )
+from experiments.inputs import checked, scaled
 
 Tree = Any
 NAME = "classification"
@@ -46,38 +43,33 @@ def run(
     """Trains, or goes on, in `workdir`; returns the metrics on the test split."""
     clock = Clock()
     data, held = load_data(config)
-    origin = provenance.provenance(data.fingerprint)
     mean, deviation = moments.channel_moments(data.train, seed=config.seed)
     scaling = {"mean": mean, "deviation": deviation}
     task = make_task(config, data, held, scaling)
-    steps = plan(config, len(data.train))
     check_pairs(config)
-    opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
-    with opened as keep:
-        result = keep.result()
-        if result is None:
-            if data.note:
-                progress.tell(data.note)
-            mistakes = Mistakes()
-            trained = train(task, config, steps, keep, clock, observe=mistakes.observe)
-            result = {
-                **trained.metrics,
-                **trained.cost,
-                "class_names": data.class_names,
-                "image_shape": data.image_shape,
-                "provenance": origin,
-            }
-            if jax.process_index() == 0:
-                weights.save(
-                    workdir / "weights.safetensors",
-                    {**trained.variables, "input": scaling},
-                )
-                seed, names = config.seed, data.class_names
-                draw(keep.figures, task, names, seed, trained, mistakes)
-            keep.finish(result)
-        else:
-            progress.tell("finished before (--overwrite trains afresh)")
-    _show(result, workdir)
+    mistakes = Mistakes()
+    result = session.conduct(
+        task,
+        config,
+        data,
+        scaling,
+        workdir,
+        clock,
+        overwrite=overwrite,
+        observe=mistakes.observe,
+        draw=functools.partial(
+            draw,
+            task=task,
+            class_names=data.class_names,
+            seed=config.seed,
+            mistakes=mistakes,
+        ),
+    )
+    shown = {
+        "test accuracy": f"{result['accuracy']:.4f}",
+        "test loss": f"{result['loss']:.4f}",
+    }
+    session.show(result, workdir, shown)
     return {name: result[name] for name in ("accuracy", "loss", "accuracy_per_class")}
 
 
@@ -104,16 +96,7 @@ class Predictor:
             images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
                 classifier was trained on, of any size that its model takes.
         """
-        images = jnp.asarray(images)
-        channels = self.image_shape[-1]
-        if images.ndim != 4 or images.shape[-1] != channels:
-            raise ValueError(
-                f"images must be (n, h, w, {channels}), got {images.shape}."
-            )
-        if images.dtype == jnp.uint8:
-            images = pixels(images)
-        elif not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(f"images must be uint8 or float, got {images.dtype}.")
+        images = checked(images, self.image_shape[-1])
         return np.asarray(self._apply(self.variables, images))
 
     @functools.cached_property
@@ -162,27 +145,6 @@ def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
         likeliest = heapq.nlargest(3, rows[str(file)].items(), key=lambda x: x[1])
         progress.tell(f"{file}  " + "  ".join(f"{n} {p:.3f}" for n, p in likeliest))
     record.write_json(workdir / "predictions.json", rows)
-
-
-def _show(result: dict[str, Any], workdir: pathlib.Path) -> None:
-    seconds = result["seconds"]
-    progress.table(
-        "result",
-        {
-            "test accuracy": f"{result['accuracy']:.4f}",
-            "test loss": f"{result['loss']:.4f}",
-            "parameters": f"{result['parameters']:,}",
-            "images/s in training": f"{result['images_per_second']:,.0f}",
-            "time": ", ".join(
-                f"{name} {progress.duration(seconds[name])}"
-                for name in ("compile", "train", "evaluate", "total")
-            ),
-            "waiting for input": f"{seconds['input_wait'] / seconds['train']:.1%}",
-            "peak memory": f"{result['peak_memory_bytes'] / 2**30:.2f} GiB",
-            "SHA-256 of the parameters": result["parameters_sha256"],
-            "left in": str(workdir),
-        },
-    )
 
 
 if __name__ == "__main__":

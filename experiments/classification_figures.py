@@ -38,14 +38,14 @@ class Mistakes:
 
 def draw(
     folder: pathlib.Path,
+    trained: Trained,
+    *,
     task: Task,
     class_names: Sequence[str],
     seed: int,
-    trained: Trained,
     mistakes: Mistakes,
 ) -> None:
     """Draws every figure of a run into `folder`."""
-    folder.mkdir(exist_ok=True)
     rows = record.read_rows(folder.parent)
     plots.learning_curves(rows, folder / "learning_curves.png")
     plots.confusion_matrix(

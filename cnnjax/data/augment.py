@@ -76,13 +76,20 @@ class Step(NamedTuple):
     strength: float
 
 
-def parse(spec: str) -> tuple[Step, ...]:
+def parse(
+    spec: str, *, table: dict[str, Augmentation] = AUGMENTATIONS | MIXERS
+) -> tuple[Step, ...]:
     """Reads "crop:4,flip,mixup:0.2": names, each with a strength or its default.
+
+    Args:
+        spec: the text.
+        table: what the names stand for.
 
     Raises:
         Refusal: if a name is unknown or comes twice, or a strength is out of range.
     """
-    steps = tuple(_parse_step(part.strip()) for part in spec.split(",") if part.strip())
+    parts = [part.strip() for part in spec.split(",") if part.strip()]
+    steps = tuple(_parse_step(part, table) for part in parts)
     names = [step.name for step in steps]
     for name in names:
         if names.count(name) > 1:
@@ -127,15 +134,15 @@ def augmenter(
             function = AUGMENTATIONS[name].function
             if name == "resized_crop":
                 function = functools.partial(function, output_size=output_size)
-            example = function(_fold(key, name), example, strength)
+            example = function(fold(key, name), example, strength)
         return example
 
     def mix(key: Key[Array, ""], example: Example, partner: Example) -> Example:
         mixed = [
-            MIXERS[name].function(_fold(key, name), example, partner, strength)
+            MIXERS[name].function(fold(key, name), example, partner, strength)
             for name, strength in mixers
         ]
-        choice = jax.random.randint(_fold(key, "mixer"), (), 0, len(mixed))
+        choice = jax.random.randint(fold(key, "mixer"), (), 0, len(mixed))
         return jax.tree.map(lambda *xs: jnp.stack(xs)[choice], *mixed)
 
     def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
@@ -151,20 +158,19 @@ def augmenter(
     return augment
 
 
+def fold(key: Key[Array, ""], name: str) -> Key[Array, ""]:
+    """A key for each name, whatever else is in the table or the spec."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
 def _partners(x: Array) -> Array:
     if x.shape[0] % 2:
         raise ValueError(f"Mixing needs an even batch, got {x.shape[0]} examples.")
     return x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
 
 
-def _fold(key: Key[Array, ""], name: str) -> Key[Array, ""]:
-    """A key for each name, whatever else is in the table or the spec."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
-
-
-def _parse_step(text: str) -> Step:
+def _parse_step(text: str, table: dict[str, Augmentation]) -> Step:
     name, colon, number = text.partition(":")
-    table = AUGMENTATIONS | MIXERS
     if name not in table:
         raise Refusal(
             f"An augmentation must be one of {', '.join(table)}, got {name!r}."

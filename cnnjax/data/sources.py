@@ -1,8 +1,5 @@
 """What a data set is, and the one door through which all of them come.
 
-A `Source` gives examples by index, a whole batch at once: "image" uint8
-(n, h, w, c), "label" int32 (n,), and where images were fitted into a canvas
-"extent" int32 (n, 2), the height and width that are valid in its top left.
 Readers live in a file each and are imported only when their scheme is asked for.
 """
 
@@ -11,43 +8,31 @@ import difflib
 import importlib
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
-from jaxtyping import Int, Int32, Shaped, UInt8
 
 from cnnjax.refusal import Refusal
 
+from .examples import Arrays as Arrays
+from .examples import Columns as Columns
+from .examples import Examples as Examples
+from .examples import Source as Source
+from .examples import Subset as Subset
 from .framing import FRAMINGS
 
 SCHEMES = {
     "digits": "scikit-learn's handwritten digits",
     "folder": "folder:PATH with PATH/[split/]class/image.*",
     "idx": "idx:PATH with MNIST-format files",
+    "masks": "masks:PATH with PATH/[split/]image/* and PATH/[split/]label/*",
+    "scenes": "scikit-learn's digits scattered over a textured background",
     "tfds": "tfds:NAME[/CONFIG][:VERSION] prepared by tensorflow-datasets",
 }
-
-Examples = dict[str, Shaped[np.ndarray, "n ..."]]
-
-
-class Source(Protocol):
-    """Examples by index.
-
-    Attributes:
-        labels: the class of every example where that is cheap to know.
-        in_memory: fetching is a copy, so that worker threads would not help.
-    """
-
-    labels: Int32[np.ndarray, "n"] | None
-    in_memory: bool
-
-    def __len__(self) -> int:
-        """Returns how many examples there are."""
-        ...
-
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
-        """Returns the examples at `indices`, in that order."""
-        ...
+TASKS = {
+    "classification": ("digits", "folder", "idx", "tfds"),
+    "segmentation": ("scenes", "masks", "tfds"),
+    "detection": ("scenes",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +46,8 @@ class Dataset:
         image_shape: height, width and channels of every image.
         fingerprint: SHA-256 of what both splits contain.
         note: one line worth telling, such as what was held out; "" if none.
+        class_pixels: how many pixels of `train` each class has, as they are stored
+            (for segmentation).
     """
 
     train: Source
@@ -69,6 +56,7 @@ class Dataset:
     image_shape: tuple[int, int, int]
     fingerprint: str
     note: str
+    class_pixels: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,88 +68,49 @@ class Options:
     data_dir: str | None = None
     image_size: int | None = None
     framing: str = "crop"
-
-
-class Arrays:
-    """A source whose images lie in memory."""
-
-    in_memory = True
-
-    def __init__(
-        self,
-        images: UInt8[np.ndarray, "n h w c"],
-        labels: Int32[np.ndarray, "n"],
-        *,
-        extents: Int32[np.ndarray, "n 2"] | None = None,
-    ):
-        self.labels = labels
-        self.columns = {"image": images, "label": labels}
-        if extents is not None:
-            self.columns["extent"] = extents
-
-    def __len__(self) -> int:
-        return len(self.columns["image"])
-
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
-        """Returns copies of the examples at `indices`."""
-        return {name: column[indices] for name, column in self.columns.items()}
-
-
-class Subset:
-    """The examples of `source` at `indices`."""
-
-    def __init__(self, source: Source, indices: Int[np.ndarray, "n"]):
-        self.source = source
-        self.indices = indices
-        self.in_memory = source.in_memory
-        self.labels = None if source.labels is None else source.labels[indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
-        """Returns the examples at `indices` of this subset."""
-        return self.source.fetch(self.indices[indices])
+    task: str = "classification"
+    binary: bool = False
 
 
 def load(
     location: str,
     *,
+    task: str = "classification",
     holdout: float = 0.2,
     seed: int = 0,
     data_dir: str | None = None,
     image_size: int | None = None,
     framing: str = "crop",
+    binary: bool = False,
 ) -> Dataset:
     """Returns the data set that `location`, "scheme:where", names.
 
     Args:
         location: one of `SCHEMES`, a colon, and what that scheme wants to know.
-        holdout: share of each class held out where there is no test split.
+        task: one of `TASKS`: what is to be found in the images.
+        holdout: share of each class held out where there is no test split; of
+            `masks`, which have no such classes, the last files.
         seed: decides which examples those are.
         data_dir: where tensorflow-datasets keeps what it has prepared.
-        image_size: height and width to bring every image to, antialiased;
-            None leaves images as they are and refuses unequal ones.
+        image_size: height and width to bring every image to, antialiased (masks: to
+            the nearest pixel); None leaves them as they are and refuses unequal ones.
         framing: "crop" brings the short side to `image_size` and keeps the centre;
             "fit" brings the long side to it and pads right and below ("extent").
+        binary: makes one class, 1, of all ids of a mask beside 0.
 
     Raises:
         Refusal: if the data are missing, damaged or cannot be learnt from.
     """
     scheme, _, where = location.partition(":")
-    if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise Refusal(
-            f"No data set {location!r}: a data set is one of "
-            f"{'; '.join(SCHEMES.values())}.{meant}"
-        )
+    _check_scheme(scheme, location, task)
+    if binary and task != "segmentation":
+        raise Refusal(f"binary is for segmentation: {task} has no masks.")
     if framing not in FRAMINGS:
         raise Refusal(f"framing must be one of {FRAMINGS}, got {framing!r}.")
     if image_size is not None and image_size < 1:
         raise Refusal(f"image_size must be positive, got {image_size}.")
     reader = importlib.import_module(f"cnnjax.data.{scheme}")
-    options = Options(holdout, seed, data_dir, image_size, framing)
+    options = Options(holdout, seed, data_dir, image_size, framing, task, binary)
     try:
         return reader.read(where, options)
     except (OSError, RuntimeError) as error:  # RuntimeError: whose home folder is ~x?
@@ -210,8 +159,7 @@ def hold_out(
     Raises:
         Refusal: if `fraction` is not between 0 and 1, or nothing of a class is left.
     """
-    if not 0 < fraction < 1:
-        raise Refusal(f"holdout must lie between 0 and 1, got {fraction}.")
+    _check_fraction(fraction)
     rng = np.random.default_rng(seed)
     held = [
         _draw(rng, members, fraction, of)
@@ -220,6 +168,39 @@ def hold_out(
     mask = np.zeros(len(source), bool)
     mask[np.concatenate(held)] = True
     return Subset(source, np.flatnonzero(~mask)), Subset(source, np.flatnonzero(mask))
+
+
+def hold_out_last(source: Source, fraction: float) -> tuple[Source, Source]:
+    """Splits `source` in two: what comes first, and the last `fraction` of it.
+
+    To the nearest whole example, at least one. For series whose neighbours are alike,
+    such as slices and films, where a random part would be known from its neighbours.
+
+    Raises:
+        Refusal: if `fraction` is not between 0 and 1, or nothing is left.
+    """
+    _check_fraction(fraction)
+    size = len(source)
+    kept = size - max(1, round(fraction * size))
+    if kept < 1:
+        raise _nothing_left(fraction, size, "the data set")
+    return Subset(source, np.arange(kept)), Subset(source, np.arange(kept, size))
+
+
+def _check_scheme(scheme, location, task):
+    if task not in TASKS:
+        raise Refusal(f"task must be one of {tuple(TASKS)}, got {task!r}.")
+    if scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise Refusal(
+            f"No data set {location!r}: a data set is one of "
+            f"{'; '.join(SCHEMES.values())}.{meant}"
+        )
+    if scheme not in TASKS[task]:
+        raise Refusal(
+            f"{scheme} does not serve {task}: {', '.join(TASKS[task])} would."
+        )
 
 
 def _groups(source, class_names):
@@ -238,9 +219,18 @@ def _draw(rng, members, fraction, of):
     size = len(members)
     count = math.ceil(fraction * size - 1e-9)  # 0.07 * 100 is 7.000000000000001
     if count == size:
-        raise Refusal(
-            f"A holdout of {fraction:g} leaves nothing to train on of the {size} "
-            f"image{'s' if size > 1 else ''} of {of}: "
-            f"{'a smaller one' if size > 1 else 'one more image'} would do."
-        )
+        raise _nothing_left(fraction, size, of)
     return rng.permutation(members)[:count]
+
+
+def _check_fraction(fraction):
+    if not 0 < fraction < 1:
+        raise Refusal(f"holdout must lie between 0 and 1, got {fraction}.")
+
+
+def _nothing_left(fraction, size, of):
+    return Refusal(
+        f"A holdout of {fraction:g} leaves nothing to train on of the {size} "
+        f"image{'s' if size > 1 else ''} of {of}: "
+        f"{'a smaller one' if size > 1 else 'one more image'} would do."
+    )

@@ -5,7 +5,6 @@ needs TensorFlow, once; what it leaves as array_record files is read here throug
 its data sources, which do not. Images are read as they were encoded.
 """
 
-import contextlib
 import difflib
 import importlib.util
 import pathlib
@@ -15,47 +14,20 @@ import urllib.request
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Int
 
 from cnnjax.refusal import Refusal
 
 from .classification import classification
-from .pictures import Picture, source_of, survey
+from .ids import instance_legend, plain_legend
+from .pictures import source_of, survey
+from .segmentation import segmentation
 from .sources import Dataset, Options
+from .tfds_records import LEGENDS, Labelled, Masked, refused
 
 TENSORFLOW = 'pip install "tensorflow-cpu>=2.21"'
 TEST_SPLITS = ("test", "validation")
 NAME = r"(\w+)(/[\w.+-]+)?(:[\d.*]+)?"
 PATIENCE = 5  # seconds that a server may take to answer
-
-
-class Records:
-    """The encoded images and labels of one split."""
-
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
-        self.image, self.label = _features(builder.info)
-        self.name = f"{builder.info.full_name} {split}"
-        self.stored_bytes = builder.info.splits[split].num_bytes
-        decoders = {self.image: tfds.decode.SkipDecoding()}
-        with _refused(f"{self.name} cannot be read"):
-            self.examples = builder.as_data_source(split, decoders=decoders)
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
-        """Returns the examples at `indices`."""
-        places = [int(index) for index in indices]
-        with _refused(f"{self.name} cannot be read"):
-            examples = self.examples.__getitems__(places)
-        return [
-            Picture(
-                example[self.image],
-                example[self.label],
-                f"Image {place} of {self.name}",
-            )
-            for place, example in zip(places, examples, strict=True)
-        ]
 
 
 def read(location: str, options: Options) -> Dataset:
@@ -65,7 +37,7 @@ def read(location: str, options: Options) -> Dataset:
     out.
 
     Raises:
-        Refusal: if it is not prepared, or not of images with one label each.
+        Refusal: if it is not prepared, or not of images with one label or mask each.
     """
     builder = _prepared(location, options.data_dir)
     if builder is None:
@@ -77,21 +49,8 @@ def read(location: str, options: Options) -> Dataset:
     if "train" not in builder.info.splits:
         splits = ", ".join(builder.info.splits)
         raise Refusal(f"{location} has no training split: it has {splits}.")
-    train = Records(builder, "train")
-    test, note = _test_split(builder)
-    shape = _shape(builder.info, train, options)
-    sizes = [
-        (part.name, len(part), part.stored_bytes) for part in (train, test) if part
-    ]
-    return classification(
-        source_of(train, options, shape=shape, labels=None),
-        source_of(test, options, shape=shape, labels=None) if test else None,
-        builder.info.features[train.label].names,
-        options,
-        name=location,
-        identity=str(sizes),
-        note=note,
-    )
+    read_task = {"classification": _classified, "segmentation": _segmented}
+    return read_task[options.task](builder, location, options)
 
 
 def prepare(
@@ -116,7 +75,7 @@ def prepare(
         raise Refusal(f"manual_dir: there is no folder {manual_dir!r}.")
     if importlib.util.find_spec("tensorflow") is None:
         raise Refusal(f"To prepare {location} takes TensorFlow, once: {TENSORFLOW}")
-    with _refused(f"tensorflow-datasets cannot prepare {location}"):
+    with refused(f"tensorflow-datasets cannot prepare {location}"):
         builder = tfds.builder(
             location, data_dir=_folder(data_dir), file_format="array_record"
         )
@@ -129,6 +88,44 @@ def prepare(
                 manual_dir=manual_dir, try_download_gcs=False
             )
         )
+
+
+def _classified(builder, location, options):
+    train = Labelled(builder, "train")
+    test, note = _test_split(builder)
+    shape = _shape(builder.info, train, options)
+    return classification(
+        source_of(train, options, shape=shape, labels=None),
+        source_of(test, options, shape=shape, labels=None) if test else None,
+        builder.info.features[train.label].names,
+        options,
+        name=location,
+        identity=_identity(train, test),
+        note=note,
+    )
+
+
+def _segmented(builder, location, options):
+    train = Masked(builder, "train")
+    tests = [split for split in TEST_SPLITS if split in builder.info.splits]
+    test = Masked(builder, tests[0]) if tests else None
+    known = LEGENDS.get(builder.name)
+
+    def legend_of(ids):
+        return known or plain_legend(ids, None)
+
+    return segmentation(
+        train,
+        test,
+        instance_legend if options.binary else legend_of,
+        options,
+        name=location,
+        identity=_identity(train, test),
+    )
+
+
+def _identity(*splits):
+    return str([(part.name, len(part), part.stored_bytes) for part in splits if part])
 
 
 def _folder(data_dir):
@@ -186,28 +183,12 @@ def _answers(url):
         return False
 
 
-def _features(info):
-    """Returns the names of the image and of the label."""
-    features = dict(info.features)
-    kinds = tfds.features.Image, tfds.features.ClassLabel
-    found = [[n for n, f in features.items() if isinstance(f, kind)] for kind in kinds]
-    keys = info.supervised_keys or ()
-    if len(keys) == 2 and keys[0] in found[0] and keys[1] in found[1]:
-        return keys
-    if [len(names) for names in found] != [1, 1]:
-        raise Refusal(
-            f"{info.full_name} is not made of one image and one class label each: "
-            f"its features are {', '.join(sorted(features))}."
-        )
-    return found[0][0], found[1][0]
-
-
 def _test_split(builder):
     """Returns the first labelled split to test on, or None, and why it was taken."""
     note = ""
     for split in TEST_SPLITS:
         if split in builder.info.splits:
-            records = Records(builder, split)
+            records = Labelled(builder, split)
             if records.read(np.arange(1))[0].label >= 0:
                 return records, note and f"{note} Tested on {split}."
             note = f"The {split} split has no labels."
@@ -221,15 +202,3 @@ def _shape(info, train, options):
         return (*size, channels)
     height, width, seen = survey(train, options)
     return height, width, channels if channels in (1, 3) else seen
-
-
-@contextlib.contextmanager
-def _refused(what):
-    """Turns whatever tensorflow-datasets raises into one line after `what`."""
-    try:
-        yield
-    except Refusal:
-        raise
-    except Exception as error:
-        line = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise Refusal(f"{what}: {line}") from error

@@ -77,19 +77,22 @@ class Experiment:
         config: the dataclass that its flags are made of.
         run: `(config, workdir)` -> metrics.
         predict: `(path, workdir)`, shows and writes predictions.
+        sitting: what can be asked of a sitting; `predict` is given by keyword what
+            this has beside the fields of `Sitting`.
     """
 
     name: str
     doc: str
     config: type[configs.TrainingConfig]
     run: Callable[..., dict[str, Any]]
-    predict: Callable[[pathlib.Path, pathlib.Path], None]
+    predict: Callable[..., None]
+    sitting: type[Sitting] = Sitting
 
 
 def launch(experiment: Experiment) -> None:
     """Runs `experiment` as the command line asks, and exits."""
     config_flags.define(experiment.config)
-    config_flags.define(Sitting)
+    config_flags.define(experiment.sitting)
 
     def parse(argv: Sequence[str]) -> Sequence[str]:
         if {"--help", "-help", "-h"} & set(argv):
@@ -130,7 +133,7 @@ def _status(experiment: Experiment) -> int:
 
 def _act(experiment: Experiment) -> None:
     config = config_flags.parse(experiment.config)
-    sitting = config_flags.parse(Sitting)
+    sitting = config_flags.parse(experiment.sitting)
     workdir = pathlib.Path(sitting.workdir or f"runs/{experiment.name}")
     if sitting.manual_dir and not sitting.prepare:
         raise Refusal("--manual_dir is what --prepare reads; give both.")
@@ -148,7 +151,10 @@ def _act(experiment: Experiment) -> None:
             config.dataset, data_dir=config.data_dir, manual_dir=sitting.manual_dir
         )
     if sitting.predict is not None:
-        experiment.predict(pathlib.Path(sitting.predict), workdir)
+        asked = dataclasses.asdict(sitting)
+        for field in dataclasses.fields(Sitting):
+            del asked[field.name]
+        experiment.predict(pathlib.Path(sitting.predict), workdir, **asked)
     else:
         experiment.run(config, workdir, overwrite=sitting.overwrite)
 
@@ -183,7 +189,7 @@ def _help(experiment: Experiment) -> str:
         (
             experiment.doc.strip(),
             "\nThis sitting:",
-            config_flags.describe(Sitting),
+            config_flags.describe(experiment.sitting),
             "\nThe run:",
             config_flags.describe(experiment.config),
             "\n  --flagfile\n      Reads flags from a file, such as a recipe.",

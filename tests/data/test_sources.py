@@ -76,6 +76,40 @@ def test_hold_out_calls_classes_by_their_names():
         data.hold_out(source([9, 1]), 0.2, seed=0, class_names=("cat", "dog"))
 
 
+@pytest.mark.parametrize(
+    ("count", "fraction", "held"),
+    [(30, 5 / 30, 5), (30, 0.16667, 5), (30, 0.17, 5), (10, 0.01, 1), (3, 0.5, 2)],
+)
+def test_hold_out_last(count, fraction, held):
+    kept, last = data.hold_out_last(source([count]), fraction)
+    assert list(pixels(kept)) == list(range(count - held))
+    assert list(pixels(last)) == list(range(count - held, count))
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "message"),
+    [
+        (9, 0.0, r"holdout must lie between 0 and 1, got 0\.0\."),
+        (9, 1.0, r"holdout must lie between 0 and 1, got 1\.0\."),
+        (9, 0.95, "nothing to train on of the 9 images of the data set: a smaller one"),
+        (1, 0.2, "nothing to train on of the 1 image of the data set: one more image"),
+    ],
+)
+def test_hold_out_last_refuses(count, fraction, message):
+    with pytest.raises(Refusal, match=message):
+        data.hold_out_last(source([count]), fraction)
+
+
+def test_columns_give_rows():
+    columns = {"image": np.arange(5), "boxes": np.arange(10).reshape(5, 2)}
+    found = data.Columns(columns)
+    assert len(found) == 5
+    assert found.labels is None
+    rows = data.Subset(found, np.array([4, 2])).fetch(np.array([1, 0, 1]))
+    np.testing.assert_array_equal(rows["image"], [2, 4, 2])
+    np.testing.assert_array_equal(rows["boxes"], [[4, 5], [8, 9], [4, 5]])
+
+
 def test_subset_of_a_subset():
     inner = data.Subset(source([5, 5]), np.array([7, 3, 5]))
     outer = data.Subset(inner, np.array([2, 0]))
@@ -92,6 +126,19 @@ def test_subset_of_a_subset():
         ("digits", {"image_size": 0}, "image_size must be positive, got 0"),
         ("digits:8", {}, "digits takes no location, got '8'"),
         ("digits", {"holdout": 1.5}, "holdout must lie between 0 and 1, got 1.5"),
+        (
+            "digits",
+            {"task": "sorting"},
+            r"one of \('classification', .*, got 'sorting'",
+        ),
+        (
+            "folder:x",
+            {"task": "segmentation"},
+            r"folder does not serve segmentation: scenes, masks, tfds would\.",
+        ),
+        ("masks:x", {}, "masks does not serve classification: digits, folder, idx, tf"),
+        ("masks:x", {"task": "detection"}, "does not serve detection: scenes"),
+        ("digits", {"binary": True}, "binary is for segmentation: classification has"),
     ],
 )
 def test_load_refuses_in_one_line(location, options, message):

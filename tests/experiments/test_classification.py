@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,14 @@ from absl import flags as absl_flags
 from PIL import Image
 
 from cnnjax.data import Arrays, Dataset, sources
-from cnnjax.models import weights
+from cnnjax.models import CLASSIFIERS, weights
 from cnnjax.refusal import Refusal
 from cnnjax.training import flags, record
 from experiments import classification
 from experiments.classification import Config
+from tests import made_up
 
-RECIPES = sorted(pathlib.Path(classification.__file__).parent.glob("recipes/*.flags"))
+RECIPES = made_up.recipes(CLASSIFIERS)
 TINY = Config(
     model="lenet",
     norm="batch",

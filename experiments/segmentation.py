@@ -1,0 +1,208 @@
+r"""Learns to tell what each pixel of an image belongs to.
+
+python -m experiments.segmentation
+python -m experiments.segmentation \
+    --flagfile=experiments/recipes/membrane.flags --dataset=masks:PATH
+python -m experiments.segmentation --predict=IMAGES --workdir=RUN
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from PIL import Image
+
+from cnnjax import plots
+from cnnjax.data import decode, folder, moments
+from cnnjax.models import weights
+from cnnjax.refusal import Refusal
+from cnnjax.segmentation import predict_tiled
+from cnnjax.training import launch, progress, record
+from cnnjax.training.clock import Clock
+from cnnjax.training.flags import option
+from experiments import session
+from experiments.inputs import checked, scaled
+from experiments.segmentation_config import Config
+from experiments.segmentation_figures import Watched, draw
+from experiments.segmentation_task import (
+    build,
+    load_data,
+    make_task,
+    probabilities,
+)
+
+Tree = Any
+NAME = "segmentation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sitting(launch.Sitting):
+    """What is asked of one sitting."""
+
+    tile: int | None = option(
+        None,
+        "Side of the tiles, in pixels, that --predict takes large images apart into"
+        " (none given: it takes them whole; for --model=unet).",
+        at_least=1,
+    )
+
+
+def run(
+    config: Config, workdir: pathlib.Path, *, overwrite: bool = False
+) -> dict[str, Any]:
+    """Trains, or goes on, in `workdir`; returns the metrics on the test split."""
+    clock = Clock()
+    data, held = load_data(config)
+    mean, deviation = moments.channel_moments(data.train, seed=config.seed)
+    scaling = {"mean": mean, "deviation": deviation}
+    task = make_task(config, data, held, scaling)
+    watched = Watched(len(data.class_names))
+    result = session.conduct(
+        task,
+        config,
+        data,
+        scaling,
+        workdir,
+        clock,
+        overwrite=overwrite,
+        observe=watched.observe,
+        draw=functools.partial(
+            draw,
+            task=task,
+            class_names=data.class_names,
+            seed=config.seed,
+            watched=watched,
+            border={"w0": config.border_weight or 10.0, "sigma": config.border_sigma},
+        ),
+        more=watched.metrics,
+    )
+    names = ("mean_iou", "dice", "pixel_accuracy", "boundary_f1", "rand_error", "loss")
+    shown = {
+        f"test {name.replace('_', ' ')}": f"{result[name]:.4f}"
+        for name in names
+        if result.get(name) is not None
+    }
+    session.show(result, workdir, shown)
+    kept = (*names, "iou_per_class", "pixel_error")
+    return {name: result[name] for name in kept if name in result}
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A trained segmenter.
+
+    Attributes:
+        config: of its run.
+        class_names: in the order of the probabilities.
+        variables: of its model, and `input`, the scaling of the pixels.
+        image_shape: height, width and channels it was trained on.
+    """
+
+    config: Config
+    class_names: tuple[str, ...]
+    variables: Tree
+    image_shape: tuple[int, int, int]
+
+    def predict(self, images: Array) -> Float[np.ndarray, "n h w classes"]:
+        """Probabilities of the classes of each pixel.
+
+        Args:
+            images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
+                segmenter was trained on, of any size that its model takes.
+        """
+        images = checked(images, self.image_shape[-1])
+        return np.asarray(self._apply(self.variables, images))
+
+    def predict_tiled(self, image: Array, *, tile: int) -> UInt8[np.ndarray, "h w"]:
+        """The likeliest class of each pixel of one large image (h, w, c).
+
+        The same as that of `predict`, away from where the image ends; memory grows
+        with the tile, not with the image.
+
+        Args:
+            image: as in `predict`.
+            tile: side of the tiles, in pixels, brought up to what the model can take.
+
+        Raises:
+            Refusal: if the model is no U-Net, or the tile smaller than its margin.
+        """
+        model = build(self.config, len(self.class_names))
+        margin, stride = getattr(model, "margin", 0), model.stride
+        if not margin:
+            raise Refusal(
+                f"--tile is for --model=unet; {self.config.model} takes images whole."
+            )
+        margin, tile = (-(-n // stride) * stride for n in (margin, tile))
+        if tile < margin:
+            raise Refusal(
+                f"--tile={tile} is smaller than the margin of {margin} pixels that the"
+                f" network sees around it; {margin} would do."
+            )
+        return predict_tiled(
+            lambda tiles: self.predict(np.asarray(tiles)),
+            np.asarray(image),
+            tile=tile,
+            margin=margin,
+            stride=stride,
+            finish=lambda scores: scores.argmax(axis=-1).astype(np.uint8),
+        )
+
+    @functools.cached_property
+    def _apply(self) -> Callable:
+        model = build(self.config, len(self.class_names))
+
+        def apply(variables: Tree, images: Array) -> Array:
+            variables = dict(variables)
+            seen = scaled(images, variables.pop("input"))
+            return probabilities(model, variables, seen, flips=self.config.flips)
+
+        return jax.jit(apply)
+
+
+def load(workdir: pathlib.Path | str) -> Predictor:
+    """The segmenter that a finished run left in `workdir`."""
+    workdir = pathlib.Path(workdir)
+    values, result = record.finished(workdir)
+    return Predictor(
+        config=Config(**values),
+        class_names=tuple(result["class_names"]),
+        variables=weights.load(workdir / "weights.safetensors"),
+        image_shape=tuple(result["image_shape"]),
+    )
+
+
+def predict(path: pathlib.Path, workdir: pathlib.Path, *, tile: int | None) -> None:
+    """Writes the classes of an image's pixels, or of a folder's images, as pictures.
+
+    In `workdir`/predictions: NAME.png holds the class of each pixel, NAME_overlay.png
+    shows them over the image.
+    """
+    predictor = load(workdir)
+    colours = plots.palette(len(predictor.class_names))
+    out = workdir / "predictions"
+    out.mkdir(exist_ok=True)
+    for file in folder.pictures(path):
+        channels = predictor.image_shape[-1]
+        image = decode.decode(file, channels=channels, name=str(file))
+        if tile is None:
+            mask = predictor.predict(image[None])[0].argmax(axis=-1).astype(np.uint8)
+        else:
+            mask = predictor.predict_tiled(image, tile=tile)
+        Image.fromarray(mask).save(out / f"{file.stem}.png")
+        shown = plots.overlay(image, mask, colours)
+        Image.fromarray(shown).save(out / f"{file.stem}_overlay.png")
+        shares = np.bincount(mask.ravel(), minlength=len(colours)) / mask.size
+        likely = sorted(zip(shares, predictor.class_names, strict=True), reverse=True)
+        news = "  ".join(f"{name} {share:.1%}" for share, name in likely[:3])
+        progress.tell(f"{out / file.stem}.png  {news}")
+
+
+if __name__ == "__main__":
+    launch.launch(
+        launch.Experiment(NAME, __doc__, Config, run, predict, sitting=Sitting)
+    )

@@ -1,0 +1,105 @@
+"""The flags of segmentation."""
+
+import dataclasses
+
+from cnnjax.models import SEGMENTERS, layers
+from cnnjax.models.unet import PADDINGS, UPSAMPLINGS
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.flags import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainingConfig):
+    """A segmenter and how it is trained."""
+
+    dataset: str = option(
+        "scenes", "Data as scheme:location: scenes, masks:PATH, tfds:NAME[:VERSION]."
+    )
+    epochs: float = option(12.0, "Passes over the training split.", above=0)
+    batch_size: int = option(
+        8, "Images an update, over all devices and processes.", at_least=1
+    )
+    optimizer: str = option(
+        "adamw",
+        "How gradients become updates (sgd: Nesterov momentum).",
+        choices=("sgd", "adamw", "lamb", "muon"),
+    )
+    learning_rate: float = option(3e-3, "Peak of the schedule.", above=0)
+    label_smoothing: float = option(
+        0.0, "Probability shared evenly by all classes.", at_least=0, below=1
+    )
+    augment: str = option(
+        "",
+        "Augmentations in their order, NAME[:STRENGTH] joined by commas: of image and"
+        " mask flip, flip_vertical, rot90, rotate, scale, shift, elastic; of the image"
+        " alone jitter, gamma, noise (empty: none).",
+    )
+    model: str = option("unet", "The network.", choices=tuple(SEGMENTERS))
+    width: float = option(0.25, "Multiplies the paper's channels.", above=0)
+    depth: int | None = option(
+        None, "How often a U-Net halves the size (none given: 4).", at_least=1
+    )
+    upsampling: str | None = option(
+        None,
+        "How a U-Net doubles it: transposed convolution, or resizing and convolution"
+        " (none given: transpose).",
+        choices=UPSAMPLINGS,
+    )
+    padding: str | None = option(
+        None,
+        "Of a U-Net's convolutions: SAME, or VALID as published (none given: SAME).",
+        choices=PADDINGS,
+    )
+    dilation: int | None = option(
+        None, "Growth of the dilation from layer to layer of `dilated`.", at_least=1
+    )
+    unpooling: str | None = option(
+        None,
+        "How segnet and deconvnet undo their pools: values at the remembered cell, at"
+        " the first, or copied to all (none given: remembered).",
+        choices=("remembered", "first", "copy"),
+    )
+    norm: str = option("batch", "Normalisation in the model.", choices=layers.NORMS)
+    activation: str | None = option(
+        None,
+        "Activation (none given: the model's own).",
+        choices=tuple(layers.ACTIVATIONS),
+    )
+    dropout: float = option(
+        0.0, "Share of the lowest features that is dropped.", at_least=0, below=1
+    )
+    image_size: int | None = option(
+        None,
+        "Height and width that images and masks are resized to (none given: as they"
+        " are).",
+        at_least=1,
+        at_most=4096,
+    )
+    crop_size: int | None = option(
+        None,
+        "Height and width of the part of an image that a step sees, anywhere in it"
+        " (none given: all of it).",
+        at_least=1,
+    )
+    binary: bool = option(False, "Makes one class of all ids of a mask but 0.")
+    loss: str = option(
+        "cross_entropy",
+        "Sum of cross_entropy, dice and focal, NAME[:WEIGHT] joined by +.",
+    )
+    class_weights: str = option(
+        "none",
+        "Weights of the classes in the cross entropy: balanced lets all weigh alike.",
+        choices=("none", "balanced"),
+    )
+    border_weight: float = option(
+        0.0,
+        "What pixels between touching cells weigh more in the cross entropy, as w0 of"
+        " the U-Net paper (class 1 is the cells).",
+        at_least=0,
+    )
+    border_sigma: float = option(
+        5.0, "Half the width in pixels of a gap that weighs so.", above=0
+    )
+    flips: bool = option(
+        False, "Averages predictions over the image and its three mirror images."
+    )

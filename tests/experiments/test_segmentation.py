@@ -1,0 +1,221 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from absl import flags as absl_flags
+from PIL import Image
+
+from cnnjax.data import Dataset, sources
+from cnnjax.data.examples import Columns
+from cnnjax.models import SEGMENTERS
+from cnnjax.refusal import Refusal
+from cnnjax.training import flags
+from experiments import segmentation
+from experiments.segmentation import Config
+from tests import made_up
+
+RECIPES = made_up.recipes(SEGMENTERS)
+LEFT = (
+    "run.flags",
+    "config.json",
+    "metrics.jsonl",
+    "weights.safetensors",
+    "result.json",
+    "checkpoints",
+    "figures/learning_curves.png",
+    "figures/confusion.png",
+    "figures/iou_per_class.png",
+    "figures/predictions.png",
+    "figures/augmented.png",
+    "figures/border_weights.png",
+)
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("discs")
+    made_up.write_masks(folder / "train", count=32, size=24)
+    made_up.write_masks(folder / "test", count=9, size=24, start=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(discs):
+    return Config(
+        dataset=f"masks:{discs}",
+        depth=1,
+        width=1 / 16,
+        batch_size=8,
+        epochs=6,
+        learning_rate=0.02,
+        ema=0.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, segmentation.run(tiny, workdir)
+
+
+def test_learns_the_discs(finished):
+    _, metrics = finished
+    assert metrics["mean_iou"] > 0.8
+    assert metrics["pixel_error"] == pytest.approx(1 - metrics["pixel_accuracy"])
+    assert 0 <= metrics["rand_error"] < 0.5
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_leaves_all_that_a_run_leaves(finished, name):
+    workdir, _ = finished
+    assert (workdir / name).exists()
+
+
+def test_predictor_repeats_the_accuracy_of_its_run(finished, tiny):
+    workdir, metrics = finished
+    predictor = segmentation.load(workdir)
+    test = segmentation.load_data(tiny)[0].test
+    examples = test.fetch(np.arange(len(test)))
+    probabilities = predictor.predict(examples["image"])
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+    right = probabilities.argmax(axis=-1) == examples["label"]
+    assert right.mean() == pytest.approx(metrics["pixel_accuracy"])
+    assert predictor.class_names == ("0", "1")
+
+
+def test_predicts_a_folder_of_pictures(finished, discs, tmp_path, capsys):
+    workdir, _ = finished
+    picture = next((discs / "test" / "image").iterdir())
+    (tmp_path / picture.name).write_bytes(picture.read_bytes())
+    Image.fromarray(np.zeros((21, 30, 3), np.uint8)).save(tmp_path / "black.jpg")
+    segmentation.predict(tmp_path, workdir, tile=None)
+    assert f"{picture.stem}.png" in capsys.readouterr().out
+    mask = np.asarray(Image.open(workdir / "predictions" / picture.name))
+    image = np.asarray(Image.open(picture))[None, ..., None]
+    expected = segmentation.load(workdir).predict(image)[0].argmax(axis=-1)
+    np.testing.assert_array_equal(mask, expected)
+    for name, shape in (("black.png", (21, 30)), ("black_overlay.png", (21, 30, 3))):
+        shown = np.asarray(Image.open(workdir / "predictions" / name))
+        assert shown.shape == shape
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
+    config = dataclasses.replace(tiny, padding=padding, epochs=1)
+    segmentation.run(config, tmp_path)
+    predictor = segmentation.load(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (67, 50, 1), dtype=np.uint8)
+    margin = 16
+    # Where the image ends a SAME network sees zeros, its tile the mirror image.
+    inside = () if padding == "VALID" else (slice(margin, -margin),) * 2
+    expected = predictor.predict(image[None])[0].argmax(axis=-1)
+    tiled = predictor.predict_tiled(image, tile=20)
+    np.testing.assert_array_equal(tiled[inside], expected[inside])
+
+
+def test_flips_average_the_mirror_images(finished):
+    workdir, _ = finished
+    plain = segmentation.load(workdir)
+    config = dataclasses.replace(plain.config, flips=True)
+    flipping = dataclasses.replace(plain, config=config)
+    image = np.random.default_rng(0).random((1, 24, 24, 1), np.float32)
+    axes = ((), (1,), (2,), (1, 2))
+    expected = [np.flip(plain.predict(np.flip(image, a)), a) for a in axes]
+    np.testing.assert_allclose(
+        flipping.predict(image), np.mean(expected, axis=0), rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "dilated", "depth": None, "dilation": 2, "loss": "focal"},
+        {
+            "loss": "cross_entropy:0.5+dice",
+            "class_weights": "balanced",
+            "border_weight": 5.0,
+            "augment": "rot90,elastic:2,gamma",
+            "crop_size": 16,
+            "flips": True,
+            "validation": 0.25,
+        },
+    ],
+    ids=["dilated", "all"],
+)
+def test_options_train(tiny, tmp_path, values):
+    config = dataclasses.replace(tiny, epochs=2, **values)
+    assert segmentation.run(config, tmp_path)["pixel_accuracy"] > 0.5
+
+
+def test_masks_of_test_images_never_train(tiny):
+    data, held = segmentation.load_data(dataclasses.replace(tiny, validation=0.25))
+    assert (len(data.train), len(held), len(data.test)) == (24, 8, 9)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_start(path, tmp_path, monkeypatch):
+    """Each recipe with its own model and options, on a few made-up pictures."""
+    values = absl_flags.FlagValues()
+    flags.define(Config, values)
+    values(["program", f"--flagfile={path}"])
+    config = flags.parse(Config, values)
+    monkeypatch.setattr(sources, "load", made_up_pictures)
+    small = dataclasses.replace(
+        config,
+        batch_size=8,
+        epochs=1,
+        eval_every=1,
+        checkpoint_every=1,
+        warmup_epochs=0,
+        crop_size=config.crop_size and 16,
+        width=1 / 32,
+        tune_cpu=False,
+    )
+    segmentation.run(small, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["steps"] == 2
+    assert np.isfinite(result["loss"])
+
+
+def made_up_pictures(location, **options):
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        images = rng.integers(0, 256, (count, 24, 24, 3), dtype=np.uint8)
+        labels = rng.integers(0, 3, (count, 24, 24)).astype(np.uint8)
+        labels[:, 0] = 255
+        return Columns({"image": images, "label": labels})
+
+    names = ("pet", "ground", "border")
+    shape = (24, 24, 3)
+    return Dataset(split(16), split(5), names, shape, "0" * 64, "", (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dataset": "masks:/nowhere"}, "/nowhere"),
+        ({"dataset": "digits"}, "digits does not serve segmentation"),
+        ({"crop_size": 48}, "A crop of 48 x 48 does not fit in images of 24 x 24"),
+        ({"augment": "flip,blur"}, "An augmentation must be one of"),
+        ({"loss": "hinge"}, "A loss must be one of"),
+        ({"loss": "dice", "class_weights": "balanced"}, "which --loss=dice has not"),
+        ({"dilation": 2}, "--dilation is not for --model=unet"),
+        ({"model": "segnet"}, "--depth is not for --model=segnet"),
+        ({"dataset": "scenes", "border_weight": 1.0}, "got 11 classes"),
+    ],
+)
+def test_refuses_in_one_line_and_leaves_nothing(tiny, values, message, tmp_path):
+    with pytest.raises(Refusal) as caught:
+        segmentation.run(dataclasses.replace(tiny, **values), tmp_path / "run")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_refuses_tiles_smaller_than_the_margin(finished):
+    predictor = segmentation.load(finished[0])
+    image = np.zeros((40, 40, 1), np.uint8)
+    with pytest.raises(Refusal, match="--tile=2 is smaller than the margin of"):
+        predictor.predict_tiled(image, tile=2)
