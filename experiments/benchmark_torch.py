@@ -6,42 +6,68 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from cnnjax.ops import fast
+
 LAYOUTS = {
     "channels_last": torch.channels_last,
     "contiguous": torch.contiguous_format,
 }
 
 
+def device() -> str:
+    """Where PyTorch computes: where JAX does."""
+    return "cpu" if fast.on_cpu() else "cuda"
+
+
+def wait() -> None:
+    """Waits until the device has computed all that it was asked."""
+    if device() == "cuda":
+        torch.cuda.synchronize()
+
+
 def torch_passes(
-    function: Callable, args: list[np.ndarray], cotangent: np.ndarray, layout: str
+    function: Callable,
+    args: list[np.ndarray],
+    cotangent: np.ndarray,
+    layout: str,
+    dtype: str,
 ) -> tuple[Callable, Callable, list]:
     """The forward pass, the backward pass, and both results in NHWC and HWIO."""
-    tensors = [_tensor(a, kernel=i == 1, layout=layout) for i, a in enumerate(args)]
-    g = _tensor(cotangent, kernel=False, layout=layout)
+    tensors = [
+        tensor(a, kernel=i == 1, layout=layout, dtype=dtype) for i, a in enumerate(args)
+    ]
+    g = tensor(cotangent, kernel=False, layout=layout, dtype=dtype)
     for t in tensors:
         t.requires_grad_()
     y = function(functional, *tensors)
 
     def forward():
         with torch.no_grad():
-            return function(functional, *tensors)
+            y = function(functional, *tensors)
+        wait()
+        return y
 
     def backward():
-        return torch.autograd.grad(y, tensors, g, retain_graph=True)
+        grads = torch.autograd.grad(y, tensors, g, retain_graph=True)
+        wait()
+        return grads
 
     grads = [_array(t, kernel=i == 1) for i, t in enumerate(backward())]
     return forward, backward, [_array(y, kernel=False), grads]
 
 
-def _tensor(array: np.ndarray, *, kernel: bool, layout: str) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    if tensor.ndim != 4:
-        return tensor.clone()
+def tensor(
+    array: np.ndarray, *, kernel: bool, layout: str, dtype: str = "float32"
+) -> torch.Tensor:
+    """An array in PyTorch's order of axes, with memory of its own."""
+    made = torch.from_numpy(np.array(array)).to(device(), getattr(torch, dtype))
+    if made.ndim != 4:
+        return made
     order = (3, 2, 0, 1) if kernel else (0, 3, 1, 2)
-    return tensor.permute(order).contiguous(memory_format=LAYOUTS[layout])
+    return made.permute(order).contiguous(memory_format=LAYOUTS[layout])
 
 
 def _array(tensor: torch.Tensor, *, kernel: bool) -> np.ndarray:
     if tensor.ndim == 4:
         tensor = tensor.permute((2, 3, 1, 0) if kernel else (0, 2, 3, 1))
-    return tensor.detach().numpy()
+    return tensor.detach().cpu().float().numpy()

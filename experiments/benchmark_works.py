@@ -1,0 +1,91 @@
+"""The models whose training steps `experiments.benchmark` times, in our layers.
+
+`benchmark_flax` and `benchmark_torch_models` have the same models under the same
+names, with parameters of the same names, so that all can start from one set of them.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cnnjax import ops
+from cnnjax.models import MODELS
+from cnnjax.models.layers import Conv, Dense
+
+
+class SmallNet(nn.Module):
+    """Three 3x3 convolutions with biases and ReLU, two pools between, no norms."""
+
+    classes: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "n h w c"], *, train: bool = False
+    ) -> tuple[Float[Array, "n classes"], dict[str, Array]]:
+        """Logits; there are no features, and training is as evaluation."""
+        del train
+        x = images
+        for i, channels in enumerate((32, 64, 128), 1):
+            x = jax.nn.relu(Conv(channels, dtype=self.dtype, name=f"conv{i}")(x))
+            if i < 3:
+                x = ops.max_pool(x, 2)
+        return Dense(self.classes, name="head")(ops.global_avg_pool(x)), {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A training step: a model by its name, and the shape of its images.
+
+    `labels` is per image, or per pixel where the model segments.
+    """
+
+    name: str
+    images: tuple[int, int, int, int]
+    classes: int
+    model: Callable[..., nn.Module]
+    per_pixel: bool = False
+
+    def batch(self) -> dict[str, np.ndarray]:
+        """Noise to learn by heart."""
+        draw = np.random.default_rng(0)
+        shape = self.images[:3] if self.per_pixel else self.images[:1]
+        return {
+            "image": draw.standard_normal(self.images, dtype="float32"),
+            "label": draw.integers(self.classes, size=shape, dtype="int32"),
+        }
+
+    def __str__(self) -> str:
+        batch, height, width, channels = self.images
+        return f"{self.name}, {height}x{width}x{channels}, batch {batch}"
+
+
+WORKS = (
+    Work("small CNN", (128, 28, 28, 1), 10, SmallNet),
+    Work(
+        "ResNet-18",
+        (64, 32, 32, 3),
+        10,
+        functools.partial(MODELS["resnet18"], stem="small"),
+    ),
+    Work(
+        "U-Net",
+        (4, 128, 128, 3),
+        2,
+        functools.partial(MODELS["unet"], width=0.5),
+        per_pixel=True,
+    ),
+    Work(
+        "MobileNetV2",
+        (64, 32, 32, 3),
+        10,
+        functools.partial(MODELS["mobilenet"], stem="small"),
+    ),
+)
