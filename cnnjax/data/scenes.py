@@ -1,9 +1,9 @@
 """Scenes to segment and to search: real digits scattered over a textured background.
 
-scikit-learn's handwritten digits (see `digits`), enlarged to 16 to 36 pixels, lie
+scikit-learn's handwritten digits (see `digits`), enlarged to 18 to 36 pixels, lie
 brighter than a cloudy, grainy background among fainter strokes; no two boxes overlap.
 A scene of 96 x 96 greys holds 3 to 8 of them, one in twenty none. Ink is where an
-enlarged digit is more than half as dark as can be, so that masks and boxes are exact.
+enlarged digit has more than 0.4 of the darkest grey, so that masks and boxes are exact.
 No digit of a test scene is in a training scene. Scenes are the same every time.
 """
 
@@ -26,12 +26,13 @@ TEST_DIGITS = 300  # of the 1,797
 SEED = 1998
 COUNTS = (3, 8)  # digits in a scene
 EMPTY = 0.05  # share of scenes without a digit
-HEIGHTS = (16, 36)  # pixels, evenly on a log scale
+HEIGHTS = (18, 36)  # pixels, evenly on a log scale
 CONTRASTS = (0.35, 0.65)  # of ink above its background
 OCTAVES = {2: 0.24, 4: 0.16, 8: 0.12, 16: 0.08, 32: 0.06}  # clouds: nodes, amplitude
 STROKES = (4, 10)
 FAINT = 0.15  # largest contrast of a stroke
 GRAIN = 0.03  # standard deviation
+INK = 0.4  # of the darkest grey: at half, thin strokes would break
 SHARPNESS = 3  # from paper to ink in a third of the range of the enlarged greys
 TRIES = 40  # places to try for a digit before it is left out
 
@@ -137,7 +138,7 @@ def _scenes(rng, raw, digits, count) -> Scenes:
 
 
 def _glyph(rng, raw, digit) -> Glyph:
-    drawn = raw.images[digit] > WHITE / 2
+    drawn = raw.images[digit] > INK * WHITE
     rows, columns = (np.flatnonzero(drawn.any(axis)) for axis in (1, 0))
     height = np.exp(rng.uniform(*np.log(HEIGHTS)))
     factor = height / (rows[-1] - rows[0] + 1)
@@ -145,10 +146,10 @@ def _glyph(rng, raw, digit) -> Glyph:
     size = [round(factor * pixels) for pixels in greys.shape]
     large = Image.fromarray(greys).resize(size[::-1], Image.Resampling.BICUBIC)
     grey = np.asarray(large) / WHITE
-    ink = grey > 0.5
+    ink = grey > INK
     rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
     tight = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    opacity = (0.5 + SHARPNESS * (grey - 0.5)).clip(0, 1)
+    opacity = (0.5 + SHARPNESS * (grey - INK)).clip(0, 1)
     return Glyph(digit, raw.target[digit], opacity[tight], ink[tight])
 
 

@@ -14,6 +14,7 @@ from cnnjax.plots import png
 Row = Mapping[str, Any]
 Points = list[tuple[float, float]]
 
+_COLUMNS = 4  # panels side by side
 # Distinct without hue alone (Okabe & Ito, 2008).
 _COLOURS = {"train": "#8a929c", "validation": "#009e73", "test": "#0072b2"}
 
@@ -36,8 +37,11 @@ def learning_curves(rows: Sequence[Row], path: png.Path) -> None:
     panels = ["loss", *sorted(named), *(["learning_rate"] if rate else [])]
     if not any(metric == "loss" for _, metric in series):
         raise ValueError("Learning curves need rows with a loss, got none.")
-    figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
-    for axes, panel in zip(_row(figure, len(panels)), panels, strict=True):
+    columns = min(len(panels), _COLUMNS)
+    down = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.4 * down), layout="constrained")
+    grid = _grid(figure, down, columns)[: len(panels)]
+    for axes, panel in zip(grid, panels, strict=True):
         for (split, metric), points in sorted(series.items()):
             if metric.removeprefix("raw_") == panel:
                 _curve(axes, split, metric, points)
@@ -54,11 +58,13 @@ def learning_curves(rows: Sequence[Row], path: png.Path) -> None:
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
             axes.yaxis.set_minor_locator(NullLocator())
+    for axes in figure.axes[len(panels) :]:
+        axes.remove()
     png.save(figure, path)
 
 
-def _row(figure: Figure, count: int) -> list[Axes]:
-    panels = figure.subplots(1, count, squeeze=False)[0]
+def _grid(figure: Figure, down: int, across: int) -> list[Axes]:
+    panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels:
         axes.grid(color="#e6e8eb", lw=0.8)
         axes.set_axisbelow(True)
