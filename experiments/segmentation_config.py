@@ -15,16 +15,16 @@ class Config(TrainingConfig):
     dataset: str = option(
         "scenes", "Data as scheme:location: scenes, masks:PATH, tfds:NAME[:VERSION]."
     )
-    epochs: float = option(12.0, "Passes over the training split.", above=0)
+    epochs: float = option(14.0, "Passes over the training split.", above=0)
     batch_size: int = option(
         8, "Images an update, over all devices and processes.", at_least=1
     )
     optimizer: str = option(
-        "adamw",
+        "muon",
         "How gradients become updates (sgd: Nesterov momentum).",
         choices=("sgd", "adamw", "lamb", "muon"),
     )
-    learning_rate: float = option(3e-3, "Peak of the schedule.", above=0)
+    learning_rate: float = option(0.02, "Peak of the schedule.", above=0)
     label_smoothing: float = option(
         0.0, "Probability shared evenly by all classes.", at_least=0, below=1
     )
@@ -35,7 +35,7 @@ class Config(TrainingConfig):
         " alone jitter, gamma, noise (empty: none).",
     )
     model: str = option("unet", "The network.", choices=tuple(SEGMENTERS))
-    width: float = option(0.25, "Multiplies the paper's channels.", above=0)
+    width: float = option(0.125, "Multiplies the paper's channels.", above=0)
     depth: int | None = option(
         None, "How often a U-Net halves the size (none given: 4).", at_least=1
     )
