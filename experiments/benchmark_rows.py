@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from cnnjax import ops
@@ -111,10 +112,12 @@ def _resize(name, ours, method, torch_options) -> Row:
 
 
 def _plain_batch_norm(x, scale, bias):
-    """As Flax has it: the variance from the mean of squares."""
-    mean = x.mean((0, 1, 2))
-    variance = (x * x).mean((0, 1, 2)) - mean * mean
-    return (x - mean) * (lax.rsqrt(variance + 1e-5) * scale) + bias
+    """As Flax has it: in float32, the variance from the mean of squares."""
+    wide = x.astype(jnp.float32)
+    mean = wide.mean((0, 1, 2))
+    variance = (wide * wide).mean((0, 1, 2)) - mean * mean
+    y = (wide - mean) * (lax.rsqrt(variance + 1e-5) * scale) + bias
+    return y.astype(x.dtype)
 
 
 _IMAGES = (64, 32, 32, 64)
