@@ -137,7 +137,7 @@ class Predictor:
             raise Refusal(
                 f"--tile is for --model=unet; {self.config.model} takes images whole."
             )
-        margin, tile = (-(-n // stride) * stride for n in (margin, tile))
+        margin = -(-margin // stride) * stride
         if tile < margin:
             raise Refusal(
                 f"--tile={tile} is smaller than the margin of {margin} pixels that the"
@@ -146,7 +146,7 @@ class Predictor:
         return predict_tiled(
             lambda tiles: self.predict(np.asarray(tiles)),
             np.asarray(image),
-            tile=tile,
+            tile=-(-tile // stride) * stride,
             margin=margin,
             stride=stride,
             finish=lambda scores: scores.argmax(axis=-1).astype(np.uint8),
