@@ -6,7 +6,6 @@ python -m experiments.classification \
 python -m experiments.classification --predict=IMAGES --workdir=RUN
 """
 
-import dataclasses
 import functools
 import heapq
 import pathlib
@@ -18,7 +17,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cnnjax.data import decode, folder, framing, moments
-from cnnjax.models import weights
 from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
@@ -32,6 +30,7 @@ from experiments.classification_task import (
     make_task,
 )
 from experiments.inputs import checked, scaled
+from experiments.loaded import Loaded
 
 Tree = Any
 NAME = "classification"
@@ -73,21 +72,8 @@ def run(
     return {name: result[name] for name in ("accuracy", "loss", "accuracy_per_class")}
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictor:
-    """A trained classifier.
-
-    Attributes:
-        config: of its run.
-        class_names: in the order of the probabilities.
-        variables: of its model, and `input`, the scaling of the pixels.
-        image_shape: height, width and channels it was trained on.
-    """
-
-    config: Config
-    class_names: tuple[str, ...]
-    variables: Tree
-    image_shape: tuple[int, int, int]
+class Predictor(Loaded):
+    """A trained classifier."""
 
     def predict(self, images: Array) -> Float[np.ndarray, "n classes"]:
         """Probabilities of the classes.
@@ -113,14 +99,7 @@ class Predictor:
 
 def load(workdir: pathlib.Path | str) -> Predictor:
     """The classifier that a finished run left in `workdir`."""
-    workdir = pathlib.Path(workdir)
-    values, result = record.finished(workdir)
-    return Predictor(
-        config=Config(**values),
-        class_names=tuple(result["class_names"]),
-        variables=weights.load(workdir / "weights.safetensors"),
-        image_shape=tuple(result["image_shape"]),
-    )
+    return Predictor.of(workdir, Config)
 
 
 def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:

@@ -19,14 +19,14 @@ from PIL import Image
 
 from cnnjax import plots
 from cnnjax.data import decode, folder, moments
-from cnnjax.models import weights
 from cnnjax.refusal import Refusal
 from cnnjax.segmentation import predict_tiled
-from cnnjax.training import launch, progress, record
+from cnnjax.training import launch, progress
 from cnnjax.training.clock import Clock
 from cnnjax.training.flags import option
 from experiments import session
 from experiments.inputs import checked, scaled
+from experiments.loaded import Loaded
 from experiments.segmentation_config import Config
 from experiments.segmentation_figures import Watched, draw
 from experiments.segmentation_task import (
@@ -92,21 +92,8 @@ def run(
     return {name: result[name] for name in kept if name in result}
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictor:
-    """A trained segmenter.
-
-    Attributes:
-        config: of its run.
-        class_names: in the order of the probabilities.
-        variables: of its model, and `input`, the scaling of the pixels.
-        image_shape: height, width and channels it was trained on.
-    """
-
-    config: Config
-    class_names: tuple[str, ...]
-    variables: Tree
-    image_shape: tuple[int, int, int]
+class Predictor(Loaded):
+    """A trained segmenter."""
 
     def predict(self, images: Array) -> Float[np.ndarray, "n h w classes"]:
         """Probabilities of the classes of each pixel.
@@ -166,14 +153,7 @@ class Predictor:
 
 def load(workdir: pathlib.Path | str) -> Predictor:
     """The segmenter that a finished run left in `workdir`."""
-    workdir = pathlib.Path(workdir)
-    values, result = record.finished(workdir)
-    return Predictor(
-        config=Config(**values),
-        class_names=tuple(result["class_names"]),
-        variables=weights.load(workdir / "weights.safetensors"),
-        image_shape=tuple(result["image_shape"]),
-    )
+    return Predictor.of(workdir, Config)
 
 
 def predict(path: pathlib.Path, workdir: pathlib.Path, *, tile: int | None) -> None:
