@@ -15,7 +15,10 @@ class Config(TrainingConfig):
     dataset: str = option(
         "scenes", "Data as scheme:location: scenes, masks:PATH, tfds:NAME[:VERSION]."
     )
-    epochs: float = option(14.0, "Passes over the training split.", above=0)
+    epochs: float = option(16.0, "Passes over the training split.", above=0)
+    eval_every: float = option(
+        4.0, "Epochs between evaluations (fractions are fine).", above=0
+    )
     batch_size: int = option(
         8, "Images an update, over all devices and processes.", at_least=1
     )
