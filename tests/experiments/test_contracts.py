@@ -63,6 +63,7 @@ TINY = {
             augment="flip,rotate:10,elastic:2,noise:0.02",
             dropout=0.1,
             ema=0.9,
+            eval_every=1,
             checkpoint_every=0.5,
             tune_cpu=False,
         ),

@@ -48,6 +48,7 @@ def tiny(discs):
         width=1 / 16,
         batch_size=8,
         epochs=6,
+        eval_every=1,
         optimizer="adamw",
         learning_rate=0.02,
         ema=0.0,
