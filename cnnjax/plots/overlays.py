@@ -17,6 +17,7 @@ _VOID = 255  # the label of a pixel that nobody knows
 _VOID_COLOUR = (255, 255, 255)
 _ERROR = np.uint8((213, 94, 0))  # vermillion
 _SIDE = 2.6  # of a panel, inches
+_BAND = 64  # rows tinted at once, so that large images take little memory
 
 
 class Segmented(NamedTuple):
@@ -74,9 +75,13 @@ def overlay(
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be in [0, 1], got {opacity}.")
-    below, tint = _rgb(image), colour_mask(mask, colours)
-    share = np.where(mask == _VOID, 0, opacity)[..., None]
-    return np.round((1 - share) * below + share * tint).astype(np.uint8)
+    shown = np.empty((*mask.shape, 3), np.uint8)
+    for start in range(0, len(mask), _BAND):
+        rows = slice(start, start + _BAND)
+        below, tint = _rgb(image[rows]), colour_mask(mask[rows], colours)
+        share = np.where(mask[rows] == _VOID, 0, opacity)[..., None]
+        shown[rows] = np.round((1 - share) * below + share * tint)
+    return shown
 
 
 def segmentation_grid(

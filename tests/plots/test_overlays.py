@@ -135,3 +135,15 @@ def test_refuses_what_it_cannot_draw(tmp_path, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(tmp_path / "figure.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_overlay_of_a_tall_image_is_that_of_its_parts(rng):
+    image = rng.integers(0, 256, (150, 3, 3)).astype(np.uint8)
+    mask = rng.integers(0, 3, (150, 3)).astype(np.uint8)
+    colours = plots.palette(3)
+    parts = [
+        plots.overlay(image[i : i + 1], mask[i : i + 1], colours) for i in range(150)
+    ]
+    np.testing.assert_array_equal(
+        plots.overlay(image, mask, colours), np.concatenate(parts)
+    )
