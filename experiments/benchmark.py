@@ -1,13 +1,14 @@
-"""How fast operators and training steps are, beside XLA's own forms and PyTorch.
+"""How fast operators, training steps and detection are, beside other libraries.
 
     python -m experiments.benchmark --suite=ops
     python -m experiments.benchmark --suite=steps
     python -m experiments.benchmark --suite=loops
+    python -m experiments.benchmark --suite=detection
 
 Every round times each contestant once, one after another in one process, so that a
 slow phase of the machine hits all alike; the median over rounds counts. On CPU ours is
 compiled with `fast.COMPILER_OPTIONS`, all others with XLA's defaults; all of them keep
-freed memory (`fast.keep_memory`). Each suite writes a table into the workdir, as
+freed memory (`fast.keep_memory`). Each suite writes its tables into the workdir, as
 Markdown and as JSON. On two cores `ops` takes about four minutes; in `steps` it is
 `torch.compile` that takes longest.
 """
@@ -20,13 +21,19 @@ from absl import app, flags
 
 from cnnjax.ops import fast
 from cnnjax.refusal import Refusal
-from experiments import benchmark_loops, benchmark_ops, benchmark_steps
+from experiments import (
+    benchmark_detection,
+    benchmark_loops,
+    benchmark_ops,
+    benchmark_steps,
+)
 from experiments.benchmark_precision import PRECISIONS, computing_in
 
 SUITES = {
     "ops": benchmark_ops.run,
     "steps": benchmark_steps.run,
     "loops": benchmark_loops.run,
+    "detection": benchmark_detection.run,
 }
 SUITE = flags.DEFINE_enum("suite", "ops", list(SUITES), "What to time.")
 ONLY = flags.DEFINE_string("only", "", "Times the rows whose name contains this.")

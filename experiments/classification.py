@@ -21,7 +21,7 @@ from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
 from experiments import session
-from experiments.classification_figures import Mistakes, draw
+from experiments.classification_figures import draw
 from experiments.classification_task import (
     Config,
     build,
@@ -46,22 +46,19 @@ def run(
     scaling = {"mean": mean, "deviation": deviation}
     task = make_task(config, data, held, scaling)
     check_pairs(config)
-    mistakes = Mistakes()
     result = session.conduct(
         task,
         config,
         data,
-        scaling,
+        {"input": scaling},
         workdir,
         clock,
         overwrite=overwrite,
-        observe=mistakes.observe,
         draw=functools.partial(
             draw,
             task=task,
             class_names=data.class_names,
             seed=config.seed,
-            mistakes=mistakes,
         ),
     )
     shown = {

@@ -1,6 +1,5 @@
 """What there is to look at after a classification."""
 
-import heapq
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -13,27 +12,7 @@ from cnnjax.training import loop, record
 from cnnjax.training.task import Task, Trained
 
 Tree = Any
-_MISTAKES = 24
 _AUGMENTED = 32
-
-
-class Mistakes:
-    """The wrong predictions of greatest loss: as many as a figure holds."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, int]] = []
-
-    def observe(self, values: Tree) -> None:
-        """Takes the loss, index and prediction of each example of a batch."""
-        for i in np.flatnonzero(values["wrong"]):
-            mistake = values["loss"][i], values["index"][i], values["predicted"][i]
-            heapq.heappush(self._heap, mistake)
-            if len(self._heap) > _MISTAKES:
-                heapq.heappop(self._heap)
-
-    def worst(self) -> list[tuple[float, int, int]]:
-        """(loss, index, predicted class), the greatest loss first."""
-        return sorted(self._heap, reverse=True)
 
 
 def draw(
@@ -43,7 +22,6 @@ def draw(
     task: Task,
     class_names: Sequence[str],
     seed: int,
-    mistakes: Mistakes,
 ) -> None:
     """Draws every figure of a run into `folder`."""
     rows = record.read_rows(folder.parent)
@@ -53,14 +31,18 @@ def draw(
     )
     plots.filters(_first_kernel(trained.variables), folder / "first_filters.png")
     _draw_augmented(task, class_names, seed, folder / "augmented.png")
-    if mistakes.worst():
-        _draw_mistakes(task, class_names, mistakes, folder / "worst_mistakes.png")
+    worst = trained.observed.worst()
+    if worst:
+        _draw_mistakes(task, class_names, worst, folder / "worst_mistakes.png")
 
 
 def _draw_mistakes(
-    task: Task, class_names: Sequence[str], mistakes: Mistakes, path: pathlib.Path
+    task: Task,
+    class_names: Sequence[str],
+    worst: Sequence[tuple[float, int, int]],
+    path: pathlib.Path,
 ) -> None:
-    _, indices, predicted = zip(*mistakes.worst(), strict=True)
+    _, indices, predicted = zip(*worst, strict=True)
     examples = task.test.fetch(np.array(indices))
     captions = [
         f"{class_names[label]}\ntaken for {class_names[guess]}"

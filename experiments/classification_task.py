@@ -18,6 +18,7 @@ from cnnjax.training import progress, state
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.flags import option
 from cnnjax.training.task import Task
+from experiments.classification_mistakes import Mistakes
 from experiments.inputs import pixels, scaled, started_from
 
 Tree = Any
@@ -174,6 +175,7 @@ def make_task(
             keys, {**batch, "image": pixels(batch["image"])}
         ),
         measure=measure,
+        observer=Mistakes,
         summarise=metrics.classification_summary,
         score="accuracy",
     )

@@ -48,7 +48,7 @@ def started_from(location: str, variables: Tree) -> Tree:
         return variables
     path = pathlib.Path(location)
     loaded = weights.load(path / "weights.safetensors" if path.is_dir() else path)
-    loaded.pop("input", None)
+    loaded = {name: loaded[name] for name in variables if name in loaded}
     merged, skipped = weights.merge(variables, loaded)
     progress.tell(
         f"starts from {location}"

@@ -28,7 +28,7 @@ from experiments import session
 from experiments.inputs import checked, scaled
 from experiments.loaded import Loaded
 from experiments.segmentation_config import Config
-from experiments.segmentation_figures import Watched, draw
+from experiments.segmentation_figures import draw
 from experiments.segmentation_task import (
     build,
     load_data,
@@ -61,25 +61,21 @@ def run(
     mean, deviation = moments.channel_moments(data.train, seed=config.seed)
     scaling = {"mean": mean, "deviation": deviation}
     task = make_task(config, data, held, scaling)
-    watched = Watched(len(data.class_names))
     result = session.conduct(
         task,
         config,
         data,
-        scaling,
+        {"input": scaling},
         workdir,
         clock,
         overwrite=overwrite,
-        observe=watched.observe,
         draw=functools.partial(
             draw,
             task=task,
             class_names=data.class_names,
             seed=config.seed,
-            watched=watched,
             border={"w0": config.border_weight or 10.0, "sigma": config.border_sigma},
         ),
-        more=watched.metrics,
     )
     names = ("mean_iou", "dice", "pixel_accuracy", "boundary_f1", "rand_error", "loss")
     shown = {

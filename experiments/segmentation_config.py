@@ -104,5 +104,7 @@ class Config(TrainingConfig):
         5.0, "Half the width in pixels of a gap that weighs so.", above=0
     )
     flips: bool = option(
-        False, "Averages predictions over the image and its three mirror images."
+        False,
+        "Averages predictions over the eight images that mirrors and quarter turns make"
+        " of one.",
     )

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from cnnjax.training import state
 from cnnjax.training.task import Task
 from experiments.inputs import pixels, scaled, started_from
 from experiments.segmentation_config import Config
+from experiments.segmentation_watched import Watched
 
 Tree = Any
 # Options of some models only: None leaves them to the model.
@@ -156,11 +158,14 @@ def probabilities(
 ) -> Float[Array, "n h w k"]:
     """Of the classes of each pixel, in float32; images are scaled already."""
     mirrors = ((), (1,), (2,), (1, 2)) if flips else ((),)
+    turns = (False, True) if flips else (False,)
     total = 0.0
-    for axes in mirrors:
-        logits, _ = whole(model, variables, jnp.flip(images, axes))
-        total += jnp.flip(jax.nn.softmax(logits), axes)
-    return total / len(mirrors)
+    for axes, turned in itertools.product(mirrors, turns):
+        seen = jnp.flip(images, axes)
+        logits, _ = whole(model, variables, seen.swapaxes(1, 2) if turned else seen)
+        scores = jax.nn.softmax(logits)
+        total += jnp.flip(scores.swapaxes(1, 2) if turned else scores, axes)
+    return total / (len(mirrors) * len(turns))
 
 
 def make_loss(config: Config, data: sources.Dataset) -> Callable:
@@ -258,6 +263,7 @@ def make_task(
         loss_fn=loss_fn,
         augment=augment,
         measure=measure,
+        observer=functools.partial(Watched, len(data.class_names)),
         summarise=metrics.segmentation_summary,
         score="mean_iou",
     )

@@ -11,7 +11,6 @@ from cnnjax.models import weights
 from cnnjax.training import progress, provenance, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.evaluate import Observe
 from cnnjax.training.plan import plan
 from cnnjax.training.task import Task, Trained
 from cnnjax.training.train import train
@@ -24,14 +23,13 @@ def conduct(
     task: Task,
     config: TrainingConfig,
     data: Dataset,
-    scaling: Tree,
+    beside: Tree,
     workdir: pathlib.Path,
     clock: Clock,
     *,
     overwrite: bool,
-    observe: Observe,
     draw: Callable[[pathlib.Path, Trained], None],
-    more: Callable[[], Result] = dict,
+    afterwards: Callable[[Trained], tuple[Tree, Result]] = lambda trained: ({}, {}),
 ) -> Result:
     """Trains, or goes on, in `workdir`, and returns what result.json says.
 
@@ -39,16 +37,16 @@ def conduct(
         task: what there is to learn.
         config: how.
         data: from what.
-        scaling: of the pixels, kept beside the weights as `input`.
+        beside: what is kept with the weights, such as the scaling of the pixels as
+            "input".
         workdir: where the run lives.
         clock: running since the sitting began.
         overwrite: whether to start afresh.
-        observe: sees the values of each batch of the last evaluation.
         draw: puts the figures of what was trained into a folder.
-        more: further metrics, of what was observed.
+        afterwards: what more is kept with the weights, and told in result.json.
     """
     origin = provenance.provenance(data.fingerprint)
-    steps = plan(config, len(data.train))
+    steps = plan(config, len(task.train))
     opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
     with opened as keep:
         result = keep.result()
@@ -57,17 +55,18 @@ def conduct(
             return result
         if data.note:
             progress.tell(data.note)
-        trained = train(task, config, steps, keep, clock, observe=observe)
+        trained = train(task, config, steps, keep, clock)
+        more, told = afterwards(trained)
         result = {
             **trained.metrics,
-            **more(),
+            **told,
             **trained.cost,
             "class_names": data.class_names,
             "image_shape": data.image_shape,
             "provenance": origin,
         }
         if jax.process_index() == 0:
-            variables = {**trained.variables, "input": scaling}
+            variables = {**trained.variables, **beside, **more}
             weights.save(workdir / "weights.safetensors", variables)
             keep.figures.mkdir(exist_ok=True)
             draw(keep.figures, trained)

@@ -9,7 +9,9 @@ A `Source` gives examples by index, a whole batch at once: "image" uint8
   not count.
 - detection: "boxes" float32 (n, m, 4), pixels (x1, y1, x2, y2), half-open, "label"
   int32 (n, m), -1 where there is no box, and "ignore" bool (n, m), boxes that count
-  neither as found nor as missed.
+  neither as found nor as missed; "area" float32 (n, m), of each object in pixels of
+  the original image; "extent" as above, and "scale" float32 (n,), the original pixels
+  along one pixel of this image. All images of a data set have the same m.
 """
 
 from typing import Protocol

@@ -94,11 +94,15 @@ def _masked(scenes, *, binary):
 
 
 def _boxed(scenes):
+    count = len(scenes.images)
     return {
         "image": scenes.images,
         "boxes": scenes.boxes,
         "label": scenes.labels,
         "ignore": np.zeros(scenes.labels.shape, bool),
+        "area": (scenes.boxes[..., 2:] - scenes.boxes[..., :2]).prod(axis=-1),
+        "extent": np.full((count, 2), SIZE, np.int32),
+        "scale": np.ones(count, np.float32),
     }
 
 

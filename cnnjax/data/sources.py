@@ -21,17 +21,20 @@ from .examples import Subset as Subset
 from .framing import FRAMINGS
 
 SCHEMES = {
+    "coco": "coco:PATH with a json of instances beside its images",
     "digits": "scikit-learn's handwritten digits",
     "folder": "folder:PATH with PATH/[split/]class/image.*",
     "idx": "idx:PATH with MNIST-format files",
     "masks": "masks:PATH with PATH/[split/]image/* and PATH/[split/]label/*",
     "scenes": "scikit-learn's digits scattered over a textured background",
     "tfds": "tfds:NAME[/CONFIG][:VERSION] prepared by tensorflow-datasets",
+    "voc": "voc:PATH with JPEGImages, Annotations and ImageSets, or images and "
+    "annotations",
 }
 TASKS = {
     "classification": ("digits", "folder", "idx", "tfds"),
     "segmentation": ("scenes", "masks", "tfds"),
-    "detection": ("scenes",),
+    "detection": ("scenes", "voc", "coco", "tfds"),
 }
 
 
@@ -48,6 +51,8 @@ class Dataset:
         note: one line worth telling, such as what was held out; "" if none.
         class_pixels: how many pixels of `train` each class has, as they are stored
             (for segmentation).
+        class_ids: the number of each class in the data set's own files, where they
+            have one (COCO).
     """
 
     train: Source
@@ -57,6 +62,7 @@ class Dataset:
     fingerprint: str
     note: str
     class_pixels: tuple[int, ...] | None = None
+    class_ids: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +102,7 @@ def load(
             the nearest pixel); None leaves them as they are and refuses unequal ones.
         framing: "crop" brings the short side to `image_size` and keeps the centre;
             "fit" brings the long side to it and pads right and below ("extent").
+            Detection always fits.
         binary: makes one class, 1, of all ids of a mask beside 0.
 
     Raises:

@@ -18,15 +18,17 @@ import tensorflow_datasets as tfds
 from cnnjax.refusal import Refusal
 
 from .classification import classification
+from .detection import detection
 from .ids import instance_legend, plain_legend
 from .pictures import source_of, survey
 from .segmentation import segmentation
 from .sources import Dataset, Options
-from .tfds_records import LEGENDS, Labelled, Masked, refused
+from .tfds_records import LEGENDS, Boxed, Labelled, Masked, refused
 
 TENSORFLOW = 'pip install "tensorflow-cpu>=2.21"'
 TEST_SPLITS = ("test", "validation")
 NAME = r"(\w+)(/[\w.+-]+)?(:[\d.*]+)?"
+LOOK = 64  # examples looked at to learn whether a split has boxes
 PATIENCE = 5  # seconds that a server may take to answer
 
 
@@ -37,7 +39,8 @@ def read(location: str, options: Options) -> Dataset:
     out.
 
     Raises:
-        Refusal: if it is not prepared, or not of images with one label or mask each.
+        Refusal: if it is not prepared, or not of images with one label or mask each
+            or with boxes.
     """
     builder = _prepared(location, options.data_dir)
     if builder is None:
@@ -49,7 +52,11 @@ def read(location: str, options: Options) -> Dataset:
     if "train" not in builder.info.splits:
         splits = ", ".join(builder.info.splits)
         raise Refusal(f"{location} has no training split: it has {splits}.")
-    read_task = {"classification": _classified, "segmentation": _segmented}
+    read_task = {
+        "classification": _classified,
+        "segmentation": _segmented,
+        "detection": _detected,
+    }
     return read_task[options.task](builder, location, options)
 
 
@@ -122,6 +129,33 @@ def _segmented(builder, location, options):
         name=location,
         identity=_identity(train, test),
     )
+
+
+def _detected(builder, location, options):
+    train = Boxed(builder, "train")
+    test, note = _first_boxed(builder)
+    return detection(
+        train,
+        test,
+        train.class_names,
+        options,
+        name=location,
+        identity=_identity(train, test),
+        note=note,
+    )
+
+
+def _first_boxed(builder):
+    """Returns the first split to test on that has boxes, or None, and the reason."""
+    note = ""
+    for split in TEST_SPLITS:
+        if split in builder.info.splits:
+            records = Boxed(builder, split)
+            some = records.marked(np.arange(min(LOOK, len(records))))
+            if any(len(marks.boxes) for _, marks in some):
+                return records, note and f"{note} Tested on {split}."
+            note = f"The {split} split has no boxes."
+    return None, note
 
 
 def _identity(*splits):

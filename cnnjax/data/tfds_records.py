@@ -1,4 +1,4 @@
-"""Splits of prepared data sets as encoded pictures, with labels or with masks."""
+"""Splits of prepared data sets as encoded pictures, with labels, masks or boxes."""
 
 import contextlib
 
@@ -8,10 +8,14 @@ from jaxtyping import Int
 
 from cnnjax.refusal import Refusal
 
+from .decode import header
 from .ids import Legend
+from .marks import Marks
 from .pairs import Pair
 from .pictures import Picture
 
+OBJECTS = "objects"  # what the catalogue calls boxes with their labels
+FROM_ONE = ("voc",)  # their pixels are counted from 1, and the last is included
 MASK = "segmentation_mask"  # what the catalogue calls masks
 LEGENDS = {
     "oxford_iiit_pet": Legend(("pet", "background", "border"), {1: 0, 2: 1, 3: 2}),
@@ -72,6 +76,40 @@ class Masked(Records):
         ]
 
 
+class Boxed(Records):
+    """The images of one split and the boxes in them."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+        self.image, self.class_names = _image_and_classes(builder.info)
+        self.first = 1 if builder.name in FROM_ONE else 0
+        super().__init__(builder, split, (self.image,))
+
+    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+        """Returns the images at `indices`."""
+        return [picture for picture, _ in self.marked(indices)]
+
+    def marked(self, indices: Int[np.ndarray, "n"]) -> list[tuple[Picture, Marks]]:
+        """Returns the images at `indices` with what is marked in them."""
+        return [
+            self._marked(example, f"Image {name}")
+            for name, example in self.named(indices)
+        ]
+
+    def _marked(self, example, name):
+        picture, objects = Picture(example[self.image], -1, name), example[OBJECTS]
+        head = header(picture.data, name=name)
+        top, left, bottom, right = np.float32(objects["bbox"]).reshape(-1, 4).T
+        across, down = head.width, head.height
+        corners = left * across - self.first, top * down - self.first
+        boxes = np.stack([*corners, right * across, bottom * down], axis=1)
+        labels = np.asarray(objects["label"], np.int32)
+        ignore = np.zeros(len(labels), bool)
+        for kind in ("is_difficult", "is_crowd"):
+            ignore |= np.asarray(objects.get(kind, ignore), bool)
+        area = np.float32(objects["area"]) if "area" in objects else None
+        return picture, Marks(name, boxes, labels, ignore, area)
+
+
 @contextlib.contextmanager
 def refused(what: str):
     """Turns whatever tensorflow-datasets raises into one line after `what`."""
@@ -101,6 +139,17 @@ def _image_beside_mask(info):
     if MASK not in images or len(others) != 1:
         raise _not_made_of(f"one image and one {MASK} each", info)
     return others[0]
+
+
+def _image_and_classes(info):
+    images = _of_kind(info, tfds.features.Image)
+    objects = dict(info.features).get(OBJECTS)
+    kinds = dict(getattr(objects, "feature", None) or {})
+    label = kinds.get("label")
+    known = isinstance(label, tfds.features.ClassLabel) and "bbox" in kinds
+    if len(images) != 1 or not known:
+        raise _not_made_of(f"one image and {OBJECTS} (bbox, label) each", info)
+    return images[0], label.names
 
 
 def _of_kind(info, kind):

@@ -5,6 +5,7 @@ from .entropy import cross_entropy as cross_entropy
 from .entropy import segmentation_cross_entropy as segmentation_cross_entropy
 from .focal import focal as focal
 from .pixels import VOID as VOID
+from .regression import smooth_l1 as smooth_l1
 from .terms import SEGMENTATION_LOSSES as SEGMENTATION_LOSSES
 from .terms import parse_terms as parse_terms
 from .weights import balanced_class_weights as balanced_class_weights

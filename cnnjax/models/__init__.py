@@ -11,6 +11,7 @@ from cnnjax.models.lenet import LeNet
 from cnnjax.models.mobilenet import MobileNet
 from cnnjax.models.segnet import SegNet
 from cnnjax.models.unet import UNet
+from cnnjax.models.windownet import WindowNet
 
 # Every constructor takes the attributes of `classifier.Classifier` by keyword.
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
@@ -31,4 +32,6 @@ SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
     "deconvnet": DeconvNet,
     "dilated": Dilated,
 }
-MODELS = CLASSIFIERS | SEGMENTERS
+# Classifiers of windows, fully convolutional and without padding.
+DETECTORS: dict[str, Callable[..., nn.Module]] = {"windownet": WindowNet}
+MODELS = CLASSIFIERS | SEGMENTERS | DETECTORS

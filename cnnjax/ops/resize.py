@@ -17,20 +17,22 @@ def resize(
     size: _args.Size,
     *,
     method: str = "bilinear",
+    antialias: bool = False,
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Samples the images anew at `size`.
 
     Pixels are squares whose centres lie at half integers, so the output pixel i has
     its centre at (i + 1/2) h / h_out in the input. Each axis is one sparse matrix of
     weights, and the backward pass is its exact transpose. Weights that fall outside
-    of the image are left out and the rest scaled to sum to one. Shrinking does not
-    smooth: blur first where aliasing matters.
+    of the image are left out and the rest scaled to sum to one.
 
     Args:
         x: images, with any number of leading batch axes.
         size: height and width of the result, in pixels; one int stands for both.
         method: "nearest", "bilinear", or "bicubic" (Keys, 1981, equation 4 with
             a = -1/2).
+        antialias: widens the kernel of an axis that shrinks by as much as that
+            shrinks, so that every pixel of the input counts, as Pillow does.
 
     Returns:
         The resized images, in the dtype of `x`.
@@ -47,11 +49,11 @@ def resize(
     kernel = _KERNELS[_args.choice("method", method, tuple(_KERNELS))]
     wide = x.astype(_args.wide(x.dtype))
     for axis, count in zip((-3, -2), size, strict=True):
-        wide = _along(wide, wide.ndim + axis, count, kernel)
+        wide = _along(wide, wide.ndim + axis, count, kernel, antialias)
     return wide.astype(x.dtype)
 
 
-def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
+def _along(x: Array, axis: int, count: int, kernel: Callable, antialias: bool) -> Array:
     """Resizes one axis, by whole factors without a matrix where that is faster."""
     length = x.shape[axis]
     if count == length:
@@ -60,7 +62,7 @@ def _along(x: Array, axis: int, count: int, kernel: Callable) -> Array:
         return _repeat(x, axis, count // length)
     if count % length == 0 and kernel is _triangle:
         return blend(x, axis=axis - x.ndim, factor=count // length)
-    weights = jnp.asarray(_weights(length, count, kernel), x.dtype)
+    weights = jnp.asarray(_weights(length, count, kernel, antialias), x.dtype)
     y = lax.dot_general(
         weights, x, (((1,), (axis,)), ((), ())), precision=lax.Precision.HIGHEST
     )
@@ -93,8 +95,9 @@ _KERNELS = {"nearest": _box, "bilinear": _triangle, "bicubic": _cubic}
 
 
 @functools.cache
-def _weights(length: int, count: int, kernel: Callable) -> np.ndarray:
+def _weights(length: int, count: int, kernel: Callable, antialias: bool) -> np.ndarray:
     """The matrix (count, length) that resizes an axis; its rows sum to one."""
     centres = (np.arange(count)[:, None] + 0.5) * length / count - 0.5
-    weights = kernel(centres - np.arange(length))
+    width = max(1, length / count) if antialias else 1
+    weights = kernel((centres - np.arange(length)) / width)
     return weights / weights.sum(1, keepdims=True)

@@ -4,6 +4,9 @@ They are made without pyplot, so that nothing global is touched and any thread m
 """
 
 from .bars import bars as bars
+from .boxes import Detected as Detected
+from .boxes import detection_grid as detection_grid
+from .boxes import draw_boxes as draw_boxes
 from .confusion import confusion_matrix as confusion_matrix
 from .curves import learning_curves as learning_curves
 from .overlays import Segmented as Segmented
@@ -14,3 +17,6 @@ from .overlays import segmentation_grid as segmentation_grid
 from .palette import palette as palette
 from .pictures import filters as filters
 from .pictures import image_grid as image_grid
+from .precision_recall import precision_recall_curves as precision_recall_curves
+from .score_maps import pyramid as pyramid
+from .score_maps import score_maps as score_maps

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from cnnjax.plots import png
+from cnnjax.plots import layout, png
 from cnnjax.plots.palette import palette
 
 _VOID = 255  # the label of a pixel that nobody knows
@@ -78,7 +78,7 @@ def overlay(
     shown = np.empty((*mask.shape, 3), np.uint8)
     for start in range(0, len(mask), _BAND):
         rows = slice(start, start + _BAND)
-        below, tint = _rgb(image[rows]), colour_mask(mask[rows], colours)
+        below, tint = layout.rgb(image[rows]), colour_mask(mask[rows], colours)
         share = np.where(mask[rows] == _VOID, 0, opacity)[..., None]
         shown[rows] = np.round((1 - share) * below + share * tint)
     return shown
@@ -109,7 +109,7 @@ def segmentation_grid(
     for line, row in zip(grid, rows, strict=True):
         wrong = (row.prediction != row.truth) & (row.truth != _VOID)
         labelled = max(np.count_nonzero(row.truth != _VOID), 1)
-        _panel(line[0], _rgb(row.image), textwrap.fill(row.caption, 34))
+        _panel(line[0], layout.rgb(row.image), textwrap.fill(row.caption, 34))
         _panel(line[1], colour_mask(row.truth, colours), "truth")
         _panel(line[2], colour_mask(row.prediction, colours), "prediction")
         share = np.count_nonzero(wrong) / labelled
@@ -145,7 +145,7 @@ def heat_map(
     side, tall = 4.2, image.shape[0] / image.shape[1]
     figure = Figure(figsize=(2 * side + 0.7, side * tall + 0.35), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _panel(left, _rgb(image), "")
+    _panel(left, layout.rgb(image), "")
     shown = right.imshow(weights, cmap="viridis", interpolation="nearest")
     right.axis("off")
     right.set_title(title, loc="left", fontsize=10)
@@ -166,7 +166,7 @@ def _panel(axes: Axes, picture: UInt8[np.ndarray, "h w 3"], title: str) -> None:
 def _errors(
     image: Shaped[np.ndarray, "h w c"], wrong: Shaped[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    grey = _rgb(image).mean(axis=-1, keepdims=True)
+    grey = layout.rgb(image).mean(axis=-1, keepdims=True)
     pale = np.round(128 + grey / 2).astype(np.uint8)
     return np.where(wrong[..., None], _ERROR, pale)
 
@@ -190,10 +190,3 @@ def _legend(
         frameon=False,
         fontsize=8.5,
     )
-
-
-def _rgb(image: Shaped[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Any image as bytes of three channels."""
-    if image.dtype != np.uint8:
-        image = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    return np.broadcast_to(image, (*image.shape[:2], 3))

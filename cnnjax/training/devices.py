@@ -97,7 +97,9 @@ def first_process_says(yes: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.array(yes)))
 
 
-def check_batch_size(batch_size: int, *, accumulate: int = 1) -> None:
+def check_batch_size(
+    batch_size: int, *, accumulate: int = 1, flag: str = "batch_size"
+) -> None:
     """Refuses a batch that the devices, or the parts of it, do not divide."""
     unit = jax.device_count() * accumulate
     if batch_size % unit:
@@ -105,7 +107,7 @@ def check_batch_size(batch_size: int, *, accumulate: int = 1) -> None:
         fitting = f"{lower} or {upper}" if lower else f"{upper}"
         parts = f" x --accumulate={accumulate}" if accumulate > 1 else ""
         raise Refusal(
-            f"--batch_size={batch_size} does not divide by {jax.device_count()}"
+            f"--{flag}={batch_size} does not divide by {jax.device_count()}"
             f" devices{parts}; {fitting} would do."
         )
 

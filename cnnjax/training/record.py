@@ -27,7 +27,7 @@ _RESULTS = (
     "weights.safetensors",
     "result.json",
 )
-_FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged")
+_FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged", "mined")
 
 
 class Record:

@@ -2,13 +2,25 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from cnnjax.data.sources import Source
 from cnnjax.training import loop
 
 Tree = Any
 Metrics = dict[str, Any]
+
+
+class Observer(Protocol):
+    """Sees the values of each example of one evaluation, batch by batch."""
+
+    def observe(self, values: Tree) -> None:
+        """Takes the values of a batch."""
+        ...
+
+    def metrics(self) -> Metrics:
+        """Those that are no sums of examples."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +37,15 @@ class Task:
         augment: keys and batch -> batch, on the devices.
         measure: variables and batch -> (sums, values an example), on the devices.
         summarise: sums -> metrics.
+        observer: makes what sees the values of an evaluation, for each a new one.
         score: the metric to choose by, larger is better.
+        evaluation_batch: examples that an evaluation sees at once, over all devices
+            and processes (None: as many as an update).
+        renew: round, and the variables it begins with -> what is learned from in
+            that round, as many examples as in `train`, which is of round 0. Where
+            the round began in a sitting before: the same again, of no variables.
+            It calls `poll`, which raises to stop, now and then.
+        rounds: how many there are, of equal length.
     """
 
     train: Source
@@ -37,7 +57,11 @@ class Task:
     augment: loop.Augment
     measure: Callable[[Tree, Tree], tuple[Tree, Tree]]
     summarise: Callable[[Tree], Metrics]
+    observer: Callable[[], Observer]
     score: str
+    evaluation_batch: int | None = None
+    renew: Callable[..., Source] | None = None
+    rounds: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +72,12 @@ class Trained:
         variables: the final ones, on the host.
         metrics: on the test split.
         sums: what the metrics were made of.
+        observed: the values, by the task's observer.
         cost: what result.json says of size, time and memory.
     """
 
     variables: Tree
     metrics: Metrics
     sums: Tree
+    observed: Observer
     cost: dict[str, Any]

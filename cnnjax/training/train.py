@@ -6,14 +6,12 @@ Every experiment trains through here, so that all of them keep the same contract
 
 import dataclasses
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from cnnjax.data import batches
 from cnnjax.data.sources import Source
 from cnnjax.refusal import Refusal
 from cnnjax.training import devices, loop, record, signals
@@ -22,11 +20,12 @@ from cnnjax.training.checkpoint import Checkpoints
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.cost import cost
-from cnnjax.training.evaluate import Observe, evaluate
+from cnnjax.training.evaluate import evaluate
+from cnnjax.training.feed import Feed
 from cnnjax.training.plan import Plan
 from cnnjax.training.position import Position
 from cnnjax.training.progress import Progress, tell
-from cnnjax.training.task import Metrics, Task, Trained
+from cnnjax.training.task import Metrics, Observer, Task, Trained
 
 Tree = Any
 
@@ -45,13 +44,10 @@ def train(
     plan: Plan,
     run_record: record.Record,
     clock: Clock,
-    *,
-    observe: Observe | None = None,
 ) -> Trained:
     """Trains to the end, from wherever the record's workdir has got to.
 
-    `clock` has been running since the sitting began. `observe` sees the values of
-    each batch of the last evaluation.
+    `clock` has been running since the sitting began.
 
     Raises `NotFinite`, `NotSaved` on a full disk, and `Stopped` by a signal.
     """
@@ -60,7 +56,7 @@ def train(
         try:
             run.resume()
             run.fit()
-            return run.finish(observe)
+            return run.finish()
         finally:
             run.close()
 
@@ -81,8 +77,8 @@ class _Run:
         self._record, self._stop = run_record, stop
         self._checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
         self._best = Checkpoints(run_record.workdir / "best", tell=tell)
-        self._batches = self._shares(batches.training, task.train, seed=config.seed)
         self._devices = devices.mapper(config.parallelism)
+        self._feed = Feed(task, config, plan.steps, self._devices, clock)
         self._clock = clock
         self._measure: Callable | None = None
         self._unread: tuple[int, loop.Metrics] | None = None
@@ -103,7 +99,6 @@ class _Run:
             self._position.seconds = self._clock.seconds
             tell(f"goes on from step {host.step} of {self._plan.steps}")
         self._start = int(host.step)
-        self._batches.set_state({"next_index": self._start})
         self._record.begin(self._start)
         self._state = self._devices.replicate(host)
 
@@ -117,6 +112,7 @@ class _Run:
                 self._evaluate_if_due(self._start)
             self._stop_early()
             if self._start < self._plan.steps:
+                self._feed_from(self._start)
                 self._step_on()
         except _Enough:
             tell(f"stops early: {self._task.score} stays at {self._position.best:.4f}")
@@ -131,9 +127,22 @@ class _Run:
     def _step_on(self) -> None:
         step, hooks = self._compiled_step(), (self._after_step,)
         start, steps = self._start, self._plan.steps
-        loop.fit(self._state, self._fed(), step, start=start, steps=steps, hooks=hooks)
+        fed = self._feed.batches(self._idle)
+        loop.fit(self._state, fed, step, start=start, steps=steps, hooks=hooks)
 
-    def finish(self, observe: Observe | None) -> Trained:
+    def _feed_from(self, number: int) -> None:
+        self._settle()
+        self._feed.start(
+            number,
+            lambda: states.delivered(self._devices.fetch(self._state)),
+            poll=self._stop.poll,
+        )
+
+    def _idle(self) -> bool:
+        """Whether the devices have nothing to do."""
+        return self._unread is None or self._unread[1]["loss"].is_ready()
+
+    def finish(self) -> Trained:
         """The final variables and what they are worth on the test split."""
         host = self._devices.fetch(self._state)
         steps = int(host.step)
@@ -143,14 +152,13 @@ class _Run:
             host = host if best is None else best[0]
             self._state = self._devices.replicate(host)
         variables = states.delivered(self._state)
-        sums = self._sums(self._task.test, variables, observe)
-        metrics = self._task.summarise(sums)
+        metrics, sums, observed = self._measured(self._task.test, variables)
         self._log(steps, "test", metrics)
         self._clock.enter(None)
         variables = states.delivered(host)
         images = steps * self._config.batch_size
         took = cost(variables, self._clock.seconds, steps=steps, images=images)
-        return Trained(variables, metrics, sums, took)
+        return Trained(variables, metrics, sums, observed, took)
 
     def close(self) -> None:
         """Waits for what is being saved."""
@@ -169,6 +177,8 @@ class _Run:
         if number % self._plan.checkpoint == 0:
             self._save()
         self._stop_early()
+        if self._feed.begins_round(number):
+            self._feed_from(number)
 
     def _stop_early(self) -> None:
         if self._config.patience and self._position.stale >= self._config.patience:
@@ -207,9 +217,9 @@ class _Run:
         self._settle()
         split = "test" if held is None else "validation"
         source = self._task.test if held is None else held
-        metrics = self._measured(source, states.delivered(self._state))
+        metrics = self._measured(source, states.delivered(self._state))[0]
         if self._state.average is not None:
-            raw = self._measured(source, states.trained(self._state))
+            raw = self._measured(source, states.trained(self._state))[0]
             metrics |= {f"raw_{name}": value for name, value in raw.items()}
         self._log(number, split, metrics)
         self._bar.evaluated(
@@ -220,27 +230,27 @@ class _Run:
             host = self._devices.fetch(self._state)
             self._best.save(number, host, {"score": self._position.best})
 
-    def _measured(self, source: Source, variables: Tree) -> Metrics:
-        return self._task.summarise(self._sums(source, variables))
-
-    def _sums(
-        self, source: Source, variables: Tree, observe: Observe | None = None
-    ) -> Tree:
+    def _measured(
+        self, source: Source, variables: Tree
+    ) -> tuple[Metrics, Tree, Observer]:
+        """The metrics, and what they were made of."""
+        observer = self._task.observer()
         if self._measure is None:
             mapped = self._devices.map_measure(self._task.measure)
-            like = next(self._shares(batches.evaluation, source))
+            like = self._devices.shard(next(self._feed.evaluation(source)))
             self._measure = self._compiled(mapped, variables, like)
         self._clock.enter("evaluate")
         sums = evaluate(
             self._measure,
             variables,
-            self._shares(batches.evaluation, source),
+            self._feed.evaluation(source),
             self._devices,
-            observe=observe,
+            observe=observer.observe,
             poll=self._stop.poll,
         )
+        metrics = {**self._task.summarise(sums), **observer.metrics()}
         self._clock.enter("train")
-        return sums
+        return metrics, sums, observer
 
     def _compiled_step(self) -> loop.Step:
         axis_name = self._devices.axis_name
@@ -253,27 +263,15 @@ class _Run:
             accumulate=self._config.accumulate,
             axis_name=axis_name,
         )
-        like = next(self._shares(batches.training, self._task.train, seed=0))
+        like = self._feed.like_training()
         return self._compiled(self._devices.map_step(step), self._state, like)
 
-    def _compiled(self, mapped: Any, state: Tree, like: dict[str, np.ndarray]) -> Any:
+    def _compiled(self, mapped: Any, state: Tree, like: Tree) -> Any:
         """A mapped function compiled for batches like this one; that has its time."""
         self._clock.enter("compile")
-        compiled = mapped.lower(state, self._devices.shard(like)).compile()
+        compiled = mapped.lower(state, like).compile()
         self._clock.enter("train")
         return compiled
-
-    def _fed(self) -> Iterator[loop.Batch]:
-        """The batches of training on the devices.
-
-        Where these had finished before the batch was there, they waited for it.
-        """
-        while True:
-            since = time.perf_counter()
-            batch = self._devices.shard(next(self._batches))
-            if self._unread is None or self._unread[1]["loss"].is_ready():
-                self._clock.add("input_wait", time.perf_counter() - since)
-            yield batch
 
     def _save(self) -> None:
         self._settle()
@@ -287,13 +285,3 @@ class _Run:
         row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}
         epoch = step / self._plan.steps_per_epoch
         self._record.log({"step": step, "epoch": epoch, **row})
-
-    def _shares(self, read: Callable, source: Source, **options: Any) -> Iterator:
-        """Batches of this process."""
-        return read(
-            source,
-            batch_size=self._config.batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            **options,
-        )

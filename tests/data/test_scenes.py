@@ -47,6 +47,12 @@ def test_scenes_to_search(detected):
     assert set(counts) == {0, *range(3, 9)}
     assert 10 < (counts == 0).sum() < 50
     assert (batch["boxes"][batch["label"] < 0] == 0).all()
+    sides = batch["boxes"][..., 2:] - batch["boxes"][..., :2]
+    np.testing.assert_array_equal(batch["area"], sides[..., 0] * sides[..., 1])
+    assert (batch["extent"] == 96).all()
+    assert (batch["scale"] == 1).all()
+    kinds = [batch[name].dtype for name in ("area", "extent", "scale")]
+    assert kinds == [np.float32, np.int32, np.float32]
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

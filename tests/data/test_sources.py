@@ -137,7 +137,7 @@ def test_subset_of_a_subset():
             r"folder does not serve segmentation: scenes, masks, tfds would\.",
         ),
         ("masks:x", {}, "masks does not serve classification: digits, folder, idx, tf"),
-        ("masks:x", {"task": "detection"}, "does not serve detection: scenes"),
+        ("masks:x", {"task": "detection"}, "does not serve detection: scenes, voc, "),
         ("digits", {"binary": True}, "binary is for segmentation: classification has"),
     ],
 )

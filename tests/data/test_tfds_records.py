@@ -103,20 +103,65 @@ class Plain(OxfordIIITPet, skip_registration=True):
         return {name: whole[name] for name in ("image", "file_name")}
 
 
+class VOC(OxfordIIITPet, skip_registration=True):
+    """The features of Pascal VOC, whose pixels are counted from 1."""
+
+    BUILDER_CONFIGS = [tensorflow_datasets.core.BuilderConfig(name="2007")]  # noqa: RUF012
+    sizes = {"train": 4, "test": 3}  # noqa: RUF012
+    flag = "is_difficult"
+    boxes = ((1, 2, 3, 4), (1, 1, 8, 5))  # of images of 5 x 8
+    scalars = {}  # noqa: RUF012
+
+    def _info(self):
+        features = tensorflow_datasets.features
+        objects = {
+            "bbox": features.BBoxFeature(),
+            "label": features.ClassLabel(names=["cat", "dog"]),
+            self.flag: np.bool_,
+            **dict.fromkeys(self.scalars, np.int64),
+        }
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self,
+            features=features.FeaturesDict(
+                {"image": features.Image(), "objects": features.Sequence(objects)}
+            ),
+        )
+
+    def example(self, index):
+        """As many boxes as the index; of the third image the second does not count."""
+        image = np.full((5, 8, 3), 10 * index, np.uint8)
+        box = tensorflow_datasets.features.BBox
+        objects = [
+            {
+                "bbox": box(top / 5, left / 8, bottom / 5, right / 8),
+                "label": number,
+                self.flag: (index, number) == (2, 1),
+                **self.scalars,
+            }
+            for number, (left, top, right, bottom) in enumerate(self.boxes[:index])
+        ]
+        return {"image": picture(image), "objects": objects}
+
+
+class Coco(VOC, skip_registration=True):
+    BUILDER_CONFIGS = [tensorflow_datasets.core.BuilderConfig(name="2017")]  # noqa: RUF012
+    sizes = {"train": 4, "validation": 3, "test": 1}  # noqa: RUF012
+    flag = "is_crowd"
+    scalars = {"area": 7}  # noqa: RUF012
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("tensorflow_datasets"))
-    for kind in (OxfordIIITPet, Organs, Worn, Plain):
+    for kind in (OxfordIIITPet, Organs, Worn, Plain, VOC, Coco):
         kind(data_dir=folder, file_format="array_record").download_and_prepare()
     return folder
 
 
 @pytest.fixture
 def load(data_dir):
-    def load(name, **options):
-        return data.load(
-            f"tfds:{name}", task="segmentation", data_dir=data_dir, **options
-        )
+    def load(name, task="segmentation", **options):
+        return data.load(f"tfds:{name}", task=task, data_dir=data_dir, **options)
 
     return load
 
@@ -153,6 +198,56 @@ def test_pets_are_classified_too(data_dir):
     found = data.load("tfds:oxford_iiit_pet", data_dir=data_dir, image_size=5)
     assert found.class_names == ("Abyssinian", "beagle")
     assert found.class_pixels is None
+
+
+def by_index(source):
+    """What is fetched, in order of the indices that images are painted with."""
+    batch = source.fetch(np.arange(len(source)))
+    order = np.argsort(batch["image"][:, 0, 0, 0])
+    return {name: column[order] for name, column in batch.items()}
+
+
+def test_boxes_of_voc_are_counted_from_one(load):
+    found = load("voc/2007", "detection")
+    assert found.class_names == ("cat", "dog")
+    assert found.image_shape == (5, 8, 3)
+    assert (len(found.train), len(found.test)) == (4, 3)
+    assert found.note == ""
+    batch = by_index(found.train)
+    none, cat, dog = (0, 0, 0, 0), (0, 1, 3, 4), (0, 0, 8, 5)
+    expected = [[none, none], [cat, none], [cat, dog], [cat, dog]]
+    np.testing.assert_allclose(batch["boxes"], expected, atol=1e-5)
+    labels = [[-1, -1], [0, -1], [0, 1], [0, 1]]
+    np.testing.assert_array_equal(batch["label"], labels)
+    assert np.argwhere(batch["ignore"]).tolist() == [[2, 1]]
+    np.testing.assert_allclose(batch["area"][3], [9, 40], rtol=1e-5)
+    assert batch["label"].dtype == np.int32
+
+
+def test_boxes_of_coco(load):
+    found = load("coco/2017", "detection")
+    assert len(found.test) == 3
+    assert found.note == "The test split has no boxes. Tested on validation."
+    batch = by_index(found.train)
+    np.testing.assert_allclose(
+        batch["boxes"][2], [(1, 2, 3, 4), (1, 1, 8, 5)], atol=1e-5
+    )
+    np.testing.assert_array_equal(batch["area"], 7 * (batch["label"] >= 0))
+    assert np.argwhere(batch["ignore"]).tolist() == [[2, 1]]
+
+
+def test_boxes_in_a_frame(load):
+    found = load("voc/2007", "detection", image_size=16)
+    batch = by_index(found.test)
+    np.testing.assert_allclose(batch["boxes"][1, 0], (0, 2, 6, 8), atol=1e-5)
+    np.testing.assert_array_equal(batch["extent"][1], (10, 16))
+    assert batch["scale"][1] == 0.5
+
+
+def test_refuses_to_search_without_boxes(load):
+    message = r"one image and objects \(bbox, label\) each: its features are file_name"
+    with pytest.raises(Refusal, match=message):
+        load("plain", "detection")
 
 
 @pytest.mark.parametrize(

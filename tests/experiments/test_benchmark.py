@@ -1,13 +1,16 @@
 import dataclasses
+import functools
 import importlib.util
 import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from cnnjax.refusal import Refusal
 from experiments import (
+    benchmark_detection,
     benchmark_flax,
     benchmark_loops,
     benchmark_ops,
@@ -99,7 +102,9 @@ def test_refuses_to_time_results_that_differ(small, tmp_path, monkeypatch):
         benchmark_ops.run(only="", rounds=1, workdir=tmp_path)
 
 
-@pytest.mark.parametrize("suite", [benchmark_ops, benchmark_steps, benchmark_loops])
+@pytest.mark.parametrize(
+    "suite", [benchmark_ops, benchmark_steps, benchmark_loops, benchmark_detection]
+)
 def test_refuses_a_name_of_no_row(suite, tmp_path):
     with pytest.raises(Refusal, match="--only=4x4x4 names no row; the rows are: "):
         suite.run(only="4x4x4", rounds=1, workdir=tmp_path)
@@ -263,6 +268,47 @@ def test_loops_take_four_steps_or_members(tiny, loop):
     expected = [first, *(float(alone()) for _ in range(3))]
     expected = expected if loop == "scan" else [first] * 4
     assert looped.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Suppression of so few boxes that NumPy's sort by score picks them all."""
+    rows = {"1 box": functools.partial(benchmark_detection.suppression, 1)}
+    table = dataclasses.replace(benchmark_detection.SUPPRESSION, rows=rows)
+    monkeypatch.setattr(benchmark_detection, "TABLES", (table,))
+    monkeypatch.setattr(benchmark_detection, "OTHERS", {"json": _sorted})
+
+
+def _sorted(boxes, scores):
+    return lambda: np.argsort(-scores)
+
+
+def test_suppression_fills_both_tables(few, stopped, tmp_path):
+    (record,) = benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+    assert json.loads((tmp_path / "detection_nms.json").read_text()) == [record]
+    row = "| 1 box | 1 | 20.00 | 8.00 | 0.40 |"
+    assert row in (tmp_path / "detection_nms.md").read_text()
+
+
+def test_a_library_that_is_missing_is_left_out(few, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark_detection, "OTHERS", {"no_such_library": _sorted})
+    (record,) = benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+    assert list(record["ms"]) == ["ours"]
+    assert "no_such_library is not installed" in capsys.readouterr().out
+
+
+def test_picks_that_differ_are_refused(few, tmp_path, monkeypatch):
+    others = {"json": lambda boxes, scores: lambda: np.array([], int)}
+    monkeypatch.setattr(benchmark_detection, "OTHERS", others)
+    with pytest.raises(ValueError, match="1 boxes: ours picks 1 and json 0, not the"):
+        benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+
+
+def test_detection_is_timed_in_float32_alone(tmp_path):
+    with pytest.raises(Refusal, match="float32, got --precision=bfloat16"):
+        benchmark_detection.run(
+            only="", rounds=1, workdir=tmp_path, precision="bfloat16"
+        )
 
 
 def test_tf32_is_refused_on_a_cpu():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnnjax import ops
-from cnnjax.models import CLASSIFIERS, MODELS, SEGMENTERS
+from cnnjax.models import CLASSIFIERS, DETECTORS, MODELS, SEGMENTERS
 from cnnjax.models.dilated import Dilated
 from cnnjax.models.mirrored import UNPOOLINGS
 from cnnjax.models.unet import UNet
@@ -46,8 +46,8 @@ def random_images(rng, *shape):
 
 
 def test_models_are_classifiers_and_segmenters():
-    assert MODELS == CLASSIFIERS | SEGMENTERS
-    assert len(MODELS) == len(CLASSIFIERS) + len(SEGMENTERS)
+    assert MODELS == CLASSIFIERS | SEGMENTERS | DETECTORS
+    assert len(MODELS) == len(CLASSIFIERS) + len(SEGMENTERS) + len(DETECTORS)
 
 
 @pytest.mark.parametrize(

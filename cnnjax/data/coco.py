@@ -1,0 +1,200 @@
+"""COCO: a json of instances beside its images.
+
+PATH is that json, or a folder: `annotations/instances_{train,val}*.json` beside the
+folders `train*` and `val*` of images, or one or more `*.json` beside their images, or
+`{train,valid,test}/*.json` with the images there. A file that stands alone is split
+at random. Labels are 0, 1, ... in order of the categories' ids; `class_ids` are these.
+Regions of a crowd are to be ignored, as COCO's evaluation does.
+"""
+
+import collections
+import json
+import math
+import pathlib
+
+import numpy as np
+
+from cnnjax.refusal import Refusal
+
+from .detection import detection
+from .marks import Files, Marks
+from .sources import Dataset, Options
+
+PLACES = (
+    "annotations/instances_*.json",
+    "annotations/*.json",
+    "*.json",
+    "*/*.json",
+)
+TEST_SPLITS = ("test", "val")
+BOX = "[x, y, width, height]"
+
+
+def read(location: str, options: Options) -> Dataset:
+    """Returns the images and boxes that the json at `location`, or in it, names.
+
+    Raises:
+        Refusal: if there is none, it is broken, or names what is not there.
+    """
+    root = pathlib.Path(location).expanduser()
+    if not location or not root.exists():
+        raise Refusal(f"coco: there is no file or folder {location!r}.")
+    paths, note = ([root], "") if root.is_file() else _splits(root)
+    contents = [_parsed(path) for path in paths]
+    names = _categories(paths, contents)
+    ids = sorted(names)
+    labels = {id: label for label, id in enumerate(ids)}
+    files = [
+        Files(_entries(path, content, labels))
+        for path, content in zip(paths, contents, strict=True)
+    ]
+    return detection(
+        files[0],
+        files[1] if len(files) > 1 else None,
+        [names[id] for id in ids],
+        options,
+        name=str(root),
+        identity="\n".join(part.identity() for part in files),
+        note=note,
+        class_ids=ids,
+    )
+
+
+def _splits(root):
+    """Returns the files to train and to test on, and what was left aside."""
+    listed = (sorted(root.glob(place)) for place in PLACES)
+    found = next((paths for paths in listed if paths), [])
+    if not found:
+        raise Refusal(
+            f"{root} has no json of instances: expected {root}/annotations/"
+            f"instances_train*.json, or {root}/NAME.json."
+        )
+    if len(found) == 1:
+        return found, ""
+    names = {path: f"{path.parent.relative_to(root)}/{path.stem}" for path in found}
+    train = [path for path in found if "train" in names[path]]
+    if len(train) != 1:
+        raise Refusal(
+            f"{root} has {len(found)} json files, and {len(train)} of these have "
+            "train in their name: expected one. coco:FILE.json takes a single one."
+        )
+    others = [path for path in found if path not in train]
+    test = [path for word in TEST_SPLITS for path in others if word in names[path]][:1]
+    aside = [str(path.relative_to(root)) for path in others if path not in test]
+    return train + test, f"Left aside: {', '.join(aside)}." if aside else ""
+
+
+def _parsed(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise Refusal(
+            f"{path}, line {error.lineno}, column {error.colno}: broken JSON "
+            f"({error.msg})."
+        ) from None
+    except UnicodeDecodeError:
+        raise Refusal(f"{path} is no text in UTF-8.") from None
+    except RecursionError:
+        raise Refusal(f"{path} is nested too deeply.") from None
+    for key in ("images", "annotations", "categories"):
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise Refusal(f"{path} is no file of COCO instances: no list {key!r}.")
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise Refusal(f"{path}: every one of {key!r} must be an object.")
+    return content
+
+
+def _categories(paths, contents) -> dict[int, str]:
+    """Returns the name of each category id, which all files must agree on."""
+    names = {}
+    for path, content in zip(paths, contents, strict=True):
+        for category in content["categories"]:
+            id, name = (_value(category, key, path) for key in ("id", "name"))
+            if names.setdefault(id, name) != name:
+                raise Refusal(f"{path} calls category {id} {name!r}, not {names[id]!r}")
+    for name, count in collections.Counter(names.values()).items():
+        if count > 1:
+            raise Refusal(f"{paths[0]}: {count} categories are called {name!r}.")
+    return names
+
+
+def _entries(path, content, labels) -> list[tuple[pathlib.Path, Marks]]:
+    images = {_value(image, "id", path): image for image in content["images"]}
+    if len(images) != len(content["images"]):
+        raise Refusal(f"{path}: two images have the same id.")
+    marked = collections.defaultdict(list)
+    for annotation in content["annotations"]:
+        image = _value(annotation, "image_id", path)
+        if image not in images:
+            raise Refusal(f"{path}: an annotation is for image {image}: it has none.")
+        marked[image].append(_mark(annotation, path, labels))
+    names = [_file_name(image, path) for image in images.values()]
+    folder = _image_folder(path, names)
+    return [
+        (_image(folder / name, path), _marks(path, image, marked[id]))
+        for name, (id, image) in zip(names, images.items(), strict=True)
+    ]
+
+
+def _mark(annotation, path, labels):
+    box, category = (_value(annotation, key, path) for key in ("bbox", "category_id"))
+    if category not in labels:
+        raise Refusal(f"{path}: an annotation has category {category}: there is none.")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise Refusal(f"{path}: a bbox must be {BOX}, got {box!r}.")
+    x, y, width, height = box
+    area = annotation.get("area")
+    corners = x, y, x + width, y + height
+    crowd = bool(annotation.get("iscrowd", 0))
+    return corners, labels[category], crowd, area if _is_number(area) else math.nan
+
+
+def _marks(path, image, rows) -> Marks:
+    size = image.get("height"), image.get("width")
+    marks = Marks.of(
+        f"{path} ({image['file_name']})",
+        [row[:3] for row in rows],
+        size=size if all(map(_is_number, size)) and all(size) else None,
+    )
+    own = (marks.boxes[:, 2:] - marks.boxes[:, :2]).prod(axis=1)
+    given = np.array([row[3] for row in rows], np.float32)
+    return marks._replace(area=np.where(np.isnan(given), own, given))
+
+
+def _file_name(image, path) -> pathlib.PurePath:
+    name = pathlib.PurePath(str(_value(image, "file_name", path)))
+    if name.is_absolute() or ".." in name.parts:
+        raise Refusal(f"{path} names the image {name}: it must lie beside it.")
+    return name
+
+
+def _image_folder(path, names):
+    """Returns the folder of a file's images: the first that has the first of them."""
+    around = path.parent.parent
+    split = path.stem.removeprefix("instances_")
+    folders = [
+        *(path.parent, path.parent / split, path.parent / "images"),
+        *(around / split, around / "images" / split, around / "images", around),
+    ]
+    first = names[0] if names else "."
+    return next((folder for folder in folders if (folder / first).exists()), folders[0])
+
+
+def _image(file, path):
+    if not file.is_file():
+        raise Refusal(
+            f"{path} names the image {file.name}, which is not in the folder "
+            f"{file.parent}."
+        )
+    return file
+
+
+def _value(entry, key, path):
+    if key not in entry or (key.endswith("id") and not isinstance(entry[key], int)):
+        raise Refusal(f"{path}: an entry has no {key} that makes sense: {entry!r:.80}.")
+    return entry[key]
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,181 @@
+"""What every reader of boxes ends with: checks, frames, holdout, fingerprint."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from cnnjax.refusal import Refusal
+
+from .classification import fingerprint
+from .examples import Arrays, Examples, Source, Subset
+from .marks import Encoded, Seen, examine
+from .pictures import source_of
+from .sources import Dataset, Options, hold_out
+
+
+class Boxed:
+    """Images, and the boxes in them brought to the images' frame."""
+
+    labels = None
+
+    def __init__(self, images: Source, columns: Examples):
+        self.images = images
+        self.in_memory = images.in_memory
+        self.columns = columns  # "size" (n, 2), and "boxes" in images of that size
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns the examples at `indices`.
+
+        Raises:
+            Refusal: if an image is damaged, or has another size than it had.
+        """
+        columns = {name: column[indices] for name, column in self.columns.items()}
+        images, size = self.images.fetch(indices), columns.pop("size")
+        # Each side by its own ratio: the frame has whole pixels.
+        rows, across = (images["extent"] / size).T
+        ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
+        scale = size.max(axis=1) / images["extent"].max(axis=1)
+        return {
+            **images,
+            **columns,
+            "boxes": np.float32(columns["boxes"] * ratio),
+            "scale": np.float32(scale),
+        }
+
+
+def detection(
+    train: Encoded,
+    test: Encoded | None,
+    class_names: Sequence[str],
+    options: Options,
+    *,
+    name: str,
+    identity: str,
+    note: str = "",
+    class_ids: Sequence[int] | None = None,
+) -> Dataset:
+    """Returns the data set of two splits, holding the second out if there is none.
+
+    Boxes are clipped to their image; those without area are dropped and counted. Where
+    `options` name a size, the long side is brought to it, and the rest is black.
+
+    Args:
+        train: pictures to train on, and what is marked in them.
+        test: those to test on, or None to hold some of `train` out at random.
+        class_names: the name of each label.
+        options: say how much to hold out, and the size.
+        name: what refusals call the data set.
+        identity: names the files.
+        note: what the reader has to tell.
+        class_ids: the number of each class in the files of the data set.
+
+    Raises:
+        Refusal: if a picture is missing or damaged, sizes differ and `options` name
+            none, or there is nothing to find in a split.
+    """
+    options = dataclasses.replace(options, framing="fit")
+    parts = [train] if test is None else [train, test]
+    seen = [examine(part) for part in parts]
+    everything = [one for part in seen for one in part]
+    _check_images(seen, name)
+    shape = _shape(everything, options)
+    most = max(1, *(len(one.marks.boxes) for one in everything))
+    sources = [
+        Boxed(source_of(part, options, shape=shape, labels=None), _columns(rows, most))
+        for part, rows in zip(parts, seen, strict=True)
+    ]
+    texts = [identity, *class_names, str(class_ids)]
+    contents = [array for source in sources for array in _contents(source)]
+    if test is None:
+        texts.append(f"holdout={options.holdout} seed={options.seed}")
+        sources = hold_out(sources[0], options.holdout, seed=options.seed)
+        held = f"held out {len(sources[1])} of {len(everything)} images."
+        note = f"No test split: {held} {note}"
+    counts = [_class_counts(source, len(class_names)) for source in sources]
+    _check_boxes(counts, name)
+    notes = [note.strip(), _dropped(everything), _unseen(counts[0], class_names)]
+    side = options.image_size
+    return Dataset(
+        train=sources[0],
+        test=sources[1],
+        class_names=tuple(class_names),
+        image_shape=shape if side is None else (side, side, shape[2]),
+        fingerprint=fingerprint([*texts, *contents]),
+        note=" ".join(filter(None, notes)),
+        class_ids=None if class_ids is None else tuple(class_ids),
+    )
+
+
+def _shape(seen: list[Seen], options: Options) -> tuple[int, int, int]:
+    first = seen[0]
+    for other in seen:
+        if options.image_size is None and other.size != first.size:
+            raise Refusal(
+                "Images have unequal sizes: "
+                f"{first.name} {first.size[0]} x {first.size[1]}, "
+                f"{other.name} {other.size[0]} x {other.size[1]} (height x width). "
+                "--image_size=N would bring them to one."
+            )
+    return (*first.size, 1 if all(one.grey for one in seen) else 3)
+
+
+def _columns(seen: list[Seen], most: int) -> Examples:
+    """Returns the marks of all images as arrays, filled up to `most` boxes each."""
+    shape = len(seen), most
+    boxes = np.zeros((*shape, 4), np.float32)
+    labels, ignore = np.full(shape, -1, np.int32), np.zeros(shape, bool)
+    area = np.zeros(shape, np.float32)
+    for row, one in enumerate(seen):
+        place = row, slice(len(one.marks.boxes))
+        boxes[place], labels[place] = one.marks.boxes, one.marks.labels
+        ignore[place], area[place] = one.marks.ignore, one.marks.area
+    size = np.array([one.size for one in seen], np.int32)
+    columns = {"boxes": boxes, "label": labels, "ignore": ignore, "area": area}
+    return {**columns, "size": size}
+
+
+def _class_counts(source: Boxed | Subset, classes: int) -> Int[np.ndarray, "classes"]:
+    """How many boxes that count there are of each class."""
+    boxed, rows = source, slice(None)
+    if isinstance(source, Subset):
+        boxed, rows = source.source, source.indices
+    labels, ignore = boxed.columns["label"][rows], boxed.columns["ignore"][rows]
+    return np.bincount(labels[(labels >= 0) & ~ignore], minlength=classes)
+
+
+def _check_images(seen, name):
+    for split, part in zip(("training", "test"), seen, strict=False):
+        if not part:
+            raise Refusal(f"{name} has no {split} images.")
+
+
+def _check_boxes(counts, name):
+    for split, of_class in zip(("training", "test"), counts, strict=True):
+        if not of_class.any():
+            raise Refusal(f"Nothing is marked in the {split} images of {name}.")
+
+
+def _dropped(seen: list[Seen]) -> str:
+    files = [one.marks.name for one in seen for _ in range(one.dropped)]
+    if not files:
+        return ""
+    boxes = "1 box without area was" if len(files) == 1 else None
+    return (
+        f"{boxes or f'{len(files)} boxes without area were'} dropped "
+        f"(first: {files[0]})."
+    )
+
+
+def _unseen(counts, class_names):
+    names = [n for n, count in zip(class_names, counts, strict=True) if not count]
+    return f"No training box has class {', '.join(names)}." if names else ""
+
+
+def _contents(source: Boxed) -> list[np.ndarray]:
+    images = source.images.columns if isinstance(source.images, Arrays) else {}
+    return [*images.values(), *source.columns.values()]

@@ -1,0 +1,152 @@
+"""From images to boxes: all windows of a pyramid, scored, refined, and thinned out."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, Int, Int32
+
+from cnnjax.detection.coder import decode_boxes
+from cnnjax.detection.nms import batched_nms
+from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
+from cnnjax.detection.windows import Apply, dense_scores, window_positions
+
+CANDIDATES = 1000  # that non-maximum suppression thins out, of each image
+
+
+class Found(NamedTuple):
+    """What was found in each image, the highest score first.
+
+    Attributes:
+        boxes: of the objects, in pixels of the image.
+        scores: as the classifier gave them; 0 where there is no more.
+        labels: classes; -1 where there is no more.
+        windows: that saw the objects.
+    """
+
+    boxes: Float32[Array, "n m 4"]
+    scores: Float32[Array, "n m"]
+    labels: Int32[Array, "n m"]
+    windows: Float32[Array, "n m 4"]
+
+
+def detect(
+    apply: Apply,
+    images: Float[Array, "n h w c"],
+    *,
+    factors: Sequence[Factors],
+    window: int,
+    stride: int,
+    iou_threshold: float,
+    score_threshold: float,
+    max_outputs: int,
+    refined: bool = False,
+    context: float = 1.0,
+    border: int = 0,
+    extents: Int[Array, "n 2"] | None = None,
+) -> Found:
+    """The objects in each image.
+
+    The sliding window of the textbook: every window of every level of a pyramid has
+    its scores, and of windows of one class that overlap the best is kept.
+
+    Args:
+        apply: as for `dense_scores`: scores of the classes in [0, 1], and where
+            `refined` four numbers more, the object's place as `encode_boxes` has it.
+        images: of one size.
+        factors: of the levels, vertical and horizontal. A level on which no window
+            fits is left out.
+        window: side of a window, in pixels of a level.
+        stride: between windows, in pixels of a level.
+        iou_threshold: boxes of one class that overlap by more are one object.
+        score_threshold: of the least score that counts.
+        max_outputs: most objects in an image.
+        refined: whether `apply` says where in its window the object is.
+        context: sides of a window in those of the object in its middle.
+        border: pixels around each level in which windows may lie, too; they repeat
+            the outermost.
+        extents: height and width of what is valid in the top left of each image.
+
+    Raises:
+        Refusal: if no window fits on any level.
+    """
+    levels = fitting_levels(images, factors, window=window, border=border)
+    see = functools.partial(
+        _seen, apply, window=window, stride=stride, border=border, context=context
+    )
+    parts = zip(*[see(level, refined=refined) for level in levels], strict=True)
+    scores, boxes, windows = (jnp.concatenate(part, axis=1) for part in parts)
+    if extents is None:
+        extents = jnp.full((len(images), 2), jnp.array(images.shape[1:3]), jnp.int32)
+    pick = functools.partial(
+        _picked,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        max_outputs=max_outputs,
+    )
+    return jax.vmap(pick)(scores, boxes, windows, extents)
+
+
+def _seen(
+    apply: Apply,
+    level: Level,
+    *,
+    window: int,
+    stride: int,
+    border: int,
+    context: float,
+    refined: bool,
+) -> tuple[Array, Array, Array]:
+    """Scores, objects and windows of one level: (n, p, k), (n, p, 4), (n, p, 4)."""
+    around = (border, border)
+    wide = jnp.pad(level.image, ((0, 0), around, around, (0, 0)), "edge")
+    scores = dense_scores(apply, wide, window=window, stride=stride)
+    places = window_positions(wide.shape[1:3], window=window, stride=stride)
+    windows = jnp.broadcast_to(places - border, (*scores.shape[:-1], 4))
+    windows = to_image(windows, level.factors)
+    boxes = shrunk(windows, context)
+    if refined:
+        boxes = decode_boxes(scores[..., -4:], boxes)
+        scores = scores[..., :-4]
+    return tuple(x.reshape(len(x), -1, x.shape[-1]) for x in (scores, boxes, windows))
+
+
+def shrunk(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
+    """Boxes with the same centres whose sides are `factor` times smaller."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    centre, half = (low + high) / 2, (high - low) / (2 * factor)
+    return jnp.concatenate([centre - half, centre + half], axis=-1)
+
+
+def _picked(
+    scores: Float32[Array, "p k"],
+    boxes: Float32[Array, "p 4"],
+    windows: Float32[Array, "p 4"],
+    extent: Int[Array, "2"],
+    *,
+    iou_threshold: float,
+    score_threshold: float,
+    max_outputs: int,
+) -> Found:
+    """The best windows of one image, and of those that overlap the best."""
+    count, classes = scores.shape
+    best, flat = jax.lax.top_k(scores.ravel(), min(CANDIDATES, count * classes))
+    places, labels = jnp.divmod(flat.astype(jnp.int32), classes)
+    high = extent[::-1].astype(jnp.float32)
+    boxes = boxes[places].clip(0, jnp.tile(high, 2))
+    chosen, valid = batched_nms(
+        boxes,
+        best,
+        labels,
+        iou_threshold=iou_threshold,
+        max_outputs=max_outputs,
+        score_threshold=score_threshold,
+    )
+    return Found(
+        boxes[chosen] * valid[:, None],
+        best[chosen] * valid,
+        jnp.where(valid, labels[chosen], -1),
+        windows[places[chosen]] * valid[:, None],
+    )

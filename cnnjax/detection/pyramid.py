@@ -1,0 +1,112 @@
+"""An image at many sizes, so that one window finds objects of many shapes.
+
+A square window of w pixels on a level that is v times as high and u times as wide as
+the image sees a part of the image w / v high and w / u wide.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32
+
+from cnnjax import ops
+from cnnjax.refusal import Refusal
+
+Factors = tuple[float, float]  # vertical, horizontal
+
+
+class Level(NamedTuple):
+    """The image at one size.
+
+    Attributes:
+        image: resized.
+        factors: its height and its width, in those of the image it was made of.
+    """
+
+    image: Float[Array, "*batch h w c"]
+    factors: Factors
+
+
+def image_pyramid(
+    image: Float[Array, "*batch h w c"],
+    *,
+    scales: Sequence[float],
+    aspect_ratios: Sequence[float] = (1.0,),
+) -> list[Level]:
+    """The image at all pairs of a scale and an aspect ratio, without aliasing.
+
+    Args:
+        image: with any number of leading batch axes.
+        scales: by which the image is resized, where the aspect ratio is 1.
+        aspect_ratios: width / height of what a square window on the level sees of the
+            image, whose area does not depend on it.
+
+    Raises:
+        ValueError: if one of them is not positive.
+    """
+    return pyramid_levels(image, level_factors(scales, aspect_ratios))
+
+
+def level_factors(
+    scales: Sequence[float], aspect_ratios: Sequence[float]
+) -> list[Factors]:
+    """Vertical and horizontal factors of all pairs, as for `image_pyramid`.
+
+    Raises:
+        ValueError: if there are none, or one is not positive.
+    """
+    for name, values in (("scales", scales), ("aspect_ratios", aspect_ratios)):
+        if not values or min(values) <= 0:
+            raise ValueError(f"{name} must be positive, got {tuple(values)}.")
+    return [(s * r**0.5, s / r**0.5) for s in scales for r in aspect_ratios]
+
+
+def pyramid_levels(
+    image: Float[Array, "*batch h w c"], factors: Sequence[Factors]
+) -> list[Level]:
+    """The image at vertical and horizontal factors, without aliasing.
+
+    Sizes are rounded to whole pixels; a level's factors are what came of it.
+    """
+    size = image.shape[-3:-1]
+    levels = []
+    for pair in factors:
+        height, width = (max(1, round(f * n)) for f, n in zip(pair, size, strict=True))
+        resized = ops.resize(image, (height, width), antialias=True)
+        levels.append(Level(resized, (height / size[0], width / size[1])))
+    return levels
+
+
+def fitting_levels(
+    image: Float[Array, "*batch h w c"],
+    factors: Sequence[Factors],
+    *,
+    window: int,
+    border: int = 0,
+) -> list[Level]:
+    """The levels on which a window fits that may lie `border` pixels outside.
+
+    Raises:
+        Refusal: if there are none.
+    """
+    levels = [
+        level
+        for level in pyramid_levels(image, factors)
+        if min(level.image.shape[-3:-1]) + 2 * border >= window
+    ]
+    if not levels:
+        height, width = image.shape[-3:-1]
+        raise Refusal(
+            f"Images of {height} x {width} pixels (height x width) are smaller than "
+            f"the window of {window} pixels at every scale: larger images, or a "
+            "smaller window or larger scales would do."
+        )
+    return levels
+
+
+def to_image(boxes: Float32[Array, "*n 4"], factors: Factors) -> Float32[Array, "*n 4"]:
+    """Boxes on a level, in the pixels of the image that it was made of."""
+    vertical, horizontal = factors
+    scale = jnp.array([horizontal, vertical, horizontal, vertical], jnp.float32)
+    return boxes / scale

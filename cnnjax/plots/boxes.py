@@ -1,0 +1,269 @@
+"""Boxes on the images in which something was found, or missed."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
+from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
+from PIL import Image, ImageDraw, ImageFont
+
+from cnnjax.plots import layout, png
+
+_LETTERS = 6.5  # points, in a panel
+_SMALLEST = 10  # pixels of a letter that one can read
+# Distinct without hue too; colours of Okabe & Ito (2008).
+_STYLES = {
+    "right": ("#009e73", "-"),
+    "wrong": ("#d55e00", (0, (4, 1.5))),
+    "missed": ("#f0e442", (0, (1, 1))),
+}
+_RIM = "#333333"  # around every line, so that it shows on any image
+Corners = Float[np.ndarray, "k 4"]
+
+
+class Detected(NamedTuple):
+    """An image, what was found in it, what is in it, and what to say of it."""
+
+    image: Shaped[np.ndarray, "h w c"]
+    boxes: Float32[np.ndarray, "k 4"]
+    labels: Int[np.ndarray, "k"]
+    scores: Float32[np.ndarray, "k"]
+    right: Bool[np.ndarray, "k"]
+    truth_boxes: Float32[np.ndarray, "m 4"]
+    truth_labels: Int[np.ndarray, "m"]
+    found: Bool[np.ndarray, "m"]
+    caption: str
+
+
+class Mark(NamedTuple):
+    """A box to draw: what became of it, and what stands beside it."""
+
+    kind: str
+    box: Float32[np.ndarray, "4"]
+    text: str
+
+
+def draw_boxes(
+    image: Shaped[np.ndarray, "h w c"],
+    boxes: Float32[np.ndarray, "k 4"],
+    captions: Sequence[str],
+    colours: UInt8[np.ndarray, "k 3"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image with its boxes, each with a caption in its colour.
+
+    The lines lie on the outermost pixels inside the boxes, rounded to whole pixels and
+    cut at the border. Lines and letters grow with the image; captions stay inside it
+    and avoid those before them, so that the best detections should come first.
+
+    Args:
+        image: float in [0, 1] or uint8, of one channel or three.
+        boxes: in pixels.
+        captions: one for each box; "" for none.
+        colours: one for each box.
+
+    Raises:
+        ValueError: if there are not as many captions and colours as boxes, or `image`
+            is not one.
+    """
+    if not len(boxes) == len(captions) == len(colours):
+        raise ValueError(
+            "Each box needs a caption and a colour, got "
+            f"{len(boxes)} boxes, {len(captions)} captions, {len(colours)} colours."
+        )
+    shown = layout.rgb(image).copy()
+    height, width, _ = shown.shape
+    line = max(1, round(min(height, width) / 240))
+    for box, colour in zip(_pixels(boxes, (width, height)), colours, strict=True):
+        _frame(shown, box, colour, line)
+    picture = Image.fromarray(shown)
+    draw = ImageDraw.Draw(picture)
+    fills = [tuple(map(int, colour)) for colour in colours]
+    _captions(draw, boxes, captions, fills)
+    return np.asarray(picture)
+
+
+def _pixels(boxes: Corners, limit: tuple[int, int]) -> list[list[int]]:
+    """The boxes in whole pixels inside the image, at least one in each."""
+    corners = np.round(np.asarray(boxes, np.float64).reshape(-1, 4))
+    start = corners[:, :2].clip(0, np.array(limit) - 1)
+    stop = np.maximum(corners[:, 2:].clip(0, limit), start + 1)
+    return np.concatenate([start, stop], axis=1).astype(int).tolist()
+
+
+def _frame(
+    shown: UInt8[np.ndarray, "h w 3"],
+    box: Sequence[int],
+    colour: UInt8[np.ndarray, "3"],
+    line: int,
+) -> None:
+    # Pillow's rectangles leave boxes of one or two pixels.
+    left, top, right, bottom = box
+    inside = shown[top:bottom, left:right]
+    for edge in (inside[:line], inside[-line:], inside[:, :line], inside[:, -line:]):
+        edge[:] = colour
+
+
+def _captions(
+    draw: ImageDraw.ImageDraw,
+    boxes: Corners,
+    captions: Sequence[str],
+    fills: Sequence[tuple[int, ...]],
+) -> None:
+    width, height = draw.im.size
+    font = ImageFont.load_default(max(_SMALLEST, round(min(width, height) / 34)))
+    air = max(1, round(font.size / 8))
+    tall = sum(font.getmetrics()) + air
+    said = [number for number, caption in enumerate(captions) if caption]
+    texts = [_fitting(captions[number], font, width - 2 * air) for number in said]
+    sizes = [(font.getlength(text) + 2 * air, tall) for text in texts]
+    spots = _spots(np.asarray(boxes)[said], sizes, (width, height))
+    drawn = list(zip(texts, said, spots, strict=True))
+    for text, number, (spot, _) in reversed(drawn):  # the first lies on top
+        left, top, right, bottom = np.round(spot)
+        fill = fills[number]
+        draw.rectangle((left, top, right - 1, bottom - 1), fill=fill)
+        dark = np.dot(fill, (0.299, 0.587, 0.114)) < 128
+        ink = (255, 255, 255) if dark else (0, 0, 0)
+        draw.text((left + air, top + air / 2), text, fill=ink, font=font)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text, cut until it is not wider than `width`."""
+    if font.getlength(text) <= width:
+        return text
+    while len(text) > 1 and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _spots(
+    boxes: Corners,
+    sizes: Sequence[tuple[float, float]],
+    limit: tuple[float, float],
+) -> Iterator[tuple[Float[np.ndarray, "4"], float]]:
+    """Yields where the caption of each box lies, and how much of it hides others."""
+    taken = np.empty((0, 4))
+    for (x1, y1, x2, y2), (wide, tall) in zip(boxes, sizes, strict=True):
+        corners = [
+            (x, y) for y in (y1 - tall, y2, y1, y2 - tall) for x in (x1, x2 - wide)
+        ]
+        room = np.maximum(np.subtract(limit, (wide, tall)), 0)
+        corners = np.clip(corners, 0, room)
+        spots = np.concatenate([corners, np.add(corners, (wide, tall))], axis=1)
+        start = np.maximum(spots[:, None, :2], taken[:, :2])
+        stop = np.minimum(spots[:, None, 2:], taken[:, 2:])
+        hidden = np.prod((stop - start).clip(0), axis=-1).sum(axis=-1)
+        best = int(hidden.argmin())
+        taken = np.concatenate([taken, spots[best : best + 1]])
+        yield spots[best], float(hidden[best] / (wide * tall))
+
+
+def detection_grid(
+    rows: Sequence[Detected], class_names: Sequence[str], path: png.Path
+) -> None:
+    """Right and wrong detections and missed objects, a panel for each image.
+
+    Class and score stand at the boxes where there is room, at errors first; the legend
+    counts the boxes of each kind.
+
+    Args:
+        rows: at least one; three to six fill a figure best.
+        class_names: in the order of the labels.
+        path: of the PNG file.
+
+    Raises:
+        ValueError: if there are no rows, or a class has no name.
+    """
+    if not rows:
+        raise ValueError("A detection grid needs images, got none.")
+    marked = [_marks(row, class_names) for row in rows]
+    sizes = [row.image.shape[:2] for row in rows]
+    titles = [row.caption for row in rows]
+    figure, grid = layout.panels(sizes, titles, below=0.3)
+    for axes, row, marks in zip(grid, rows, marked, strict=True):
+        layout.show(axes, row.image)
+        _draw(axes, marks)
+    kinds = [mark.kind for marks in marked for mark in marks]
+    rim = Line2D([], [], color=_RIM, lw=3.2)
+    lines = [Line2D([], [], color=colour, ls=ls) for colour, ls in _STYLES.values()]
+    figure.legend(
+        handles=[(rim, line) for line in lines],
+        labels=[f"{kind}: {kinds.count(kind)}" for kind in _STYLES],
+        handler_map={tuple: HandlerTuple(ndivide=1)},
+        loc="lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=9.5,
+    )
+    png.save(figure, path)
+
+
+def _marks(row: Detected, class_names: Sequence[str]) -> list[Mark]:
+    """What to draw, errors first."""
+    labels = np.concatenate([row.labels, row.truth_labels]).astype(int)
+    unknown = labels[(labels < 0) | (labels >= len(class_names))]
+    if unknown.size:
+        raise ValueError(
+            f"There are {len(class_names)} class names, none for {unknown[0]}."
+        )
+    best = np.argsort(-np.asarray(row.scores), kind="stable")
+    detections = [
+        Mark(
+            "right" if row.right[k] else "wrong",
+            row.boxes[k],
+            f"{class_names[row.labels[k]]} {row.scores[k]:.2f}",
+        )
+        for k in best
+    ]
+    missed = [
+        Mark("missed", row.truth_boxes[m], class_names[row.truth_labels[m]])
+        for m in np.flatnonzero(~np.asarray(row.found, bool))
+    ]
+    wrong = [mark for mark in detections if mark.kind == "wrong"]
+    return wrong + missed + [mark for mark in detections if mark.kind == "right"]
+
+
+def _draw(axes: Axes, marks: Sequence[Mark]) -> None:
+    for kind, (x1, y1, x2, y2), _ in reversed(marks):
+        colour, line = _STYLES[kind]
+        size = x2 - x1, y2 - y1
+        for style in ({"ec": _RIM, "lw": 2.4}, {"ec": colour, "ls": line, "lw": 1.5}):
+            axes.add_patch(Rectangle((x1, y1), *size, fill=False, **style))
+    points = axes.bbox.width / axes.figure.dpi * 72 / axes.get_xlim()[1]
+    sizes = [(_width(mark.text) / points, 1.3 * _LETTERS / points) for mark in marks]
+    boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
+    limit = axes.get_xlim()[1], axes.get_ylim()[0]
+    for mark, (spot, hidden) in zip(marks, _spots(boxes, sizes, limit), strict=True):
+        if not hidden:
+            _label(axes, mark, spot)
+
+
+def _label(axes: Axes, mark: Mark, spot: Float[np.ndarray, "4"]) -> None:
+    left, top, right, bottom = spot
+    colour, _ = _STYLES[mark.kind]
+    size = right - left, bottom - top
+    axes.add_patch(Rectangle((left, top), *size, color=colour, lw=0, zorder=3))
+    axes.text(
+        (left + right) / 2,
+        bottom - 0.28 * size[1],
+        mark.text,
+        ha="center",
+        va="baseline",
+        fontsize=_LETTERS,
+        color="black" if mark.kind == "missed" else "white",
+        zorder=4,
+        parse_math=False,
+    )
+
+
+def _width(text: str) -> float:
+    """Of a caption in a panel, in points."""
+    font = FontProperties(size=_LETTERS)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return width + 3

@@ -1,0 +1,252 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax.data import framing, pictures
+from cnnjax.data.detection import detection
+from cnnjax.data.marks import Files, Marks, examine
+from cnnjax.data.pictures import Picture
+from cnnjax.data.sources import Options
+from cnnjax.refusal import Refusal
+
+SIZES = [(40, 40), (40, 72), (96, 33), (10, 14)]
+
+
+def png(values):
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG")
+    return file.getvalue()
+
+
+class Encoded:
+    """Images in memory, and their marks."""
+
+    def __init__(self, images, marks):
+        self.pairs = [
+            (Picture(png(image), -1, f"i{index}"), mark)
+            for index, (image, mark) in enumerate(zip(images, marks, strict=True))
+        ]
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def read(self, indices):
+        return [self.pairs[index][0] for index in indices]
+
+    def marked(self, indices):
+        return [self.pairs[index] for index in indices]
+
+
+def at(*boxes, name="m", ignore=False, **others):
+    return Marks.of(name, [(box, 0, ignore) for box in boxes], **others)
+
+
+def random_split(rng, count, *, sizes=((12, 16),), most=3):
+    images, marks = [], []
+    for index in range(count):
+        height, width = sizes[index % len(sizes)]
+        images.append(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        corners = rng.integers(0, (width - 2, height - 2), (index % most + 1, 2))
+        marks.append(at(*(np.hstack([corners, corners + 2]).tolist())))
+    return Encoded(images, marks)
+
+
+def load(train, test=None, **options):
+    options = Options(task="detection", **options)
+    return detection(train, test, ["thing"], options, name="set", identity="id")
+
+
+def test_every_image_has_room_for_as_many_boxes(rng):
+    train, test = random_split(rng, 4, most=2), random_split(rng, 6, most=5)
+    found = load(train, test)
+    for split, source in ((train, found.train), (test, found.test)):
+        batch = source.fetch(np.arange(len(split))[::-1])
+        assert batch["boxes"].shape == (len(split), 5, 4)
+        assert {name: column.dtype for name, column in batch.items()} == {
+            "image": np.uint8,
+            "boxes": np.float32,
+            "label": np.int32,
+            "ignore": np.bool_,
+            "area": np.float32,
+            "extent": np.int32,
+            "scale": np.float32,
+        }
+        for row, (picture, marks) in enumerate(split.pairs[::-1]):
+            count = len(marks.boxes)
+            np.testing.assert_array_equal(batch["boxes"][row, :count], marks.boxes)
+            assert not batch["boxes"][row, count:].any()
+            assert (batch["label"][row] == np.where(np.arange(5) < count, 0, -1)).all()
+            np.testing.assert_array_equal(
+                batch["image"][row], Image.open(io.BytesIO(picture.data))
+            )
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("side", [24, 60])
+def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
+    # The thing fills its box: in the frame it must fill the box there, too.
+    height, width = size
+    box = (width // 4, height // 3, width // 4 + width // 2, height - 1)
+    image = np.zeros((height, width, 3), np.uint8)
+    image[box[1] : box[3], box[0] : box[2]] = 255
+    split = Encoded([image, image], [at(box), at(box)])
+    found = load(split, split, image_size=side)
+    assert found.image_shape == (side, side, 3)
+    batch = found.train.fetch(np.arange(1))
+    framed, extent = framing.frame(image, size=side, framing="fit")
+    np.testing.assert_array_equal(batch["image"][0], framed)
+    assert batch["extent"][0].tolist() == list(extent)
+    assert batch["scale"][0] == np.float32(max(size) / side)
+    left, top, right, bottom = batch["boxes"][0, 0]
+    rows, columns = np.mgrid[:side, :side] + 0.5
+    # Antialiasing softens a pixel of the larger grid around the edges.
+    soft = max(1, side / max(size))
+    inside = np.minimum(
+        np.minimum(columns - left, right - columns),
+        np.minimum(rows - top, bottom - rows),
+    )
+    assert (framed[inside > soft] == 255).all()
+    assert (framed[inside < -soft] == 0).all()
+    assert batch["area"][0, 0] == (box[2] - box[0]) * (box[3] - box[1])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_box_around_an_image_ends_with_it(size):
+    split = Encoded([np.zeros((*size, 3), np.uint8)], [at((0, 0, size[1], size[0]))])
+    batch = load(split, split, image_size=23).train.fetch(np.arange(1))
+    down, across = batch["extent"][0]
+    np.testing.assert_allclose(batch["boxes"][0, 0], (0, 0, across, down), rtol=1e-6)
+
+
+def test_large_sets_are_decoded_on_fetch(rng, monkeypatch):
+    split = random_split(rng, 40, sizes=SIZES)
+    small = load(split, image_size=20)
+    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1000)
+    large = load(split, image_size=20)
+    assert small.train.in_memory
+    assert not large.train.in_memory
+    indices = np.array([31, 0, 0, 17])
+    expected = small.train.fetch(indices)
+    for name, column in large.train.fetch(indices).items():
+        np.testing.assert_array_equal(column, expected[name])
+        assert column.dtype == expected[name].dtype
+
+
+def test_grey_images_stay_grey(rng):
+    images = rng.integers(0, 256, (4, 6, 8), dtype=np.uint8)
+    split = Encoded(images, [at((0, 0, 2, 2))] * 4)
+    assert load(split).image_shape == (6, 8, 1)
+
+
+def test_images_are_held_out_at_random(rng):
+    split = random_split(rng, 20)
+    found = load(split, holdout=0.3, seed=2)
+    again = load(split, holdout=0.3, seed=2)
+    other = load(split, holdout=0.3, seed=3)
+    assert (len(found.train), len(found.test)) == (14, 6)
+    assert found.note == "No test split: held out 6 of 20 images."
+    held = lambda found: found.test.fetch(np.arange(6))["image"]  # noqa: E731
+    np.testing.assert_array_equal(held(found), held(again))
+    assert (held(found) != held(other)).any()
+    assert found.fingerprint == again.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image, marks: (image + 1, marks),
+        lambda image, marks: (image, marks._replace(boxes=marks.boxes + 1)),
+        lambda image, marks: (image, marks._replace(labels=marks.labels + 1)),
+        lambda image, marks: (image, marks._replace(ignore=~marks.ignore)),
+        lambda image, marks: (image, marks._replace(area=np.float32([5]))),
+    ],
+)
+def test_the_fingerprint_depends_on_everything(rng, change):
+    image, marks = np.zeros((6, 8, 3), np.uint8), at((0, 0, 2, 2))
+
+    def fingerprint(changed, changed_marks):
+        split = Encoded([image, changed], [marks, changed_marks])
+        return detection(
+            split, split, ["a", "b"], Options(), name="set", identity="id"
+        ).fingerprint
+
+    assert fingerprint(image, marks) == fingerprint(image, marks)
+    assert fingerprint(*change(image, marks)) != fingerprint(image, marks)
+
+
+def test_boxes_are_clipped_and_those_without_area_dropped():
+    image = np.zeros((6, 8, 3), np.uint8)
+    marks = at((-2, 1, 3, 9), (8, 0, 12, 5), (3, 3, 3, 5), (5, 4, 2, 5), name="m1")
+    (seen,) = examine(Encoded([image], [marks]))
+    np.testing.assert_array_equal(seen.marks.boxes, [[0, 1, 3, 6]])
+    np.testing.assert_array_equal(seen.marks.area, [15])
+    assert seen.dropped == 3
+    whole = at((0, 0, 2, 2))
+    split = Encoded([image] * 3, [whole, marks, at((1, 1, 1, 1), (0, 0, 1, 1))])
+    note = load(split, split).note
+    assert note == "8 boxes without area were dropped (first: m1)."
+
+
+def test_an_area_that_is_given_stays():
+    image = np.zeros((6, 8, 3), np.uint8)
+    marks = at((1, 1, 1, 4), (0, 0, 4, 4))._replace(area=np.float32([3, 7]))
+    (seen,) = examine(Encoded([image], [marks]))
+    np.testing.assert_array_equal(seen.marks.area, [7])
+
+
+def test_files_are_named_with_their_sizes(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        path.write_bytes(png(np.zeros((6, 8), np.uint8)))
+    files = Files([(path, at((0, 0, 1, 1))) for path in paths])
+    size = paths[0].stat().st_size
+    assert files.identity() == f"a.png {size}\nb.png {size}"
+    assert [p.data for p in files.read(np.array([1, 0]))] == paths[::-1]
+
+
+def test_refuses_boxes_of_another_image():
+    image = np.zeros((6, 8, 3), np.uint8)
+    marks = at((0, 0, 9, 2), name="m.xml", size=(6, 9))
+    message = r"m\.xml marks an image of 6 x 9 \(height x width\), and i0 has 6 x 8"
+    with pytest.raises(Refusal, match=message):
+        examine(Encoded([image], [marks]))
+    (seen,) = examine(Encoded([image], [marks._replace(size=(6, 8))]))
+    assert seen.marks.boxes[0, 2] == 8
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "options", "message"),
+    [
+        ([], [1], {}, "set has no training images"),
+        ([1], [], {}, "set has no test images"),
+        ([0, 0], [1], {}, "Nothing is marked in the training images of set"),
+        ([1], [0], {}, "Nothing is marked in the test images of set"),
+        ([1, 1], None, {"holdout": 1.5}, "holdout must lie between 0 and 1, got 1.5"),
+        ([1], None, {"holdout": 0.2}, "leaves nothing to train on of the 1 image"),
+    ],
+)
+def test_refuses_in_one_line(train, test, options, message):
+    def split(counts):
+        image = np.zeros((6, 8, 3), np.uint8)
+        marks = [at(*[(0, 0, 2, 2)] * count) for count in counts]
+        return Encoded([image] * len(counts), marks)
+
+    with pytest.raises(Refusal, match=message):
+        load(split(train), None if test is None else split(test), **options)
+
+
+def test_refuses_where_all_is_to_be_ignored():
+    image = np.zeros((6, 8, 3), np.uint8)
+    split = Encoded([image], [at((0, 0, 2, 2), ignore=True)])
+    with pytest.raises(Refusal, match="Nothing is marked in the training images"):
+        load(split, split)
+
+
+def test_refuses_unequal_sizes(rng):
+    split = random_split(rng, 4, sizes=((12, 16), (12, 17)))
+    message = r"unequal sizes: i0 12 x 16, i1 12 x 17 \(height x width\)\. --image_size"
+    with pytest.raises(Refusal, match=message):
+        load(split)
+    assert load(split, image_size=8).image_shape == (8, 8, 3)
