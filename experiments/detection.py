@@ -1,0 +1,219 @@
+r"""Learns to find objects: which there are in an image, and where.
+
+python -m experiments.detection
+python -m experiments.detection \
+    --flagfile=experiments/recipes/bccd.flags --dataset=voc:PATH
+python -m experiments.detection --predict=IMAGES --workdir=RUN
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+from PIL import Image
+
+from cnnjax import detection, plots
+from cnnjax.data import decode, folder, framing, moments
+from cnnjax.refusal import Refusal
+from cnnjax.training import progress, record
+from cnnjax.training.clock import Clock
+from cnnjax.training.launch import Experiment, launch
+from cnnjax.training.task import Trained
+from experiments import detection_calibration as calibration
+from experiments import session
+from experiments.detection_config import Config
+from experiments.detection_figures import draw
+from experiments.detection_rounds import Rounds
+from experiments.detection_sampling import Objects
+from experiments.detection_task import (
+    build,
+    factors_of,
+    find,
+    load_data,
+    make_task,
+    scorer,
+)
+from experiments.inputs import checked
+from experiments.loaded import Loaded
+
+Tree = Any
+NAME = "detection"
+
+
+def run(
+    config: Config, workdir: pathlib.Path, *, overwrite: bool = False
+) -> dict[str, Any]:
+    """Trains, or goes on, in `workdir`; returns the metrics on the test split."""
+    clock = Clock()
+    data, held = load_data(config)
+    if config.calibrate and held is None:
+        raise Refusal(
+            "--calibrate learns from images that were not trained on:"
+            " --validation=0.1 would do."
+        )
+    mean, deviation = moments.channel_moments(data.train, seed=config.seed)
+    scaling = {"mean": mean, "deviation": deviation}
+    objects = Objects.of(data.train)
+    factors = factors_of(config, objects)
+    rounds = Rounds(config, data.train, objects, factors, workdir / "mined")
+    task = make_task(config, data, held, scaling, factors, rounds)
+
+    def figures(path: pathlib.Path, trained: Trained) -> None:
+        model = build(config, len(data.class_names))
+        score = scorer(config, model, trained.variables, scaling)
+        draw(path, trained, task=task, config=config, factors=factors, score=score)
+
+    def afterwards(trained: Trained) -> tuple[Tree, dict[str, Any]]:
+        ids = data.class_ids or tuple(range(1, len(data.class_names) + 1))
+        if not config.calibrate:
+            return {}, {"class_ids": ids}
+        by = calibration.fit(
+            calibration.observed(task, trained.variables, batch_size=config.image_batch)
+        )
+        errors = {
+            "calibration_error": calibration.error(trained.observed, by),
+            "raw_calibration_error": calibration.error(trained.observed),
+        }
+        return {"calibration": by}, {"class_ids": ids, **errors}
+
+    result = session.conduct(
+        task,
+        config,
+        data,
+        {"input": scaling, "pyramid": {"factors": factors}},
+        workdir,
+        clock,
+        overwrite=overwrite,
+        draw=figures,
+        afterwards=afterwards,
+    )
+    names = ("ap", "ap50", "ap75", "ar100", "voc_ap50", "calibration_error")
+    shown = {
+        f"test {name.replace('_', ' ')}": f"{result[name]:.4f}"
+        for name in names
+        if result.get(name) is not None
+    }
+    of_class = result["ap50_per_class"].items()
+    shown["test ap50 by class"] = ", ".join(
+        f"{name} {value:.3f}" for name, value in of_class if value is not None
+    )
+    session.show(result, workdir, shown)
+    kept = ("ap", "ap50", "ap75", "ap50_per_class")
+    return {name: result[name] for name in kept}
+
+
+class Predictor(Loaded):
+    """A trained detector."""
+
+    def predict(self, images: Array) -> detection.Found:
+        """The objects in each image, the highest score first, as NumPy arrays.
+
+        Args:
+            images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
+                detector was trained on, of any one size in which objects are about as
+                large as they were there.
+
+        Raises:
+            Refusal: if the images are smaller than a window at every scale.
+        """
+        images = checked(images, self.image_shape[-1])
+        extents = np.tile(np.int32(images.shape[1:3]), (len(images), 1))
+        found = jax.device_get(self._find(self.variables, images, extents))
+        if "calibration" not in self.variables:
+            return found
+        by = self.variables["calibration"]
+        return found._replace(
+            scores=calibration.calibrated(found.scores, found.labels, by)
+        )
+
+    @functools.cached_property
+    def _find(self) -> Callable:
+        config, model = self.config, build(self.config, len(self.class_names))
+        # Sizes of levels are shapes: they are known when it is compiled.
+        factors = np.asarray(self.variables["pyramid"]["factors"])
+
+        def found(variables: Tree, images: Array, extents: Array) -> detection.Found:
+            network = {
+                name: variables[name]
+                for name in ("params", "batch_stats")
+                if name in variables
+            }
+            scaling = variables["input"]
+            return find(config, model, network, scaling, factors, images, extents)
+
+        return jax.jit(found)
+
+
+def load(workdir: pathlib.Path | str) -> Predictor:
+    """The detector that a finished run left in `workdir`."""
+    return Predictor.of(workdir, Config)
+
+
+def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
+    """Draws what is found in an image, or in a folder's images.
+
+    In `workdir`/predictions: NAME.png shows the boxes; detections.json has them all in
+    COCO's format of results, a numbered file's number as its `image_id`.
+    """
+    predictor = load(workdir)
+    _, result = record.finished(workdir)
+    colours = plots.palette(len(predictor.class_names))
+    out = workdir / "predictions"
+    out.mkdir(exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for file in folder.pictures(path):
+        image = decode.decode(file, channels=predictor.image_shape[-1], name=str(file))
+        boxes, scores, labels = _found_in(predictor, image, str(file))
+        names = [predictor.class_names[label] for label in labels]
+        for box, score, label, name in zip(boxes, scores, labels, names, strict=True):
+            corner, size = box[:2], box[2:] - box[:2]
+            rows.append(
+                {
+                    "image_id": int(file.stem) if file.stem.isdecimal() else file.stem,
+                    "category_id": result["class_ids"][label],
+                    "bbox": [round(float(x), 2) for x in (*corner, *size)],
+                    "score": round(float(score), 5),
+                    "file_name": file.name,
+                    "category_name": name,
+                }
+            )
+        sure = scores >= 0.5
+        captions = [
+            f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)
+        ]
+        shown = plots.draw_boxes(
+            image,
+            boxes[sure],
+            [caption for caption, drawn in zip(captions, sure, strict=True) if drawn],
+            colours[labels[sure]],
+        )
+        Image.fromarray(shown).save(out / f"{file.stem}.png")
+        counts = {name: names.count(name) for name in sorted(set(names))}
+        progress.tell(f"{out / file.stem}.png  {counts}")
+    record.write_json(out / "detections.json", rows)
+
+
+def _found_in(
+    predictor: Predictor, image: Array, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes in pixels of the image, scores and labels."""
+    size, scale = predictor.config.image_size, 1.0
+    seen = image
+    if size is not None:
+        seen, extent = framing.frame(image, size=size, framing="fit")
+        scale = max(image.shape[:2]) / size
+        seen = seen[: extent[0], : extent[1]]
+    try:
+        found = predictor.predict(seen[None])
+    except Refusal as error:
+        raise Refusal(f"{name}: {error}") from None
+    valid = found.labels[0] >= 0
+    return scale * found.boxes[0][valid], found.scores[0][valid], found.labels[0][valid]
+
+
+if __name__ == "__main__":
+    launch(Experiment(NAME, __doc__, Config, run, predict))

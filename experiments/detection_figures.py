@@ -1,0 +1,160 @@
+"""What there is to look at after a detection."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cnnjax import detection, metrics, plots
+from cnnjax.training import loop, record
+from cnnjax.training.task import Task, Trained
+from experiments.detection_config import Config
+from experiments.detection_observed import Observed, Seen
+from experiments.detection_windows import BACKGROUND
+from experiments.inputs import pixels
+
+Tree = Any
+_AUGMENTED = 48
+_SURE = 0.5  # scores below this are not drawn over the truth
+
+
+def draw(
+    folder: pathlib.Path,
+    trained: Trained,
+    *,
+    task: Task,
+    config: Config,
+    factors: Float[np.ndarray, "levels 2"],
+    score: detection.Apply,
+) -> None:
+    """Draws every figure of a run into `folder`.
+
+    Args:
+        folder: where.
+        trained: the run.
+        task: what it learned.
+        config: its flags.
+        factors: of the levels of the pyramid.
+        score: images in [0, 1] -> scores of the classes, of what was trained.
+    """
+    observed = trained.observed
+    class_names = observed.class_names
+    plots.learning_curves(
+        record.read_rows(folder.parent), folder / "learning_curves.png"
+    )
+    plots.precision_recall_curves(
+        metrics.precision_recall(*observed.pairs, class_names=class_names),
+        folder / "precision_recall.png",
+        average_precision=trained.metrics["voc_ap50_per_class"],
+    )
+    telling = _telling(observed)
+    _draw_detections(task, telling, class_names, folder / "detections.png")
+    _draw_windows(task, class_names, config.seed, folder / "windows.png")
+    _, median = telling[len(telling) // 2]
+    image = task.test.fetch(np.array([median.index]))["image"]
+    _draw_levels(image, config, factors, score, folder)
+
+
+def _telling(observed: Observed) -> list[tuple[str, Seen]]:
+    """The best, the median and the worst image, by the share of right boxes."""
+
+    def quality(seen: Seen) -> float:
+        sure = _sure(seen)
+        _, ignored, found = metrics.judge(seen.truth, sure)
+        real = ~seen.truth.ignore
+        both = 2 * (found & real).sum()
+        return both / max(real.sum() + (~ignored).sum(), 1)
+
+    marked = [seen for seen in observed.images if (~seen.truth.ignore).any()]
+    ranked = sorted(marked, key=quality, reverse=True)
+    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
+    return [
+        (f"{name}: test image {ranked[place].index}", ranked[place])
+        for name, place in places.items()
+    ]
+
+
+def _sure(seen: Seen) -> metrics.Detections:
+    """The detections that are worth a frame."""
+    return metrics.Detections(*(x[seen.found.scores >= _SURE] for x in seen.found))
+
+
+def _draw_detections(
+    task: Task,
+    telling: Sequence[tuple[str, Seen]],
+    class_names: Sequence[str],
+    path: pathlib.Path,
+) -> None:
+    rows = []
+    for caption, seen in telling:
+        example = task.test.fetch(np.array([seen.index]))
+        height, width = example["extent"][0]
+        scale, sure = example["scale"][0], _sure(seen)
+        right, ignored, found = metrics.judge(seen.truth, sure)
+        rows.append(
+            plots.Detected(
+                image=example["image"][0][:height, :width],
+                boxes=sure.boxes[~ignored] / scale,
+                labels=sure.labels[~ignored],
+                scores=sure.scores[~ignored],
+                right=right[~ignored],
+                truth_boxes=seen.truth.boxes / scale,
+                truth_labels=seen.truth.labels,
+                found=found | seen.truth.ignore,
+                caption=caption,
+            )
+        )
+    plots.detection_grid(rows, class_names, path)
+
+
+def _draw_windows(
+    task: Task, class_names: Sequence[str], seed: int, path: pathlib.Path
+) -> None:
+    """Training windows of objects and of background as the network sees them."""
+    indices = np.random.default_rng(seed).permutation(len(task.train))[:_AUGMENTED]
+    indices = np.sort(indices)
+    keys = loop.example_keys(seed, 0, jnp.asarray(indices, jnp.int32))
+    seen = jax.jit(task.augment)(keys, task.train.fetch(indices))
+    names = {BACKGROUND: "background"} | dict(enumerate(class_names, start=1))
+    captions = [names[int(label)] for label in seen["label"]]
+    plots.image_grid(np.clip(np.asarray(seen["image"]), 0, 1), captions, path)
+
+
+def _draw_levels(
+    image: Array,
+    config: Config,
+    factors: Float[np.ndarray, "levels 2"],
+    score: detection.Apply,
+    folder: pathlib.Path,
+) -> None:
+    """The pyramid of one image, and on each level the best score of any class."""
+    levels = detection.fitting_levels(
+        pixels(jnp.asarray(image)), factors.tolist(), window=config.window
+    )
+    named, maps = [], []
+    classes = -4 if config.refine else None
+    for level in levels:
+        height, width = (round(config.window / float(f)) for f in level.factors)
+        title = f"windows {width} x {height}"
+        scores = detection.dense_scores(
+            score, level.image, window=config.window, stride=config.stride
+        )
+        best = np.asarray(scores[0, ..., :classes].max(axis=-1))
+        maps.append((title, best, _middles(level, best.shape, config)))
+        named.append((title, np.asarray(level.image[0]).clip(0, 1)))
+    plots.pyramid(named, folder / "pyramid.png", window=config.window)
+    plots.score_maps(image[0], maps, folder / "score_maps.png")
+
+
+def _middles(
+    level: detection.Level, grid: tuple[int, int], config: Config
+) -> tuple[float, float, float, float]:
+    """The part of the image in which the middles of a level's windows lie."""
+    low = (config.window - config.stride) / 2
+    high = [low + config.stride * count for count in grid]
+    vertical, horizontal = map(float, level.factors)
+    return low / horizontal, low / vertical, high[1] / horizontal, high[0] / vertical

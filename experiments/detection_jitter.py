@@ -1,0 +1,131 @@
+"""Windows on the device: shifted, stretched and turned, and where their object went."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from cnnjax.data.augment import Augmentation, Step, fold, parse
+from cnnjax.data.paired import COLOURS, MOTIONS
+from experiments.detection_windows import BACKGROUND, REACH
+
+TURNS = ("flip", "flip_vertical", "rot90")
+TABLE: dict[str, Augmentation] = {name: MOTIONS[name] for name in TURNS} | COLOURS
+STILL = 0.25  # of its shift and stretch has background: more might bring objects in
+
+Batch = dict[str, Array]
+
+
+def window_augmenter(
+    spec: str, *, window: int, context: float, shift: float, stretch: float
+) -> Callable[[Key[Array, "n"], Batch], Batch]:
+    """A function of a key for each example and a batch of stored windows.
+
+    It gives "image" (n, window, window, c), and "refinement" (n, 4): the object from
+    the middle of its window, as `detection.encode_boxes` has it. Both are jittered
+    and augmented as asked.
+
+    Args:
+        spec: names in `TABLE`, each with a strength or its default.
+        window: pixels a side that the network sees.
+        context: sides of a window in those of the object in its middle.
+        shift: at most, in sides of the window.
+        stretch: at most, of each side by itself.
+
+    Raises:
+        Refusal: if `spec` is none.
+    """
+    steps = parse(spec, table=TABLE)
+
+    def single(key: Key[Array, ""], example: Batch) -> Batch:
+        amount = jnp.where(example["label"] == BACKGROUND, STILL, 1.0)
+        draw = jax.random.uniform(fold(key, "window"), (2, 2), minval=-1, maxval=1)
+        centre = amount * shift * draw[0]
+        size = (1 + stretch) ** (amount * draw[1])
+        size, swap = _turned(key, steps, size)
+        image = _seen(example["image"], centre, size, window)
+        target = _refinement(example["object"], centre, size / context)
+        image = jnp.where(swap, image.swapaxes(0, 1), image)
+        target = jnp.where(swap, target[jnp.array([1, 0, 3, 2])], target)
+        example = example | {"image": image, "refinement": target}
+        for name, strength in steps:
+            if name in COLOURS:
+                example = COLOURS[name].function(fold(key, name), example, strength)
+        return example
+
+    def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
+        names = ("image", "label", "object")
+        seen = jax.vmap(single)(keys, {name: batch[name] for name in names})
+        return {**batch, **seen}
+
+    return augment
+
+
+def plain_windows(
+    images: Float[Array, "n side side c"], *, window: int
+) -> Float[Array, "n window window c"]:
+    """Stored windows as they would be seen without any jitter."""
+    centre, size = jnp.zeros(2), jnp.ones(2)
+    return jax.vmap(lambda image: _seen(image, centre, size, window))(images)
+
+
+def _turned(
+    key: Key[Array, ""], steps: tuple[Step, ...], size: Float[Array, "2"]
+) -> tuple[Float[Array, "2"], Array]:
+    """Sizes with the sign of mirrored axes, and whether axes are swapped."""
+    swap = jnp.zeros((), bool)
+    for name, strength in steps:
+        if name not in TURNS:
+            continue
+        happens, *coins = jax.random.uniform(fold(key, name), (4,))
+        happens = happens < strength
+        if name == "rot90":  # by all of the eight symmetries of a square
+            swap = swap | (happens & (coins[0] < 0.5))
+            mirror = jnp.array(coins[1:]) < 0.5
+        else:
+            mirror = jnp.array([name == "flip", name == "flip_vertical"])
+        size = jnp.where(happens & mirror, -size, size)
+    return size, swap
+
+
+def _seen(
+    image: Float[Array, "side side c"],
+    centre: Float[Array, "2"],
+    size: Float[Array, "2"],
+    window: int,
+) -> Float[Array, "window window c"]:
+    """A part of what is stored, by one matrix for each axis.
+
+    Args:
+        image: what is stored.
+        centre: x and y of the part, in sides of the stored window, from its middle.
+        size: width and height; a negative one mirrors.
+        window: pixels a side of the result.
+    """
+    across, down = (
+        _weights(centre[axis], size[axis], image.shape[0], window) for axis in (0, 1)
+    )
+    highest = jax.lax.Precision.HIGHEST
+    return jnp.einsum("ih,hwc,jw->ijc", down, image, across, precision=highest)
+
+
+def _weights(
+    centre: Float[Array, ""], size: Float[Array, ""], stored: int, window: int
+) -> Float[Array, "window stored"]:
+    """The matrix that samples an axis, antialiased as `ops.resize` does it."""
+    density = stored / REACH  # pixels in a side of the stored window
+    places = centre + size * ((jnp.arange(window) + 0.5) / window - 0.5)
+    pixels = (places + REACH / 2) * density - 0.5
+    width = jnp.maximum(1, jnp.abs(size) * density / window)
+    distance = (pixels[:, None] - jnp.arange(stored)) / width
+    weights = jnp.maximum(1 - jnp.abs(distance), 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _refinement(
+    target: Float[Array, "4"], centre: Float[Array, "2"], size: Float[Array, "2"]
+) -> Float[Array, "4"]:
+    """Centre and logarithmic size of an object in those of a box; mirrored as it is."""
+    extent = jnp.log(jnp.maximum(target[2:], 1e-6) / jnp.abs(size))
+    return jnp.concatenate([(target[:2] - centre) / size, extent])

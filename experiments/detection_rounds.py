@@ -1,0 +1,153 @@
+"""The windows of each round: objects, random background, and mined false alarms.
+
+Hard negatives are mined as Sung & Poggio (1998, section 3.2) and Felzenszwalb et al.
+(2010, section 4.4) do: train, search the training images, and add what was found
+where nothing is.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from cnnjax import detection
+from cnnjax.data.examples import Source
+from cnnjax.refusal import Refusal
+from cnnjax.training import progress
+from experiments import detection_sampling as sampling
+from experiments.detection_config import Config
+from experiments.detection_windows import Windows, source_of
+
+Tree = Any
+MINED = 0.75  # of the background, at most: the rest stays random
+
+
+class Rounds:
+    """What each round learns from, always as many windows.
+
+    Args:
+        config: how many, and of what kind.
+        source: the training images.
+        objects: in them.
+        factors: of the levels on which windows are looked for.
+        folder: where mined windows are kept, so that a run which is started again
+            need not look for them.
+
+    Raises:
+        Refusal: if there is no object, or no room for background beside them.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        objects: sampling.Objects,
+        factors: Float[np.ndarray, "levels 2"],
+        folder: pathlib.Path,
+    ) -> None:
+        self._config, self._source, self._objects = config, source, objects
+        self._folder = folder
+        self._shapes = config.window / (config.context * factors[:, ::-1])
+        self._positives = sampling.object_windows(objects, context=config.context)
+        if not len(self._positives.label):
+            raise Refusal(
+                "No object in the training split: there is no positive window."
+            )
+        self._wanted = round(config.negatives * len(self._positives.label))
+
+    def first(self) -> Source:
+        """What round 0 learns from."""
+        return self._joined(0, [])
+
+    def renew(
+        self,
+        detected: Callable[[Tree, Array, Array], detection.Found],
+        number: int,
+        variables: Tree | None,
+        *,
+        poll: Callable[[], None],
+    ) -> Source:
+        """What a later round learns from.
+
+        Args:
+            detected: variables, images and their extents -> what is found in them.
+            number: of the round.
+            variables: that it begins with, or None if it began before.
+            poll: called now and then; raises to stop.
+
+        Raises:
+            Refusal: if the round began before and what was mined is gone.
+        """
+        path = self._path(number)
+        if not path.exists():
+            if variables is None:
+                raise Refusal(f"{path} is missing: --overwrite trains afresh.")
+            self._save(path, self._mine(detected, number, variables, poll))
+        return self._joined(number, [self._load(r) for r in range(1, number + 1)])
+
+    def _mine(
+        self, detected: Callable, number: int, variables: Tree, poll: Callable
+    ) -> Windows:
+        config = self._config
+        order = np.random.default_rng((config.seed, number)).permutation(
+            len(self._source)
+        )
+        images = np.sort(order[: config.mining_images])
+        variables = jax.device_put(variables)
+        alarms, scores = sampling.false_alarms(
+            lambda seen, extents: detected(variables, seen, extents),
+            self._source,
+            self._objects,
+            images,
+            context=config.context,
+            iou=config.background_iou,
+            batch_size=config.image_batch,
+            poll=poll,
+        )
+        share = round(MINED * self._wanted / config.mining_rounds)
+        kept = np.argsort(-scores, kind="stable")[:share]
+        progress.tell(
+            f"round {number}: {len(scores)} false alarms in {len(images)} training"
+            f" images, the highest {len(kept)} join the background"
+        )
+        return alarms.of(kept)
+
+    def _joined(self, number: int, mined: list[Windows]) -> Source:
+        config = self._config
+        missing = self._wanted - sum(len(part.label) for part in mined)
+        rest = sampling.random_background(
+            self._objects,
+            missing,
+            shapes=self._shapes,
+            context=config.context,
+            border=config.border,
+            iou=config.background_iou,
+            rng=np.random.default_rng((config.seed, number, 1)),
+        )
+        if len(rest.label) < missing:
+            raise Refusal(
+                f"Only {len(rest.label)} of {missing} windows of background found:"
+                " objects fill the training images. Fewer --negatives, or a larger"
+                " --background_iou would do."
+            )
+        windows = Windows.joined(self._positives, *mined, rest)
+        return source_of(self._source, windows, window=config.window)
+
+    def _path(self, number: int) -> pathlib.Path:
+        return self._folder / f"round_{number}.npz"
+
+    def _load(self, number: int) -> Windows:
+        with np.load(self._path(number)) as arrays:
+            return Windows(**arrays)
+
+    def _save(self, path: pathlib.Path, windows: Windows) -> None:
+        """Whole or not at all; several processes write the same."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        with partial.open("wb") as file:
+            np.savez(file, **windows._asdict())
+        os.replace(partial, path)

@@ -1,0 +1,223 @@
+"""Detection as a task: its windows, its loss and its measure."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cnnjax import detection, losses
+from cnnjax.data import sources
+from cnnjax.models import DETECTORS
+from cnnjax.refusal import Refusal
+from cnnjax.training import devices, state
+from cnnjax.training.task import Task
+from experiments.detection_config import Config
+from experiments.detection_jitter import window_augmenter
+from experiments.detection_observed import Observed
+from experiments.detection_rounds import Rounds
+from experiments.detection_sampling import Objects, shapes_of
+from experiments.inputs import pixels, scaled, started_from
+
+Tree = Any
+_BETA = 0.1  # sides of a window: where the loss of a refinement becomes linear
+
+
+def load_data(config: Config) -> tuple[sources.Dataset, sources.Source | None]:
+    """The data that `config` names, and the part of them to choose by."""
+    data = sources.load(
+        config.dataset,
+        task="detection",
+        holdout=config.holdout,
+        seed=config.seed,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        framing="fit",
+    )
+    if not config.validation:
+        return data, None
+    train, held = sources.hold_out(data.train, config.validation, seed=config.seed)
+    return dataclasses.replace(data, train=train), held
+
+
+def build(config: Config, classes: int, *, axis_name: str | None = None) -> nn.Module:
+    """The model that `config` names, for background and `classes`."""
+    return DETECTORS[config.model](
+        classes=1 + classes,
+        window=config.window,
+        refine=config.refine,
+        width=config.width,
+        norm=config.norm,
+        activation=config.activation,
+        dropout=config.dropout,
+        dtype=jnp.dtype(config.precision),
+        axis_name=axis_name,
+    )
+
+
+def factors_of(config: Config, objects: Objects) -> Float[np.ndarray, "levels 2"]:
+    """Vertical and horizontal factors of the levels of the pyramid."""
+    if config.scales:
+        scales, ratios = (
+            _numbers(name, getattr(config, name))
+            for name in ("scales", "aspect_ratios")
+        )
+        return np.float32(detection.level_factors(scales, ratios))
+    shapes = shapes_of(objects, count=config.shapes, seed=config.seed)
+    return config.window / (config.context * shapes[:, ::-1])
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0.0]
+    if min(numbers) <= 0:
+        raise Refusal(
+            f"--{name} takes positive numbers joined by commas, got {text!r}."
+        )
+    return numbers
+
+
+def window_of(config: Config) -> dict[str, int]:
+    """The window on a level, and how far it may lie outside, in pixels."""
+    border = round(config.border * config.window)
+    return {"window": config.window, "border": border}
+
+
+def scorer(
+    config: Config, model: nn.Module, variables: Tree, scaling: Tree
+) -> detection.Apply:
+    """Images in [0, 1] -> scores of the classes, and refinements where there are."""
+
+    def apply(images: Float[Array, "n h w c"]) -> Float[Array, "n rows columns k"]:
+        logits, features = model.apply(variables, scaled(images, scaling))
+        scores = jax.nn.softmax(logits)[..., 1:]
+        if not config.refine:
+            return scores
+        return jnp.concatenate([scores, features["refinement"]], axis=-1)
+
+    return apply
+
+
+def find(
+    config: Config,
+    model: nn.Module,
+    variables: Tree,
+    scaling: Tree,
+    factors: Float[np.ndarray, "levels 2"],
+    images: Array,
+    extents: Array,
+) -> detection.Found:
+    """The objects in images, uint8 or in [0, 1]."""
+    return detection.detect(
+        scorer(config, model, variables, scaling),
+        pixels(images) if images.dtype == jnp.uint8 else images,
+        factors=factors.tolist(),
+        **window_of(config),
+        stride=config.stride,
+        iou_threshold=config.iou_threshold,
+        score_threshold=config.score_threshold,
+        max_outputs=config.max_detections,
+        refined=config.refine,
+        context=config.context,
+        extents=extents,
+    )
+
+
+def _check_sizes(
+    config: Config, data: sources.Dataset, factors: Float[np.ndarray, "levels 2"]
+) -> None:
+    fit = functools.partial(
+        detection.fitting_levels, factors=factors.tolist(), **window_of(config)
+    )
+    jax.eval_shape(fit, jax.ShapeDtypeStruct(data.image_shape, jnp.float32))
+
+
+def make_task(
+    config: Config,
+    data: sources.Dataset,
+    held: sources.Source | None,
+    scaling: Tree,
+    factors: Float[np.ndarray, "levels 2"],
+    rounds: Rounds,
+) -> Task:
+    """Detection in `data`, chosen by `held`."""
+    devices.check_batch_size(config.image_batch, flag="image_batch")
+    model = build(config, len(data.class_names))
+    _check_sizes(config, data, factors)
+    look = functools.partial(find, config, model)
+    detected = jax.jit(
+        lambda variables, images, extents: look(
+            variables, scaling, factors, images, extents
+        )
+    )
+    jittered = window_augmenter(
+        config.augment,
+        window=config.window,
+        context=config.context,
+        shift=config.shift,
+        stretch=config.stretch,
+    )
+
+    def augment(keys: Array, batch: Tree) -> Tree:
+        return jittered(keys, {**batch, "image": pixels(batch["image"])})
+
+    key = jax.random.key(config.seed)
+    side = config.window, config.window, data.image_shape[-1]
+
+    def init(key: Array) -> Tree:
+        return model.init(key, jnp.zeros((1, *side)))
+
+    def loss_fn(axis_name: str | None) -> Callable:
+        mapped = build(config, len(data.class_names), axis_name=axis_name)
+
+        def loss(params: Tree, statistics: Tree, batch: Tree, keys: Array) -> tuple:
+            (logits, features), changed = mapped.apply(
+                {"params": params, "batch_stats": statistics},
+                scaled(batch["image"], scaling),
+                train=True,
+                keys=keys,
+                mutable=["batch_stats"],
+            )
+            total = losses.cross_entropy(
+                logits[:, 0, 0], batch["label"], label_smoothing=config.label_smoothing
+            )
+            if config.refine:
+                # Fast R-CNN, equation 1: of objects alone.
+                moved = features["refinement"][:, 0, 0]
+                missed = losses.smooth_l1(moved, batch["refinement"], beta=_BETA)
+                total += jnp.where(batch["label"] > 0, missed, 0)
+            return total, (changed.get("batch_stats", {}), {})
+
+        return loss
+
+    def measure(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
+        found = look(variables, scaling, factors, batch["image"], batch["extent"])
+        values = {name: value for name, value in batch.items() if name != "image"}
+        values |= {"found": found.boxes, "labels": found.labels, "scores": found.scores}
+        return {"images": batch["mask"].sum()}, values
+
+    return Task(
+        train=rounds.first(),
+        validation=held,
+        test=data.test,
+        shapes=jax.eval_shape(init, key),
+        initialise=lambda: started_from(
+            config.init_from, state.first_variables(init, key)
+        ),
+        loss_fn=loss_fn,
+        augment=augment,
+        measure=measure,
+        summarise=lambda sums: {},
+        observer=functools.partial(Observed, data.class_names),
+        score="ap50",
+        evaluation_batch=config.image_batch,
+        renew=functools.partial(rounds.renew, detected),
+        rounds=1 + config.mining_rounds,
+    )
