@@ -2,20 +2,24 @@
 
 Rows of one table have the same columns; a table is written as `detection_NAME`.
 All picks of suppression are checked to be the same, in the same order, before they are
-timed. OpenCV receives its boxes as a list, which it reads faster than an array.
+timed, and so are the scores of windows. OpenCV receives its boxes as a list, which it
+reads faster than an array.
 """
 
 import dataclasses
 import functools
 import importlib.util
+import math
 import pathlib
 from collections.abc import Callable
 
+import flax
 import jax
 import numpy as np
 
-from cnnjax.detection import nms
-from cnnjax.ops import fast
+from cnnjax.detection import dense_scores, nms
+from cnnjax.models.windownet import WindowNet
+from cnnjax.ops import arithmetic, fast
 from cnnjax.refusal import Refusal
 from experiments import benchmark_timing
 
@@ -123,14 +127,18 @@ def _ours(boxes: np.ndarray, scores: np.ndarray) -> tuple[Pick, float]:
     """Ours compiled, and the MiB that it needs beside arguments and results."""
     function = functools.partial(nms, iou_threshold=IOU, max_outputs=len(boxes))
     args = jax.device_put((boxes, scores))
-    options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
-    compiled = jax.jit(function).lower(*args).compile(compiler_options=options)
+    compiled = _compiled(function, *args)
 
     def pick() -> np.ndarray:
         indices, valid = map(np.asarray, compiled(*args))
         return indices[valid]
 
     return pick, compiled.memory_analysis().temp_size_in_bytes / 2**20
+
+
+def _compiled(function: Callable, *args: jax.Array) -> jax.stages.Compiled:
+    options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
+    return jax.jit(function).lower(*args).compile(compiler_options=options)
 
 
 def _opencv(boxes: np.ndarray, scores: np.ndarray) -> Pick:
@@ -179,4 +187,98 @@ SUPPRESSION = Table(
     f"Boxes clustered by twenty, IoU {IOU}, all boxes may be picked.",
 )
 
-TABLES = (SUPPRESSION,)
+
+def windows(side: int, width: float, stride: int, rounds: int) -> dict:
+    """All windows of an image: seen in one piece, and cut out and seen a row at a time.
+
+    The multiply-adds are those of the convolutions.
+    """
+    model = WindowNet(classes=CLASSES, width=width, window=WINDOW)
+    image = jax.random.normal(jax.random.key(0), (side, side, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), image[None])
+
+    def whole(images: jax.Array) -> jax.Array:
+        return model.apply(variables, images)[0]
+
+    def rows(images: jax.Array) -> jax.Array:
+        return whole(images).reshape(-1, CLASSES)
+
+    options = {"window": WINDOW, "stride": stride}
+    programs = {
+        name: _compiled(functools.partial(dense_scores, apply, **options), image)
+        for name, apply in (("dense", whole), ("crops", rows))
+    }
+    dense, crops = (np.asarray(program(image)) for program in programs.values())
+    if not np.allclose(dense, crops, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"{side} pixels, stride {stride}: dense scores differ from those of crops "
+            f"by {abs(dense - crops).max():.2g}."
+        )
+    calls = {
+        name: lambda program=program: jax.block_until_ready(program(image))
+        for name, program in programs.items()
+    }
+    ms = benchmark_timing.milliseconds(calls, rounds)
+    # Strides finer than the network's own take as many shifted images.
+    shifted = (model.STRIDE // math.gcd(model.STRIDE, stride)) ** 2
+    multiply_adds = {
+        "dense": shifted * _multiply_adds(model, variables, side),
+        "crops": len(crops) ** 2 * _multiply_adds(model, variables, WINDOW),
+    }
+    return {"windows": len(crops) ** 2, "ms": ms, "multiply_adds": multiply_adds}
+
+
+def _multiply_adds(model: WindowNet, variables: dict, side: int) -> int:
+    """Of the convolutions of a model that sees one square image."""
+
+    def outputs(image: jax.Array) -> dict:
+        options = {"capture_intermediates": True, "mutable": ["intermediates"]}
+        return model.apply(variables, image, **options)[1]["intermediates"]
+
+    image = jax.ShapeDtypeStruct((1, side, side, 3), "float32")
+    made = flax.traverse_util.flatten_dict(jax.eval_shape(outputs, image))
+    total = 0
+    params = flax.traverse_util.flatten_dict(variables["params"])
+    for (*path, name), kernel in params.items():
+        if name == "kernel":
+            (output,) = made[*path, "__call__"]
+            total += arithmetic.conv_multiply_adds(
+                output.shape[1:3], kernel.shape[:2], *kernel.shape[2:]
+            )
+    return total
+
+
+def _windows_cells(record: dict) -> list:
+    cells = [str(record["windows"])]
+    for both, unit in ((record["ms"], 1), (record["multiply_adds"], 1e6)):
+        dense, crops = both["dense"], both["crops"]
+        cells += [dense / unit, crops / unit, crops / dense]
+    return cells
+
+
+WINDOW = 32
+CLASSES = 4
+
+WINDOWS = Table(
+    "windows",
+    (
+        "windows",
+        "count",
+        "dense ms",
+        "crops ms",
+        "crops/dense",
+        "dense million multiply-adds",
+        "crops million multiply-adds",
+        "crops/dense",
+    ),
+    {
+        f"width {width:g}, stride {stride}": functools.partial(
+            windows, 512, width, stride
+        )
+        for width, stride in ((0.5, 8), (0.5, 4), (1.0, 4), (0.5, 2))
+    },
+    _windows_cells,
+    f"WindowNet on 512x512 pixels, windows of {WINDOW}: evaluated once, and on crops.",
+)
+
+TABLES = (SUPPRESSION, WINDOWS)

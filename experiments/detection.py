@@ -143,7 +143,7 @@ class Predictor(Loaded):
                 if name in variables
             }
             scaling = variables["input"]
-            return find(config, model, network, scaling, factors, images, extents)
+            return find(config, model, scaling, factors, network, images, extents)
 
         return jax.jit(found)
 

@@ -34,7 +34,10 @@ def observed(task: Task, variables: Tree, *, batch_size: int) -> Observed:
 
 
 def fit(observed: Observed) -> Calibration:
-    """The calibration by what was right of `observed`; none of a class without both."""
+    """The calibration by what was right of `observed`.
+
+    None of a class of which all are right or wrong, or those with low scores right.
+    """
     labels, scores, right = _judged(observed)
     slope, offset = (np.full(len(observed.class_names), x, np.float32) for x in (1, 0))
     for label in range(len(slope)):
@@ -43,7 +46,8 @@ def fit(observed: Observed) -> Calibration:
             continue
         odds = _odds(scores[of_class])[:, None]
         fitted = LogisticRegression(C=1e3).fit(odds, right[of_class])
-        slope[label], offset[label] = fitted.coef_[0, 0], fitted.intercept_[0]
+        if fitted.coef_[0, 0] > 0:  # else the order would turn round
+            slope[label], offset[label] = fitted.coef_[0, 0], fitted.intercept_[0]
     return {"slope": slope, "offset": offset}
 
 

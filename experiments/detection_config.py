@@ -43,7 +43,9 @@ class Config(TrainingConfig):
     )
     model: str = option("windownet", "The network.", choices=tuple(DETECTORS))
     width: float = option(0.5, "Multiplies the channels of every layer.", above=0)
-    norm: str = option("batch", "Normalisation in the model.", choices=layers.NORMS)
+    norm: str = option(
+        "batch", "Normalisation in the model.", choices=("batch", "none")
+    )
     activation: str | None = option(
         None,
         "Activation (none given: the model's own).",

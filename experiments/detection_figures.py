@@ -14,6 +14,7 @@ from cnnjax.training import loop, record
 from cnnjax.training.task import Task, Trained
 from experiments.detection_config import Config
 from experiments.detection_observed import Observed, Seen
+from experiments.detection_task import window_of
 from experiments.detection_windows import BACKGROUND
 from experiments.inputs import pixels
 
@@ -132,20 +133,23 @@ def _draw_levels(
     folder: pathlib.Path,
 ) -> None:
     """The pyramid of one image, and on each level the best score of any class."""
+    placed = window_of(config)
     levels = detection.fitting_levels(
-        pixels(jnp.asarray(image)), factors.tolist(), window=config.window
+        pixels(jnp.asarray(image)), factors.tolist(), **placed
     )
+    around = (placed["border"],) * 2
     named, maps = [], []
     classes = -4 if config.refine else None
     for level in levels:
         height, width = (round(config.window / float(f)) for f in level.factors)
         title = f"windows {width} x {height}"
+        wide = jnp.pad(level.image, ((0, 0), around, around, (0, 0)), "edge")
         scores = detection.dense_scores(
-            score, level.image, window=config.window, stride=config.stride
+            score, wide, window=config.window, stride=config.stride
         )
         best = np.asarray(scores[0, ..., :classes].max(axis=-1))
         maps.append((title, best, _middles(level, best.shape, config)))
-        named.append((title, np.asarray(level.image[0]).clip(0, 1)))
+        named.append((title, np.asarray(wide[0]).clip(0, 1)))
     plots.pyramid(named, folder / "pyramid.png", window=config.window)
     plots.score_maps(image[0], maps, folder / "score_maps.png")
 
@@ -154,7 +158,7 @@ def _middles(
     level: detection.Level, grid: tuple[int, int], config: Config
 ) -> tuple[float, float, float, float]:
     """The part of the image in which the middles of a level's windows lie."""
-    low = (config.window - config.stride) / 2
+    low = (config.window - config.stride) / 2 - window_of(config)["border"]
     high = [low + config.stride * count for count in grid]
     vertical, horizontal = map(float, level.factors)
     return low / horizontal, low / vertical, high[1] / horizontal, high[0] / vertical

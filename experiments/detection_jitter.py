@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax.data.augment import Augmentation, Step, fold, parse
 from cnnjax.data.paired import COLOURS, MOTIONS
+from cnnjax.refusal import Refusal
 from experiments.detection_windows import BACKGROUND, REACH
 
 TURNS = ("flip", "flip_vertical", "rot90")
@@ -34,9 +35,14 @@ def window_augmenter(
         stretch: at most, of each side by itself.
 
     Raises:
-        Refusal: if `spec` is none.
+        Refusal: if `spec` is none, or more would be seen than is stored.
     """
     steps = parse(spec, table=TABLE)
+    if shift + (1 + stretch) / 2 > REACH / 2:
+        raise Refusal(
+            f"--shift={shift:g} and --stretch={stretch:g} look beyond what is stored "
+            f"of a window: shift + (1 + stretch) / 2 must be at most {REACH / 2:g}."
+        )
 
     def single(key: Key[Array, ""], example: Batch) -> Batch:
         amount = jnp.where(example["label"] == BACKGROUND, STILL, 1.0)

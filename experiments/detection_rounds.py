@@ -83,9 +83,7 @@ class Rounds:
             Refusal: if the round began before and what was mined is gone.
         """
         path = self._path(number)
-        if not path.exists():
-            if variables is None:
-                raise Refusal(f"{path} is missing: --overwrite trains afresh.")
+        if variables is not None and not path.exists():
             self._save(path, self._mine(detected, number, variables, poll))
         return self._joined(number, [self._load(r) for r in range(1, number + 1)])
 
@@ -97,6 +95,9 @@ class Rounds:
             len(self._source)
         )
         images = np.sort(order[: config.mining_images])
+        progress.tell(
+            f"round {number}: searches {len(images)} training images for false alarms"
+        )
         variables = jax.device_put(variables)
         alarms, scores = sampling.false_alarms(
             lambda seen, extents: detected(variables, seen, extents),
@@ -111,8 +112,8 @@ class Rounds:
         share = round(MINED * self._wanted / config.mining_rounds)
         kept = np.argsort(-scores, kind="stable")[:share]
         progress.tell(
-            f"round {number}: {len(scores)} false alarms in {len(images)} training"
-            f" images, the highest {len(kept)} join the background"
+            f"round {number}: {len(scores)} found, the highest {len(kept)} join the"
+            " background"
         )
         return alarms.of(kept)
 
@@ -141,7 +142,10 @@ class Rounds:
         return self._folder / f"round_{number}.npz"
 
     def _load(self, number: int) -> Windows:
-        with np.load(self._path(number)) as arrays:
+        path = self._path(number)
+        if not path.exists():
+            raise Refusal(f"{path} is missing: --overwrite trains afresh.")
+        with np.load(path) as arrays:
             return Windows(**arrays)
 
     def _save(self, path: pathlib.Path, windows: Windows) -> None:

@@ -15,7 +15,6 @@ from cnnjax.refusal import Refusal
 from experiments.detection_windows import BACKGROUND, Windows
 
 TRIES = 4  # windows drawn for one of background that is wanted
-CHUNK = 64  # images looked at together
 BOXES = 1024  # boxes compared with objects together
 
 
@@ -33,8 +32,8 @@ class Objects(NamedTuple):
     @classmethod
     def of(cls, source: Source) -> "Objects":
         """Those of all images of `source`."""
-        parts = [source.fetch(rows) for rows in portions(len(source), CHUNK)]
-        return cls(*(np.concatenate([p[name] for p in parts]) for name in cls._fields))
+        marks = source.marks(np.arange(len(source)))
+        return cls(*(marks[name] for name in cls._fields))
 
     @property
     def wanted(self) -> Bool[np.ndarray, "n m"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +78,7 @@ def _numbers(name: str, text: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = [0.0]
-    if min(numbers) <= 0:
+    if not all(0 < number < math.inf for number in numbers):
         raise Refusal(
             f"--{name} takes positive numbers joined by commas, got {text!r}."
         )
@@ -108,9 +109,9 @@ def scorer(
 def find(
     config: Config,
     model: nn.Module,
-    variables: Tree,
     scaling: Tree,
     factors: Float[np.ndarray, "levels 2"],
+    variables: Tree,
     images: Array,
     extents: Array,
 ) -> detection.Found:
@@ -139,46 +140,14 @@ def _check_sizes(
     jax.eval_shape(fit, jax.ShapeDtypeStruct(data.image_shape, jnp.float32))
 
 
-def make_task(
-    config: Config,
-    data: sources.Dataset,
-    held: sources.Source | None,
-    scaling: Tree,
-    factors: Float[np.ndarray, "levels 2"],
-    rounds: Rounds,
-) -> Task:
-    """Detection in `data`, chosen by `held`."""
-    devices.check_batch_size(config.image_batch, flag="image_batch")
-    model = build(config, len(data.class_names))
-    _check_sizes(config, data, factors)
-    look = functools.partial(find, config, model)
-    detected = jax.jit(
-        lambda variables, images, extents: look(
-            variables, scaling, factors, images, extents
-        )
-    )
-    jittered = window_augmenter(
-        config.augment,
-        window=config.window,
-        context=config.context,
-        shift=config.shift,
-        stretch=config.stretch,
-    )
-
-    def augment(keys: Array, batch: Tree) -> Tree:
-        return jittered(keys, {**batch, "image": pixels(batch["image"])})
-
-    key = jax.random.key(config.seed)
-    side = config.window, config.window, data.image_shape[-1]
-
-    def init(key: Array) -> Tree:
-        return model.init(key, jnp.zeros((1, *side)))
+def window_loss(config: Config, classes: int, scaling: Tree) -> Callable:
+    """The mapped axis, or None -> the loss of a step (`loop.LossFn`)."""
 
     def loss_fn(axis_name: str | None) -> Callable:
-        mapped = build(config, len(data.class_names), axis_name=axis_name)
+        model = build(config, classes, axis_name=axis_name)
 
         def loss(params: Tree, statistics: Tree, batch: Tree, keys: Array) -> tuple:
-            (logits, features), changed = mapped.apply(
+            (logits, features), changed = model.apply(
                 {"params": params, "batch_stats": statistics},
                 scaled(batch["image"], scaling),
                 train=True,
@@ -197,8 +166,42 @@ def make_task(
 
         return loss
 
+    return loss_fn
+
+
+def make_task(
+    config: Config,
+    data: sources.Dataset,
+    held: sources.Source | None,
+    scaling: Tree,
+    factors: Float[np.ndarray, "levels 2"],
+    rounds: Rounds,
+) -> Task:
+    """Detection in `data`, chosen by `held`."""
+    devices.check_batch_size(config.image_batch, flag="image_batch")
+    classes = len(data.class_names)
+    model = build(config, classes)
+    _check_sizes(config, data, factors)
+    look = jax.jit(functools.partial(find, config, model, scaling, factors))
+    jittered = window_augmenter(
+        config.augment,
+        window=config.window,
+        context=config.context,
+        shift=config.shift,
+        stretch=config.stretch,
+    )
+
+    def augment(keys: Array, batch: Tree) -> Tree:
+        return jittered(keys, {**batch, "image": pixels(batch["image"])})
+
+    key = jax.random.key(config.seed)
+    side = config.window, config.window, data.image_shape[-1]
+
+    def init(key: Array) -> Tree:
+        return model.init(key, jnp.zeros((1, *side)))
+
     def measure(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
-        found = look(variables, scaling, factors, batch["image"], batch["extent"])
+        found = look(variables, batch["image"], batch["extent"])
         values = {name: value for name, value in batch.items() if name != "image"}
         values |= {"found": found.boxes, "labels": found.labels, "scores": found.scores}
         return {"images": batch["mask"].sum()}, values
@@ -211,13 +214,13 @@ def make_task(
         initialise=lambda: started_from(
             config.init_from, state.first_variables(init, key)
         ),
-        loss_fn=loss_fn,
+        loss_fn=window_loss(config, classes, scaling),
         augment=augment,
         measure=measure,
         summarise=lambda sums: {},
         observer=functools.partial(Observed, data.class_names),
         score="ap50",
         evaluation_batch=config.image_batch,
-        renew=functools.partial(rounds.renew, detected),
+        renew=functools.partial(rounds.renew, look),
         rounds=1 + config.mining_rounds,
     )

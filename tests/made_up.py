@@ -34,3 +34,40 @@ def write_masks(folder, *, count, size, start=0):
         grey = np.uint8(np.clip(image, 0, 255))
         Image.fromarray(grey).save(folder / "image" / f"{i}.png")
         Image.fromarray(np.uint8(255 * mask)).save(folder / "label" / f"{i}.png")
+
+
+def write_boxes(folder, *, train, test, size):
+    """As Pascal VOC: a bright square and a dark disc on a noisy ground in each."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "annotations", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    y, x = np.indices((size, size)) + 0.5
+    for i in range(train + test):
+        image = rng.normal(110, 20, (size, size))
+        marked, names = "", rng.permutation(["square", "disc"])
+        # One in the upper half and one in the lower, so that they never touch.
+        for top, name in zip((0, size / 2), names, strict=True):
+            side = int(rng.integers(size // 4, size // 2 - 1))
+            left = int(rng.integers(0, size - side + 1))
+            top = int(top + rng.integers(0, size // 2 - side + 1))
+            far = np.stack([y - top - side / 2, x - left - side / 2])
+            if name == "square":
+                image[np.abs(far).max(axis=0) < side / 2] += 90
+            else:
+                image[np.hypot(*far) < side / 2] -= 80
+            marked += voc_object(name, (left, top, left + side, top + side))
+        grey = np.uint8(np.clip(image, 0, 255))
+        Image.fromarray(grey).save(folder / "images" / f"{i}.png")
+        text = f"<annotation>\n{marked}</annotation>\n"
+        (folder / "annotations" / f"{i}.xml").write_text(text)
+    for name, rows in (("train", range(train)), ("test", range(train, train + test))):
+        (folder / f"ImageSets/Main/{name}.txt").write_text("\n".join(map(str, rows)))
+
+
+def voc_object(name, box):
+    """An object as VOC writes it, whose pixels are counted from 1."""
+    corners = zip(
+        ("xmin", "ymin", "xmax", "ymax"), np.add(box, (1, 1, 0, 0)), strict=True
+    )
+    tags = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
+    return f"<object><name>{name}</name><bndbox>{tags}</bndbox></object>\n"

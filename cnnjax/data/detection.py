@@ -10,20 +10,21 @@ from cnnjax.refusal import Refusal
 
 from .classification import fingerprint
 from .examples import Arrays, Examples, Source, Subset
+from .framing import fitted
 from .marks import Encoded, Seen, examine
 from .pictures import source_of
 from .sources import Dataset, Options, hold_out
 
 
 class Boxed:
-    """Images, and the boxes in them brought to the images' frame."""
+    """Images, and what is marked in them, in their frame."""
 
     labels = None
 
     def __init__(self, images: Source, columns: Examples):
         self.images = images
         self.in_memory = images.in_memory
-        self.columns = columns  # "size" (n, 2), and "boxes" in images of that size
+        self.columns = columns
 
     def __len__(self) -> int:
         return len(self.images)
@@ -34,18 +35,14 @@ class Boxed:
         Raises:
             Refusal: if an image is damaged, or has another size than it had.
         """
-        columns = {name: column[indices] for name, column in self.columns.items()}
-        images, size = self.images.fetch(indices), columns.pop("size")
-        # Each side by its own ratio: the frame has whole pixels.
-        rows, across = (images["extent"] / size).T
-        ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
-        scale = size.max(axis=1) / images["extent"].max(axis=1)
-        return {
-            **images,
-            **columns,
-            "boxes": np.float32(columns["boxes"] * ratio),
-            "scale": np.float32(scale),
-        }
+        images, marks = self.images.fetch(indices), self.marks(indices)
+        if (images["extent"] != marks["extent"]).any():
+            raise Refusal("An image had another size when the run started.")
+        return {"image": images["image"], **marks}
+
+    def marks(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns what is marked in the images at `indices`, which are not read."""
+        return {name: column[indices] for name, column in self.columns.items()}
 
 
 def detection(
@@ -86,7 +83,10 @@ def detection(
     shape = _shape(everything, options)
     most = max(1, *(len(one.marks.boxes) for one in everything))
     sources = [
-        Boxed(source_of(part, options, shape=shape, labels=None), _columns(rows, most))
+        Boxed(
+            source_of(part, options, shape=shape, labels=None),
+            _columns(rows, most, options.image_size),
+        )
         for part, rows in zip(parts, seen, strict=True)
     ]
     texts = [identity, *class_names, str(class_ids)]
@@ -124,8 +124,11 @@ def _shape(seen: list[Seen], options: Options) -> tuple[int, int, int]:
     return (*first.size, 1 if all(one.grey for one in seen) else 3)
 
 
-def _columns(seen: list[Seen], most: int) -> Examples:
-    """Returns the marks of all images as arrays, filled up to `most` boxes each."""
+def _columns(seen: list[Seen], most: int, side: int | None) -> Examples:
+    """Returns the marks of all images as arrays, filled up to `most` boxes each.
+
+    Boxes are in pixels of images that fit into a square of `side` pixels.
+    """
     shape = len(seen), most
     boxes = np.zeros((*shape, 4), np.float32)
     labels, ignore = np.full(shape, -1, np.int32), np.zeros(shape, bool)
@@ -135,8 +138,20 @@ def _columns(seen: list[Seen], most: int) -> Examples:
         boxes[place], labels[place] = one.marks.boxes, one.marks.labels
         ignore[place], area[place] = one.marks.ignore, one.marks.area
     size = np.array([one.size for one in seen], np.int32)
-    columns = {"boxes": boxes, "label": labels, "ignore": ignore, "area": area}
-    return {**columns, "size": size}
+    extent = size
+    if side is not None:
+        extent = np.array([fitted(one.size, side) for one in seen], np.int32)
+    # Each side by its own ratio: the frame has whole pixels.
+    rows, across = (extent / size).T
+    ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
+    return {
+        "boxes": np.float32(boxes * ratio),
+        "label": labels,
+        "ignore": ignore,
+        "area": area,
+        "extent": extent,
+        "scale": np.float32(size.max(axis=1) / extent.max(axis=1)),
+    }
 
 
 def _class_counts(source: Boxed | Subset, classes: int) -> Int[np.ndarray, "classes"]:

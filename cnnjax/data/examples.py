@@ -58,6 +58,11 @@ class Columns:
         """Returns copies of the examples at `indices`."""
         return {name: column[indices] for name, column in self.columns.items()}
 
+    def marks(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns copies of all but the images at `indices`."""
+        columns = self.columns.items()
+        return {name: column[indices] for name, column in columns if name != "image"}
+
 
 class Arrays(Columns):
     """A source of classified images that lie in memory."""
@@ -90,3 +95,7 @@ class Subset:
     def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
         """Returns the examples at `indices` of this subset."""
         return self.source.fetch(self.indices[indices])
+
+    def marks(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns what is known of the examples at `indices` without their images."""
+        return self.source.marks(self.indices[indices])

@@ -23,13 +23,18 @@ def frame(
         left, top = (width - side) / 2, (height - side) / 2
         box, extent = (left, top, left + side, top + side), (size, size)
     else:
-        scale = size / max(height, width)
-        extent = max(1, round(height * scale)), max(1, round(width * scale))
+        extent = fitted((height, width), size)
         box = (0, 0, width, height)
     resized = picture.resize(extent[::-1], Image.Resampling.BILINEAR, box=box)
     square = np.zeros((size, size, channels), np.uint8)
     square[: extent[0], : extent[1]] = np.asarray(resized).reshape(*extent, channels)
     return square, extent
+
+
+def fitted(image_size: tuple[int, int], size: int) -> tuple[int, int]:
+    """Height and width that an image of `image_size` has where it is fitted."""
+    height, width = (max(1, round(n * size / max(image_size))) for n in image_size)
+    return height, width
 
 
 def frame_all(

@@ -6,7 +6,7 @@ from jaxtyping import Float32
 from .sources import Source
 
 _EXAMPLES = 10_000
-_CHUNK = 256
+_CHUNK = 16  # examples at once: their pixels become numbers of eight bytes
 
 
 def channel_moments(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, Int, Int32
 
+from cnnjax.detection.boxes import box_area
 from cnnjax.detection.coder import decode_boxes
 from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
@@ -61,13 +62,17 @@ def detect(
         window: side of a window, in pixels of a level.
         stride: between windows, in pixels of a level.
         iou_threshold: boxes of one class that overlap by more are one object.
-        score_threshold: of the least score that counts.
+        score_threshold: leaves out scores that are not above it.
         max_outputs: most objects in an image.
         refined: whether `apply` says where in its window the object is.
         context: sides of a window in those of the object in its middle.
         border: pixels around each level in which windows may lie, too; they repeat
             the outermost.
-        extents: height and width of what is valid in the top left of each image.
+        extents: height and width of what is valid in the top left of each image;
+            boxes are clipped to it.
+
+    Returns:
+        What was found, `max_outputs` of each image with what is empty.
 
     Raises:
         Refusal: if no window fits on any level.
@@ -114,7 +119,15 @@ def _seen(
 
 
 def shrunk(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
-    """Boxes with the same centres whose sides are `factor` times smaller."""
+    """Boxes with the same centres and smaller sides.
+
+    Args:
+        boxes: with any number of leading axes.
+        factor: by which their sides are divided.
+
+    >>> shrunk(jnp.array([0.0, 0, 8, 4]), 2)
+    Array([2., 1., 6., 3.], dtype=float32)
+    """
     low, high = boxes[..., :2], boxes[..., 2:]
     centre, half = (low + high) / 2, (high - low) / (2 * factor)
     return jnp.concatenate([centre - half, centre + half], axis=-1)
@@ -132,10 +145,13 @@ def _picked(
 ) -> Found:
     """The best windows of one image, and of those that overlap the best."""
     count, classes = scores.shape
+    high = jnp.tile(extent[::-1].astype(jnp.float32), 2)
+    boxes = boxes.clip(0, high[None])
+    # What lies beyond the extent shows no object.
+    scores = jnp.where(box_area(boxes)[:, None] > 0, scores, -jnp.inf)
     best, flat = jax.lax.top_k(scores.ravel(), min(CANDIDATES, count * classes))
     places, labels = jnp.divmod(flat.astype(jnp.int32), classes)
-    high = extent[::-1].astype(jnp.float32)
-    boxes = boxes[places].clip(0, jnp.tile(high, 2))
+    boxes = boxes[places]
     chosen, valid = batched_nms(
         boxes,
         best,
@@ -145,8 +161,8 @@ def _picked(
         score_threshold=score_threshold,
     )
     return Found(
-        boxes[chosen] * valid[:, None],
-        best[chosen] * valid,
+        jnp.where(valid[:, None], boxes[chosen], 0),
+        jnp.where(valid, best[chosen], 0),
         jnp.where(valid, labels[chosen], -1),
-        windows[places[chosen]] * valid[:, None],
+        jnp.where(valid[:, None], windows[places[chosen]], 0),
     )

@@ -42,8 +42,15 @@ def image_pyramid(
         aspect_ratios: width / height of what a square window on the level sees of the
             image, whose area does not depend on it.
 
+    Returns:
+        The levels: of each scale all aspect ratios.
+
     Raises:
-        ValueError: if one of them is not positive.
+        ValueError: if there are none, or one is not positive.
+
+    >>> levels = image_pyramid(jnp.ones((8, 8, 1)), scales=(1, 0.5))
+    >>> [(level.image.shape, level.factors) for level in levels]
+    [((8, 8, 1), (1.0, 1.0)), ((4, 4, 1), (0.5, 0.5))]
     """
     return pyramid_levels(image, level_factors(scales, aspect_ratios))
 
@@ -51,10 +58,20 @@ def image_pyramid(
 def level_factors(
     scales: Sequence[float], aspect_ratios: Sequence[float]
 ) -> list[Factors]:
-    """Vertical and horizontal factors of all pairs, as for `image_pyramid`.
+    """Vertical and horizontal factors of all pairs.
+
+    Args:
+        scales: as for `image_pyramid`.
+        aspect_ratios: as for `image_pyramid`.
+
+    Returns:
+        The factors: of each scale those of all aspect ratios.
 
     Raises:
         ValueError: if there are none, or one is not positive.
+
+    >>> level_factors((1, 2), (4,))
+    [(2.0, 0.5), (4.0, 1.0)]
     """
     for name, values in (("scales", scales), ("aspect_ratios", aspect_ratios)):
         if not values or min(values) <= 0:
@@ -67,7 +84,13 @@ def pyramid_levels(
 ) -> list[Level]:
     """The image at vertical and horizontal factors, without aliasing.
 
-    Sizes are rounded to whole pixels; a level's factors are what came of it.
+    Args:
+        image: with any number of leading batch axes.
+        factors: of each level.
+
+    Returns:
+        The levels. Their sizes are rounded to whole pixels, and their factors are
+        what came of it.
     """
     size = image.shape[-3:-1]
     levels = []
@@ -85,7 +108,16 @@ def fitting_levels(
     window: int,
     border: int = 0,
 ) -> list[Level]:
-    """The levels on which a window fits that may lie `border` pixels outside.
+    """The levels on which a window fits.
+
+    Args:
+        image: with any number of leading batch axes.
+        factors: of each level.
+        window: side of a window, in pixels of a level.
+        border: pixels that a window may lie outside of a level.
+
+    Returns:
+        As `pyramid_levels`, less those that are too small.
 
     Raises:
         Refusal: if there are none.
@@ -106,7 +138,7 @@ def fitting_levels(
 
 
 def to_image(boxes: Float32[Array, "*n 4"], factors: Factors) -> Float32[Array, "*n 4"]:
-    """Boxes on a level, in the pixels of the image that it was made of."""
+    """Boxes on a level of these factors, in pixels of the image it was made of."""
     vertical, horizontal = factors
     scale = jnp.array([horizontal, vertical, horizontal, vertical], jnp.float32)
-    return boxes / scale
+    return boxes / jnp.broadcast_to(scale, boxes.shape)

@@ -39,10 +39,22 @@ def window_grid(size: tuple[int, int], *, window: int, stride: int) -> tuple[int
 def window_positions(
     size: tuple[int, int], *, window: int, stride: int
 ) -> Float32[Array, "rows columns 4"]:
-    """The windows in an image of `size` (height, width), as boxes.
+    """The windows in an image, as boxes.
+
+    Args:
+        size: of the image, height and width.
+        window: side of a window in pixels.
+        stride: between windows, in pixels.
+
+    Returns:
+        Their boxes, by row and column of the grid.
 
     Raises:
-        ValueError: as `window_grid`.
+        ValueError: if `window` or `stride` is not positive, or no window fits.
+
+    >>> window_positions((4, 7), window=4, stride=2)[0]
+    Array([[0., 0., 4., 4.],
+           [2., 0., 6., 4.]], dtype=float32)
     """
     rows, columns = window_grid(size, window=window, stride=stride)
     top, left = jnp.meshgrid(
@@ -56,14 +68,28 @@ def window_positions(
 def extract_windows(
     image: Float[Array, "*batch h w c"], *, window: int, stride: int
 ) -> Float[Array, "*batch rows columns window window c"]:
-    """The pixels of all windows: `(window / stride)**2` times those of the image.
+    """The pixels of all windows.
+
+    Args:
+        image: with any number of leading batch axes.
+        window: side of a window in pixels.
+        stride: between windows, in pixels.
+
+    Returns:
+        What lies in each window, by row and column of the grid: about
+        `(window / stride)**2` times the pixels of the image.
 
     Raises:
-        ValueError: as `window_grid`.
+        ValueError: as `window_positions`.
+
+    >>> ramp = jnp.arange(5.0).reshape(1, 5, 1) * jnp.ones((3, 1, 1))
+    >>> extract_windows(ramp, window=3, stride=2)[0, :, 0, :, 0]
+    Array([[0., 1., 2.],
+           [2., 3., 4.]], dtype=float32)
     """
     *batch, height, width, channels = image.shape
     rows, columns = window_grid((height, width), window=window, stride=stride)
-    inside = jnp.arange(window, dtype=jnp.int32)
+    inside = jnp.arange(window, dtype=jnp.int32)[None]
     down = stride * jnp.arange(rows, dtype=jnp.int32)[:, None] + inside
     across = stride * jnp.arange(columns, dtype=jnp.int32)[:, None] + inside
     cut = jnp.take(image, down.ravel(), axis=-3)
@@ -89,9 +115,19 @@ def dense_scores(
         window: height and width of what `apply` gives one score for, in pixels.
         stride: between windows, in pixels; that of `apply` is found out.
 
+    Returns:
+        The scores by row and column of the grid, as `window_positions` has it.
+
     Raises:
-        ValueError: if no window fits, or `apply` gives more than one score for a
-            window.
+        ValueError: as `window_positions`, or if `apply` gives more than one score
+            for a window.
+
+    >>> def means(images):
+    ...     return images.mean((1, 2))
+    >>> ramp = jnp.arange(5.0).reshape(1, 5, 1) * jnp.ones((3, 1, 1))
+    >>> dense_scores(means, ramp, window=3, stride=2)[0]
+    Array([[1.],
+           [3.]], dtype=float32)
     """
     *batch, height, width, channels = image.shape
     rows, columns = window_grid((height, width), window=window, stride=stride)

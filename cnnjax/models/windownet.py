@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
 from cnnjax.models.layers import Conv, dropout
-from cnnjax.models.network import Features, Network, check_images
+from cnnjax.models.network import Features, Network, check_choice, check_images
 from cnnjax.refusal import Refusal
 
 
@@ -45,6 +45,8 @@ class WindowNet(Network):
                 f"window must be a multiple of {self.STRIDE}, at least "
                 f"{self.SMALLEST}, got {self.window}."
             )
+        # Statistics of a whole image would make a window's score not its crop's.
+        check_choice("norm", self.norm, ("batch", "none"))
         super().__post_init__()
 
     @nn.compact

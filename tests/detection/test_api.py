@@ -16,7 +16,8 @@ PUBLIC = {
     if inspect.isfunction(f) and not name.startswith("_")
 }
 PRIMITIVES = """box_area box_iou generalized_box_iou box_convert clip_boxes nms
-batched_nms soft_nms anchors match encode_boxes decode_boxes roi_align roi_pool"""
+batched_nms soft_nms anchors match encode_boxes decode_boxes roi_align roi_pool
+window_positions extract_windows dense_scores image_pyramid level_factors"""
 each = pytest.mark.parametrize("function", PUBLIC.values(), ids=PUBLIC)
 
 
@@ -27,6 +28,11 @@ def test_says_what_it_does_and_shows_it(name):
     assert doc, "no docstring"
     for part in ("Args:", "Returns:", "Raises:\n    ValueError:", ">>> "):
         assert part in doc, f"no {part}"
+
+
+@each
+def test_has_a_word_on_every_argument(function):
+    doc = inspect.getdoc(function)
     for argument in inspect.signature(function).parameters:
         assert re.search(rf"^ +{argument}: ", doc, re.M), f"{argument}: no word"
 

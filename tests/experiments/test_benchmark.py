@@ -304,6 +304,38 @@ def test_picks_that_differ_are_refused(few, tmp_path, monkeypatch):
         benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
 
 
+@pytest.fixture
+def tile(monkeypatch):
+    """The scores of nine windows."""
+    rows = {"nine": functools.partial(benchmark_detection.windows, 40, 0.1, 4)}
+    table = dataclasses.replace(benchmark_detection.WINDOWS, rows=rows)
+    monkeypatch.setattr(benchmark_detection, "TABLES", (table,))
+
+
+def test_windows_fill_both_tables(tile, stopped, tmp_path):
+    (record,) = benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+    assert json.loads((tmp_path / "detection_windows.json").read_text()) == [record]
+    table = (tmp_path / "detection_windows.md").read_text()
+    assert "| nine | 9 | 8.00 | 8.00 | 1.00 | " in table
+    # 3, 3, 6, 6, 13, 13 and 4 channels; of one window 30, 28, 12, 10, 3 and 1 pixels.
+    taps = [27 * 3, 27 * 3, 27 * 6, 54 * 6, 54 * 13, 117 * 13, 13 * 4]
+    crop, image = (
+        sum(t * n * n for t, n in zip(taps, sides, strict=True))
+        for sides in ((30, 28, 12, 10, 3, 1, 1), (38, 36, 16, 14, 5, 3, 3))
+    )
+    assert record["multiply_adds"] == {"dense": image, "crops": 9 * crop}
+
+
+def test_dense_scores_that_differ_from_crops_are_refused(tile, tmp_path, monkeypatch):
+    def wrong(apply, image, *, window, stride):
+        scores = apply(image[None, :window, :window])
+        return scores.reshape(1, 1, -1) + scores.ndim
+
+    monkeypatch.setattr(benchmark_detection, "dense_scores", wrong)
+    with pytest.raises(ValueError, match="40 pixels, stride 4: dense scores differ"):
+        benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+
+
 def test_detection_is_timed_in_float32_alone(tmp_path):
     with pytest.raises(Refusal, match="float32, got --precision=bfloat16"):
         benchmark_detection.run(

@@ -26,10 +26,11 @@ from cnnjax.refusal import Refusal
 from cnnjax.training import record
 from cnnjax.training.signals import Stopped
 from cnnjax.training.train import NotFinite
-from experiments import classification, segmentation
+from experiments import classification, detection, detection_rounds, segmentation
 from tests import made_up
 
-MASKS = pathlib.Path(tempfile.gettempdir()) / f"cnnjax-masks-{os.getpid()}"
+MADE_UP = pathlib.Path(tempfile.gettempdir()) / f"cnnjax-made-up-{os.getpid()}"
+MASKS, BOXES = MADE_UP / "masks", MADE_UP / "boxes"
 # All of them with 22 steps an epoch.
 TINY = {
     "classification": (
@@ -68,17 +69,42 @@ TINY = {
             tune_cpu=False,
         ),
     ),
+    # 44 objects, three windows of background for each; mined after steps 22 and 44.
+    "detection": (
+        detection,
+        detection.Config(
+            dataset=f"voc:{BOXES}",
+            window=24,
+            shapes=2,
+            width=0.25,
+            epochs=3,
+            batch_size=8,
+            image_batch=8,
+            max_detections=10,
+            mining_rounds=2,
+            mining_images=12,
+            optimizer="sgd",
+            learning_rate=0.02,
+            augment="flip,rot90,jitter:0.1,noise:0.02",
+            dropout=0.1,
+            ema=0.9,
+            eval_every=1,
+            checkpoint_every=0.5,
+            tune_cpu=False,
+        ),
+    ),
 }
-SCORES = {"classification": "accuracy", "segmentation": "mean_iou"}
+SCORES = {"classification": "accuracy", "segmentation": "mean_iou", "detection": "ap50"}
 STEPS = 3 * 22
 
 
 @pytest.fixture(scope="module", autouse=True)
-def masks():
+def data():
     made_up.write_masks(MASKS / "train", count=176, size=16)
     made_up.write_masks(MASKS / "test", count=44, size=16, start=1)
+    made_up.write_boxes(BOXES, train=22, test=10, size=40)
     yield
-    shutil.rmtree(MASKS)
+    shutil.rmtree(MADE_UP)
 
 
 @pytest.fixture(params=TINY)
@@ -248,6 +274,73 @@ def test_resumes_exactly_after_kill_in_a_save(experiment, straight, tmp_path):
     assert 22 in checkpoints_finished(workdir)
     result = go_on(experiment, workdir)
     assert result["parameters_sha256"] == straight(experiment)["parameters_sha256"]
+
+
+# Dies when what the second search of a detector found is to be kept, or just was.
+KILLED_MINING = """
+import os, signal
+replace = os.replace
+def killed(source, target):
+    mined = str(target).endswith("round_2.npz")
+    if mined and {kept}:
+        replace(source, target)
+    if mined:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = killed
+"""
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_resumes_exactly_after_kill_in_mining(straight, tmp_path, kept):
+    workdir = tmp_path / "run"
+    prelude = KILLED_MINING.format(kept=kept)
+    status, said = finish(start("detection", workdir, prelude=prelude))
+    assert status == -signal.SIGKILL, said
+    assert (workdir / "mined/round_2.npz").exists() == kept
+    result = go_on("detection", workdir)
+    assert result["parameters_sha256"] == straight("detection")["parameters_sha256"]
+
+
+def test_resumes_exactly_after_sigterm_in_mining(straight, tmp_path, monkeypatch):
+    module, config = TINY["detection"]
+    mine = detection_rounds.Rounds.renew
+
+    def stopped(self, detected, number, variables, *, poll):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return mine(self, detected, number, variables, poll=poll)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(detection_rounds.Rounds, "renew", stopped)
+        with pytest.raises(Stopped):
+            module.run(config, tmp_path)
+    assert max(checkpoints(tmp_path)) == 44
+    assert not (tmp_path / "mined/round_2.npz").exists()
+    result = go_on("detection", tmp_path)
+    assert result["parameters_sha256"] == straight("detection")["parameters_sha256"]
+
+
+@pytest.mark.parametrize("step", [22, 60])
+def test_resumes_exactly_between_rounds(straight, tmp_path, monkeypatch, step):
+    module, config = TINY["detection"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(Stopped):
+            module.run(config, tmp_path)
+    result = go_on("detection", tmp_path)
+    assert result["parameters_sha256"] == straight("detection")["parameters_sha256"]
+
+
+def test_refuses_to_go_on_without_what_was_mined(tmp_path, monkeypatch):
+    module, config = TINY["detection"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 50)
+        with pytest.raises(Stopped):
+            module.run(config, tmp_path)
+    (tmp_path / "mined/round_1.npz").unlink()
+    with pytest.raises(Refusal, match=r"round_1\.npz is missing: --overwrite"):
+        module.run(config, tmp_path)
 
 
 def data_files(folder):

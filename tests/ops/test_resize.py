@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnjax import ops
 from tests import reference
@@ -90,3 +91,45 @@ def test_members_are_resized_alone(normal):
     stacked = together(jnp.moveaxis(x, 0, -1))
     for i in range(3):
         np.testing.assert_allclose(stacked[..., i], ops.resize(x[i], (8, 15)))
+
+
+PILLOW = {
+    "nearest": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@pytest.mark.parametrize("size", [(4, 5), (5, 3), (23, 31), (30, 7), (1, 1)], ids=str)
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+def test_antialiased_is_pillows(normal, method, size):
+    x = normal(19, 17, 1)
+    expected = Image.fromarray(np.asarray(x[..., 0])).resize(size[::-1], PILLOW[method])
+    y = ops.resize(x, size, method=method, antialias=True)
+    np.testing.assert_allclose(y[..., 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", PILLOW)
+def test_antialiasing_keeps_constants(method):
+    y = ops.resize(jnp.full((13, 7, 2), 3.0), (4, 9), method=method, antialias=True)
+    np.testing.assert_allclose(y, 3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_antialiasing_by_whole_factors_keeps_the_mean(normal, factor):
+    # Of pixels inside: those at the rim count a little more or less.
+    x = jnp.pad(normal(6, 8, 3), ((12, 12), (11, 11), (0, 0)))
+    size = (30 // factor, 30 // factor)
+    y = ops.resize(x, size, antialias=True)
+    np.testing.assert_allclose(y.mean((0, 1)), x.mean((0, 1)), atol=1e-6)
+    boxes = ops.resize(x, size, method="nearest", antialias=True)
+    np.testing.assert_allclose(boxes, ops.avg_pool(x, factor), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", PILLOW)
+def test_antialiasing_changes_nothing_that_grows(normal, method):
+    x = normal(2, 7, 6, 3)
+    plain, smooth = (
+        ops.resize(x, (9, 18), method=method, antialias=a) for a in (False, True)
+    )
+    np.testing.assert_array_equal(plain, smooth)
