@@ -68,14 +68,6 @@ def window_augmenter(
     return augment
 
 
-def plain_windows(
-    images: Float[Array, "n side side c"], *, window: int
-) -> Float[Array, "n window window c"]:
-    """Stored windows as they would be seen without any jitter."""
-    centre, size = jnp.zeros(2), jnp.ones(2)
-    return jax.vmap(lambda image: _seen(image, centre, size, window))(images)
-
-
 def _turned(
     key: Key[Array, ""], steps: tuple[Step, ...], size: Float[Array, "2"]
 ) -> tuple[Float[Array, "2"], Array]:

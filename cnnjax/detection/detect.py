@@ -147,8 +147,9 @@ def _picked(
     count, classes = scores.shape
     high = jnp.tile(extent[::-1].astype(jnp.float32), 2)
     boxes = boxes.clip(0, high[None])
-    # What lies beyond the extent shows no object.
-    scores = jnp.where(box_area(boxes)[:, None] > 0, scores, -jnp.inf)
+    # What lies beyond the extent shows no object; NaN would come first.
+    inside = box_area(boxes)[:, None] > 0
+    scores = jnp.where(inside & (scores > score_threshold), scores, -jnp.inf)
     best, flat = jax.lax.top_k(scores.ravel(), min(CANDIDATES, count * classes))
     places, labels = jnp.divmod(flat.astype(jnp.int32), classes)
     boxes = boxes[places]
