@@ -116,14 +116,19 @@ def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
     np.testing.assert_array_equal(tiled[inside], expected[inside])
 
 
-def test_flips_average_the_mirror_images(finished):
+def test_flips_average_mirrors_and_quarter_turns(finished):
     workdir, _ = finished
     plain = segmentation.load(workdir)
     config = dataclasses.replace(plain.config, flips=True)
     flipping = dataclasses.replace(plain, config=config)
-    image = np.random.default_rng(0).random((1, 24, 24, 1), np.float32)
-    axes = ((), (1,), (2,), (1, 2))
-    expected = [np.flip(plain.predict(np.flip(image, a)), a) for a in axes]
+    image = np.random.default_rng(0).random((1, 24, 28, 1), np.float32)
+    expected = [
+        np.rot90(plain.predict(np.rot90(seen, turns, (1, 2))), -turns, (1, 2))[
+            :, :, ::a
+        ]
+        for a, seen in ((1, image), (-1, image[:, :, ::-1]))
+        for turns in range(4)
+    ]
     np.testing.assert_allclose(
         flipping.predict(image), np.mean(expected, axis=0), rtol=1e-4, atol=1e-6
     )
