@@ -6,6 +6,7 @@ python -m experiments.detection \
 python -m experiments.detection --predict=IMAGES --workdir=RUN
 """
 
+import collections
 import functools
 import pathlib
 from collections.abc import Callable
@@ -42,6 +43,7 @@ from experiments.loaded import Loaded
 
 Tree = Any
 NAME = "detection"
+SURE = 0.5  # boxes of a smaller score are not drawn
 
 
 def run(
@@ -156,45 +158,44 @@ def load(workdir: pathlib.Path | str) -> Predictor:
 def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
     """Draws what is found in an image, or in a folder's images.
 
-    In `workdir`/predictions: NAME.png shows the boxes; detections.json has them all in
-    COCO's format of results, a numbered file's number as its `image_id`.
+    In `workdir`/predictions: NAME.png shows the boxes of score 0.5 and more;
+    detections.json has all of them in COCO's format of results, a numbered file's
+    number as its `image_id`.
     """
     predictor = load(workdir)
     _, result = record.finished(workdir)
-    colours = plots.palette(len(predictor.class_names))
+    colours = plots.palette(1 + len(predictor.class_names))[1:]  # without black
     out = workdir / "predictions"
     out.mkdir(exist_ok=True)
     rows: list[dict[str, Any]] = []
     for file in folder.pictures(path):
-        image = decode.decode(file, channels=predictor.image_shape[-1], name=str(file))
+        channels = predictor.image_shape[-1]
+        image = decode.decode(file, channels=channels, name=str(file))
         boxes, scores, labels = _found_in(predictor, image, str(file))
         names = [predictor.class_names[label] for label in labels]
         for box, score, label, name in zip(boxes, scores, labels, names, strict=True):
-            corner, size = box[:2], box[2:] - box[:2]
-            rows.append(
-                {
-                    "image_id": int(file.stem) if file.stem.isdecimal() else file.stem,
-                    "category_id": result["class_ids"][label],
-                    "bbox": [round(float(x), 2) for x in (*corner, *size)],
-                    "score": round(float(score), 5),
-                    "file_name": file.name,
-                    "category_name": name,
-                }
-            )
-        sure = scores >= 0.5
-        captions = [
-            f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)
-        ]
-        shown = plots.draw_boxes(
-            image,
-            boxes[sure],
-            [caption for caption, drawn in zip(captions, sure, strict=True) if drawn],
-            colours[labels[sure]],
-        )
-        Image.fromarray(shown).save(out / f"{file.stem}.png")
-        counts = {name: names.count(name) for name in sorted(set(names))}
-        progress.tell(f"{out / file.stem}.png  {counts}")
+            row = _row(file, box, score, result["class_ids"][label])
+            rows.append({**row, "category_name": name})
+        sure = int((scores >= SURE).sum())  # the highest scores come first
+        captions = [f"{n} {s:.2f}" for n, s in zip(names, scores, strict=True)][:sure]
+        drawn = plots.draw_boxes(image, boxes[:sure], captions, colours[labels[:sure]])
+        Image.fromarray(drawn).save(out / f"{file.stem}.png")
+        counts = collections.Counter(names[:sure])
+        news = "  ".join(f"{name} {counts[name]}" for name in sorted(counts))
+        progress.tell(f"{out / file.stem}.png  {news or 'nothing'}")
     record.write_json(out / "detections.json", rows)
+
+
+def _row(file: pathlib.Path, box: Array, score: float, category: int) -> dict[str, Any]:
+    """A detection in COCO's format of results, with the name of its file."""
+    sides = *box[:2], *(box[2:] - box[:2])
+    return {
+        "image_id": int(file.stem) if file.stem.isdecimal() else file.stem,
+        "category_id": category,
+        "bbox": [round(float(x), 2) for x in sides],
+        "score": round(float(score), 5),
+        "file_name": file.name,
+    }
 
 
 def _found_in(
