@@ -12,7 +12,7 @@ from .classification import fingerprint
 from .examples import Arrays, Examples, Source, Subset
 from .framing import fitted
 from .marks import Encoded, Seen, examine
-from .pictures import source_of
+from .pictures import shape_of, source_of
 from .sources import Dataset, Options, hold_out
 
 
@@ -80,7 +80,7 @@ def detection(
     seen = [examine(part) for part in parts]
     everything = [one for part in seen for one in part]
     _check_images(seen, name)
-    shape = _shape(everything, options)
+    shape = shape_of(everything, options)
     most = max(1, *(len(one.marks.boxes) for one in everything))
     sources = [
         Boxed(
@@ -109,19 +109,6 @@ def detection(
         note=" ".join(filter(None, notes)),
         class_ids=None if class_ids is None else tuple(class_ids),
     )
-
-
-def _shape(seen: list[Seen], options: Options) -> tuple[int, int, int]:
-    first = seen[0]
-    for other in seen:
-        if options.image_size is None and other.size != first.size:
-            raise Refusal(
-                "Images have unequal sizes: "
-                f"{first.name} {first.size[0]} x {first.size[1]}, "
-                f"{other.name} {other.size[0]} x {other.size[1]} (height x width). "
-                "--image_size=N would bring them to one."
-            )
-    return (*first.size, 1 if all(one.grey for one in seen) else 3)
 
 
 def _columns(seen: list[Seen], most: int, side: int | None) -> Examples:

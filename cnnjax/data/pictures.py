@@ -8,6 +8,7 @@ import concurrent.futures
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -120,6 +121,27 @@ def source_of(
     if len(source) * int(np.prod(shape)) > MEMORY_LIMIT or not len(source):
         return source
     return _into_memory(source)
+
+
+class Described(Protocol):
+    """What a picture's header says: name, height and width, and whether it is grey."""
+
+    name: str
+    size: tuple[int, int]
+    grey: bool
+
+
+def shape_of(seen: Sequence[Described], options: Options) -> tuple[int, int, int]:
+    """Returns the first picture's height and width, and the channels of all.
+
+    Raises:
+        Refusal: if sizes differ and `options` name no size to bring them to.
+    """
+    first = seen[0]
+    for other in seen:
+        if options.image_size is None and other.size != first.size:
+            raise _unequal(first.name, first.size, other.name, other.size)
+    return (*first.size, 1 if all(one.grey for one in seen) else 3)
 
 
 def survey(encoded: Encoded, options: Options) -> tuple[int, int, int]:

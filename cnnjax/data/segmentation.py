@@ -9,6 +9,7 @@ from cnnjax.refusal import Refusal
 from .classification import fingerprint
 from .ids import VOID, Legend
 from .pairs import Encoded, Seen, examine, source_of
+from .pictures import shape_of
 from .sources import Columns, Dataset, Options, Source, hold_out_last
 
 
@@ -42,7 +43,7 @@ def segmentation(
     seen = examine(train) + ([] if test is None else examine(test))
     legend = legend_of({id for one in seen for id in one.pixels})
     _check_ids(seen, legend)
-    shape, lookup = _shape(seen, options), legend.lookup()
+    shape, lookup = shape_of(seen, options), legend.lookup()
     train = source_of(train, options, shape=shape, lookup=lookup)
     if test is not None:
         test = source_of(test, options, shape=shape, lookup=lookup)
@@ -68,19 +69,6 @@ def segmentation(
         note=note,
         class_pixels=pixels,
     )
-
-
-def _shape(seen: list[Seen], options: Options) -> tuple[int, int, int]:
-    first = seen[0]
-    for other in seen:
-        if options.image_size is None and other.size != first.size:
-            raise Refusal(
-                "Images have unequal sizes: "
-                f"{first.name} {first.size[0]} x {first.size[1]}, "
-                f"{other.name} {other.size[0]} x {other.size[1]} (height x width). "
-                "--image_size=N would bring them to one."
-            )
-    return (*first.size, 1 if all(one.grey for one in seen) else 3)
 
 
 def _check_ids(seen: list[Seen], legend: Legend) -> None:
