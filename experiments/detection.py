@@ -51,12 +51,17 @@ def run(
 ) -> dict[str, Any]:
     """Trains, or goes on, in `workdir`; returns the metrics on the test split."""
     clock = Clock()
-    data, held = load_data(config)
-    if config.calibrate and held is None:
+    if config.calibrate and not config.validation:
         raise Refusal(
             "--calibrate learns from images that were not trained on:"
             " --validation=0.1 would do."
         )
+    if config.looks > 1 and not config.refine:
+        raise Refusal(
+            f"--looks={config.looks} looks where --refine says that the object is:"
+            " --refine or --looks=1 would do."
+        )
+    data, held = load_data(config)
     mean, deviation = moments.channel_moments(data.train, seed=config.seed)
     scaling = {"mean": mean, "deviation": deviation}
     objects = Objects.of(data.train)

@@ -120,6 +120,12 @@ class Config(TrainingConfig):
     refine: bool = option(
         True, "Regresses where in its window an object is (bounding-box regression)."
     )
+    looks: int = option(
+        1,
+        "How often a window is scored: more than once, it moves to where --refine says"
+        " that its object is, and its score is the mean.",
+        at_least=1,
+    )
     calibrate: bool = option(
         False,
         "Scores of --predict become the share of such detections that are right,"

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from cnnjax import detection
 from cnnjax.data.augment import Augmentation, Step, fold, parse
 from cnnjax.data.paired import COLOURS, MOTIONS
 from cnnjax.refusal import Refusal
@@ -93,7 +94,7 @@ def _seen(
     size: Float[Array, "2"],
     window: int,
 ) -> Float[Array, "window window c"]:
-    """A part of what is stored, by one matrix for each axis.
+    """A part of what is stored.
 
     Args:
         image: what is stored.
@@ -101,24 +102,9 @@ def _seen(
         size: width and height; a negative one mirrors.
         window: pixels a side of the result.
     """
-    across, down = (
-        _weights(centre[axis], size[axis], image.shape[0], window) for axis in (0, 1)
-    )
-    highest = jax.lax.Precision.HIGHEST
-    return jnp.einsum("ih,hwc,jw->ijc", down, image, across, precision=highest)
-
-
-def _weights(
-    centre: Float[Array, ""], size: Float[Array, ""], stored: int, window: int
-) -> Float[Array, "window stored"]:
-    """The matrix that samples an axis, antialiased as `ops.resize` does it."""
-    density = stored / REACH  # pixels in a side of the stored window
-    places = centre + size * ((jnp.arange(window) + 0.5) / window - 0.5)
-    pixels = (places + REACH / 2) * density - 0.5
-    width = jnp.maximum(1, jnp.abs(size) * density / window)
-    distance = (pixels[:, None] - jnp.arange(stored)) / width
-    weights = jnp.maximum(1 - jnp.abs(distance), 0)
-    return weights / weights.sum(axis=1, keepdims=True)
+    corners = jnp.concatenate([centre - size / 2, centre + size / 2])
+    box = (corners + REACH / 2) * (len(image) / REACH)
+    return detection.crop_boxes(image, box[None], size=window)[0]
 
 
 def _refinement(

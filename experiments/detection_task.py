@@ -126,6 +126,7 @@ def find(
         score_threshold=config.score_threshold,
         max_outputs=config.max_detections,
         refined=config.refine,
+        looks=config.looks,
         context=config.context,
         extents=extents,
     )
@@ -182,7 +183,10 @@ def make_task(
     classes = len(data.class_names)
     model = build(config, classes)
     _check_sizes(config, data, factors)
-    look = jax.jit(functools.partial(find, config, model, scaling, factors))
+    look, glance = (
+        jax.jit(functools.partial(find, one, model, scaling, factors))
+        for one in (config, dataclasses.replace(config, looks=1))
+    )
     jittered = window_augmenter(
         config.augment,
         window=config.window,
@@ -221,6 +225,6 @@ def make_task(
         observer=functools.partial(Observed, data.class_names),
         score="ap50",
         evaluation_batch=config.image_batch,
-        renew=functools.partial(rounds.renew, look),
+        renew=functools.partial(rounds.renew, glance),
         rounds=1 + config.mining_rounds,
     )

@@ -11,6 +11,7 @@ from .boxes import clip_boxes as clip_boxes
 from .boxes import generalized_box_iou as generalized_box_iou
 from .coder import decode_boxes as decode_boxes
 from .coder import encode_boxes as encode_boxes
+from .crop import crop_boxes as crop_boxes
 from .detect import Found as Found
 from .detect import detect as detect
 from .detect import shrunk as shrunk

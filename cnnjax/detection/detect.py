@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32
 
 from cnnjax.detection.boxes import box_area
 from cnnjax.detection.coder import decode_boxes
+from cnnjax.detection.crop import crop_boxes
 from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
@@ -22,9 +23,10 @@ class Found(NamedTuple):
 
     Attributes:
         boxes: of the objects, in pixels of the image.
-        scores: as the classifier gave them; 0 where there is no more.
+        scores: as the classifier gave them, the mean of all looks; 0 where there is no
+            more.
         labels: classes; -1 where there is no more.
-        windows: that saw the objects.
+        windows: that saw the objects, the last of several.
     """
 
     boxes: Float32[Array, "n m 4"]
@@ -44,6 +46,7 @@ def detect(
     score_threshold: float,
     max_outputs: int,
     refined: bool = False,
+    looks: int = 1,
     context: float = 1.0,
     border: int = 0,
     extents: Int[Array, "n 2"] | None = None,
@@ -51,7 +54,9 @@ def detect(
     """The objects in each image.
 
     The sliding window of the textbook: every window of every level of a pyramid has
-    its scores, and of windows of one class that overlap the best is kept.
+    its scores, and of windows of one class that overlap the best is kept. Further
+    looks move what was kept to where it was refined to, and score and refine it again
+    (iterative localisation: Gidaris & Komodakis, 2015, section 4).
 
     Args:
         apply: as for `dense_scores`: scores of the classes in [0, 1], and where
@@ -65,6 +70,7 @@ def detect(
         score_threshold: leaves out scores that are not above it.
         max_outputs: most objects in an image.
         refined: whether `apply` says where in its window the object is.
+        looks: how often what is kept is scored; more than 1 need `refined`.
         context: sides of a window in those of the object in its middle.
         border: pixels around each level in which windows may lie, too; they repeat
             the outermost.
@@ -76,7 +82,13 @@ def detect(
 
     Raises:
         Refusal: if no window fits on any level.
+        ValueError: if `looks` is not positive, or more than 1 without `refined`.
     """
+    if looks < 1 or (looks > 1 and not refined):
+        raise ValueError(
+            "looks must be positive, and 1 unless refined, "
+            f"got {looks} and refined={refined}."
+        )
     levels = fitting_levels(images, factors, window=window, border=border)
     see = functools.partial(
         _seen, apply, window=window, stride=stride, border=border, context=context
@@ -91,7 +103,17 @@ def detect(
         score_threshold=score_threshold,
         max_outputs=max_outputs,
     )
-    return jax.vmap(pick)(scores, boxes, windows, extents)
+    found = jax.vmap(pick)(scores, boxes, windows, extents)
+    for look in range(1, looks):
+        windows = shrunk(found.boxes, 1 / context)
+        seen, boxes = _seen_again(
+            apply, images, windows, window=window, context=context
+        )
+        # Of each its own class; nothing where there is no more.
+        label = jax.nn.one_hot(found.labels, seen.shape[-1])
+        scores = label * (look * found.scores[..., None] + seen) / (look + 1)
+        found = jax.vmap(pick)(scores, boxes, windows, extents)
+    return found
 
 
 def _seen(
@@ -116,6 +138,21 @@ def _seen(
         boxes = decode_boxes(scores[..., -4:], boxes)
         scores = scores[..., :-4]
     return tuple(x.reshape(len(x), -1, x.shape[-1]) for x in (scores, boxes, windows))
+
+
+def _seen_again(
+    apply: Apply,
+    images: Float[Array, "n h w c"],
+    windows: Float32[Array, "n m 4"],
+    *,
+    window: int,
+    context: float,
+) -> tuple[Float[Array, "n m k"], Float32[Array, "n m 4"]]:
+    """Scores and refined objects of windows of any shape, cut out one by one."""
+    crops = jax.vmap(functools.partial(crop_boxes, size=window))(images, windows)
+    seen = apply(crops.reshape(-1, *crops.shape[2:]))
+    seen = seen.reshape(*windows.shape[:2], seen.shape[-1])
+    return seen[..., :-4], decode_boxes(seen[..., -4:], shrunk(windows, context))
 
 
 def shrunk(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:

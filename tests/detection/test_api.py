@@ -16,8 +16,8 @@ PUBLIC = {
     if inspect.isfunction(f) and not name.startswith("_")
 }
 PRIMITIVES = """box_area box_iou generalized_box_iou box_convert clip_boxes nms
-batched_nms soft_nms anchors match encode_boxes decode_boxes roi_align roi_pool
-window_positions extract_windows dense_scores image_pyramid level_factors"""
+batched_nms soft_nms anchors match encode_boxes decode_boxes crop_boxes roi_align
+roi_pool window_positions extract_windows dense_scores image_pyramid level_factors"""
 each = pytest.mark.parametrize("function", PUBLIC.values(), ids=PUBLIC)
 
 
@@ -100,6 +100,8 @@ REFUSALS = [
     ("encode_boxes", (BOXES, BOXES[:2]), {}, r"reference must have the shape of boxes"),
     ("decode_boxes", (BOXES, BOXES[:2]), {}, r"of deltas, \(3, 4\), got \(2, 4\)"),
     ("decode_boxes", (BOXES, BOXES), {"weights": (1, 1)}, "weights must be 4 positive"),
+    ("crop_boxes", (MAP[0], BOXES), {"size": 2}, "image must be of one image"),
+    ("crop_boxes", (MAP, BOXES), {"size": 0}, "size must be a positive integer"),
     ("roi_align", (MAP[0], BOXES), ROI | {"sampling": 2}, "features must be of one im"),
     ("roi_align", (MAP, BOXES), ROI | {"sampling": 0}, "sampling must be a positive"),
     ("roi_align", (MAP, BOXES[0]), ROI | {"sampling": 1}, "boxes must have the shape"),

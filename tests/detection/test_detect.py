@@ -33,7 +33,7 @@ def image(scores, size=(12, 14), channels=2):
     return jnp.asarray(pixels)
 
 
-STATIC = (*OPTIONS, "refined", "context", "border")
+STATIC = (*OPTIONS, "refined", "looks", "context", "border")
 DETECT = jax.jit(detection.detect, static_argnums=0, static_argnames=STATIC)
 
 
@@ -94,6 +94,80 @@ def test_refined_boxes_are_those_encoded(context):
     np.testing.assert_allclose(found.boxes[0, :2], [*box, *box], rtol=1e-5)
     np.testing.assert_array_equal(found.windows[0, :2], [*window, *window])
     np.testing.assert_array_equal(found.labels[0], [0, 1, -1, -1])
+
+
+def pixels_of(values, channels):
+    """An image 12 x 14 with these in its first row: {column: of each channel}."""
+    pixels = np.zeros((1, 12, 14, channels), np.float32)
+    for column, value in values.items():
+        pixels[0, 0, column] = value
+    return jnp.asarray(pixels)
+
+
+LOOKED = {0: (0.8, 0.3), 1: (0.4, 0.7), 2: (0.0, 0.2)}
+
+
+@pytest.mark.parametrize(
+    ("options", "window", "box", "scores", "labels"),
+    [
+        ({"looks": 1}, [0, 0, 4, 4], [1, 0, 5, 4], [0.8, 0.3], [0, 1]),
+        ({"looks": 2}, [1, 0, 5, 4], [2, 0, 6, 4], [0.6, 0.5], [0, 1]),
+        ({"looks": 3}, [2, 0, 6, 4], [3, 0, 7, 4], [0.4, 0.4], [0, 1]),
+        # The second window lies between two pixels.
+        (
+            {"looks": 2, "context": 2},
+            [0.5, 0, 4.5, 4],
+            [2, 1, 4, 3],
+            [0.7, 0.4],
+            [0, 1],
+        ),
+    ],
+    ids=str,
+)
+def test_further_looks_see_what_the_last_one_pointed_at(
+    options, window, box, scores, labels
+):
+    """Each look says that the object lies a quarter of its width to the right."""
+
+    def right(images):
+        seen = corners(images)
+        deltas = jnp.broadcast_to(jnp.array([0.25, 0, 0, 0]), (*seen.shape[:3], 4))
+        return jnp.concatenate([seen, deltas], -1)
+
+    options = {**OPTIONS, "score_threshold": 0.25, "refined": True, **options}
+    found = DETECT(right, pixels_of(LOOKED, 2), **options)
+    np.testing.assert_allclose(found.scores[0, :2], scores, rtol=1e-5)
+    np.testing.assert_array_equal(sorted(found.labels[0].tolist()), [-1, -1, *labels])
+    np.testing.assert_allclose(found.windows[0, :2], [window] * 2, atol=1e-5)
+    np.testing.assert_allclose(found.boxes[0, :2], [box] * 2, atol=1e-5)
+
+
+def test_what_further_looks_bring_together_is_one():
+    def step(score, dx):
+        return score, dx, 0, 0, 0
+
+    pixels = pixels_of(
+        {
+            0: step(0.9, 0.25),
+            1: step(0.7, 0.25),
+            3: step(1, -0.25),
+            4: step(0.8, -0.25),
+        },
+        5,
+    )
+    options = {"refined": True, "iou_threshold": 0.4}
+    once = find(pixels, **options)
+    np.testing.assert_array_equal(once.boxes[0, :2], [[1, 0, 5, 4], [3, 0, 7, 4]])
+    twice = find(pixels, looks=2, **options)
+    np.testing.assert_array_equal(twice.labels[0], [0, -1, -1, -1])
+    np.testing.assert_array_equal(twice.boxes[0, 0], [2, 0, 6, 4])
+    np.testing.assert_allclose(twice.scores[0, 0], 0.9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("looks", [0, 2])
+def test_looks_that_cannot_be_are_refused(looks):
+    with pytest.raises(ValueError, match=f"looks must be .* got {looks} and refined=F"):
+        find(image(SCORES), looks=looks)
 
 
 def test_windows_in_the_border_see_the_rim_repeated():

@@ -123,6 +123,22 @@ def test_predictor_repeats_the_precision_of_its_run(finished, tiny):
     assert observed.metrics()["ap50"] == pytest.approx(told["ap50"], abs=1e-6)
 
 
+def test_further_looks_find_other_boxes_and_teach_nothing(finished, tiny, tmp_path):
+    """What is mined is what the first look finds."""
+    config = dataclasses.replace(tiny, validation=0.25, calibrate=True, looks=2)
+    told = detection.run(config, tmp_path)
+    one, two = (
+        json.loads((workdir / "result.json").read_text())
+        for workdir in (finished[0], tmp_path)
+    )
+    assert two["parameters_sha256"] == one["parameters_sha256"]
+    assert two["ap"] != one["ap"]
+    assert told["ap50"] > 0.5
+    images = detection.load_data(tiny)[0].test.fetch(np.arange(4))["image"]
+    found = [detection.load(run).predict(images) for run in (finished[0], tmp_path)]
+    assert np.abs(found[0].boxes - found[1].boxes).max() > 0.1
+
+
 def test_calibration_keeps_the_order_of_a_class(finished, tiny):
     calibrated = detection.load(finished[0])
     kept = {k: v for k, v in calibrated.variables.items() if k != "calibration"}
@@ -203,7 +219,7 @@ def test_predictions_are_results_for_coco(finished, boxes, tmp_path, of, capsys)
     [
         # The only level is smaller than a window, which may lie outside of it.
         {"scales": "0.5", "window": 24, "border": 0.25, "refine": False},
-        {"image_size": 32, "augment": "rot90,gamma", "mining_rounds": 0},
+        {"image_size": 32, "augment": "rot90,gamma", "mining_rounds": 0, "looks": 3},
     ],
     ids=["scales", "resized"],
 )
@@ -309,6 +325,7 @@ def test_refuses_spoiled_files_in_one_line(tiny, tmp_path, spoil, message):
         ({"scales": "1,nan"}, "--scales takes positive numbers joined by commas, got"),
         ({"scales": "1", "aspect_ratios": "-1"}, "--aspect_ratios takes positive"),
         ({"calibrate": True}, "--validation=0.1 would do"),
+        ({"looks": 2, "refine": False}, "--refine or --looks=1 would do"),
         ({"shift": 0.3, "stretch": 0.5}, "look beyond what is stored of a window"),
         ({"augment": "crop"}, "An augmentation must be one of"),
         ({"window": 26}, "window must be a multiple of 4, at least 24, got 26"),
