@@ -131,7 +131,13 @@ def _jit() -> Devices:
             donate_argnums=0,
         ),
         map_measure=lambda measure: jax.jit(
-            measure, in_shardings=(everywhere, shared), out_shardings=everywhere
+            jax.shard_map(
+                _gathered(measure),
+                mesh=_mesh(),
+                in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+                out_specs=PartitionSpec(),
+                check_vma=False,
+            )
         ),
         fetch=_first_copy,
     )
@@ -149,22 +155,29 @@ def _pmap() -> Devices:
         shares = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
         return _placed(shares, sharding=stacked)
 
-    def map_measure(measure: Callable) -> Callable:
-        def gathered(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
-            sums, examples = measure(variables, batch)
-            examples = jax.lax.all_gather(examples, AXIS, tiled=True)
-            return jax.lax.psum(sums, AXIS), examples
-
-        return jax.pmap(gathered, axis_name=AXIS)
-
     return Devices(
         axis_name=AXIS,
         replicate=replicate,
         shard=shard,
         map_step=lambda step: jax.pmap(step, axis_name=AXIS, donate_argnums=0),
-        map_measure=map_measure,
+        map_measure=lambda measure: jax.pmap(_gathered(measure), axis_name=AXIS),
         fetch=lambda tree: jax.tree.map(lambda x: x[0], _first_copy(tree)),
     )
+
+
+def _gathered(measure: Callable) -> Callable:
+    """Measures each device's share by itself, and brings all together at the end.
+
+    Left to XLA, a loop of `measure` would have the devices meet in every turn; on the
+    CPU, where a program's waiting loops can use up all threads, that may hang.
+    """
+
+    def gathered(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
+        sums, examples = measure(variables, batch)
+        examples = jax.lax.all_gather(examples, AXIS, tiled=True)
+        return jax.lax.psum(sums, AXIS), examples
+
+    return gathered
 
 
 def _placed(tree: Tree, *, sharding: NamedSharding) -> Tree:
