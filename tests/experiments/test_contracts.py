@@ -5,6 +5,7 @@ A run is watched from outside, stopped in some way, started again, and must end 
 bits of the run that was never stopped.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -115,15 +116,21 @@ def experiment(request):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """The result of each experiment's run that nothing disturbed, made once."""
-    results = {}
 
+    @functools.cache
     def result(experiment):
-        if experiment not in results:
-            module, config = TINY[experiment]
-            workdir = tmp_path_factory.mktemp(experiment)
-            module.run(config, workdir)
-            results[experiment] = read(workdir)
-        return results[experiment]
+        return go_on(experiment, tmp_path_factory.mktemp(experiment))
+
+    return result
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory):
+    """Five steps of each experiment on one device, made once; see `few_steps`."""
+
+    @functools.cache
+    def result(experiment):
+        return few_steps(experiment, tmp_path_factory.mktemp(experiment) / "one")
 
     return result
 
@@ -424,20 +431,22 @@ def test_loss_that_is_not_finite_stops_and_keeps_what_was_good(experiment, tmp_p
     assert max(logged, default=0) == step - 1
 
 
-def few_steps(experiment, tmp_path, name, *flags, devices=1):
-    """The final variables of five steps."""
-    workdir = tmp_path / name
-    flags = (f"--epochs={5 / 22}", "--checkpoint_every=9", *flags)
-    status, said = finish(start(experiment, workdir, *flags, devices=devices))
+FIVE_STEPS = (f"--epochs={5 / 22}", "--checkpoint_every=9")
+
+
+def few_steps(experiment, workdir, *flags, devices=1):
+    """The final variables of five steps, and the result."""
+    process = start(experiment, workdir, *FIVE_STEPS, *flags, devices=devices)
+    status, said = finish(process)
     assert status == 0, said
     return weights.load(workdir / "weights.safetensors"), read(workdir)
 
 
 @pytest.mark.parametrize("parallelism", ["jit", "pmap"])
-def test_eight_devices_agree_with_one(experiment, tmp_path, parallelism):
-    one, first = few_steps(experiment, tmp_path, "one")
+def test_eight_devices_agree_with_one(experiment, on_one_device, tmp_path, parallelism):
+    one, first = on_one_device(experiment)
     many, second = few_steps(
-        experiment, tmp_path, "eight", f"--parallelism={parallelism}", devices=8
+        experiment, tmp_path / "eight", f"--parallelism={parallelism}", devices=8
     )
     assert second["provenance"]["devices"]["count"] == 8
     assert_close(one, many)
@@ -445,15 +454,14 @@ def test_eight_devices_agree_with_one(experiment, tmp_path, parallelism):
 
 
 @pytest.mark.parametrize("parallelism", ["jit", "pmap"])
-def test_two_processes_agree_with_one(experiment, tmp_path, parallelism):
-    one, first = few_steps(experiment, tmp_path, "one")
+def test_two_processes_agree_with_one(experiment, on_one_device, tmp_path, parallelism):
+    one, first = on_one_device(experiment)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     workdir = tmp_path / "two"
     flags = (
-        f"--epochs={5 / 22}",
-        "--checkpoint_every=9",
+        *FIVE_STEPS,
         f"--parallelism={parallelism}",
         f"--coordinator=localhost:{port}",
         "--num_processes=2",
@@ -507,8 +515,8 @@ def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, straight, tmp_
     assert abs(result[score] - straight(experiment)[score]) < 0.05
 
 
-def test_verify_resume_prints_equal_sums(experiment, tmp_path):
-    status, said = finish(start(experiment, tmp_path / "run", "--verify_resume"))
+def test_verify_resume_prints_equal_sums(tmp_path):
+    status, said = finish(start("detection", tmp_path / "run", "--verify_resume"))
     assert status == 0, said
     sums = re.findall("[0-9a-f]{64}", said)
     assert len(sums) == 2
