@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from cnnjax import detection
 from cnnjax.data.examples import Source
 from cnnjax.refusal import Refusal
 from experiments.detection_windows import BACKGROUND, Windows
 
-TRIES = 4  # windows drawn for one of background that is wanted
+TRIES = 40  # times that as many windows are drawn as are wanted of background, at most
 BOXES = 1024  # boxes compared with objects together
 
 
@@ -65,7 +66,8 @@ def shapes_of(
     weights = 1 / np.bincount(labels)[labels]
     distinct = len(np.unique(sizes, axis=0))
     kmeans = KMeans(min(count, distinct), n_init=4, random_state=seed)
-    centres = kmeans.fit(sizes, sample_weight=weights).cluster_centers_
+    with threadpool_limits(1):  # several would add up in any order
+        centres = kmeans.fit(sizes, sample_weight=weights).cluster_centers_
     return np.exp(centres[np.argsort(centres.sum(axis=1))]).astype(np.float32)
 
 
@@ -105,15 +107,36 @@ def random_background(
         iou: intersection over union.
         rng: draws.
     """
-    images = np.sort(rng.integers(0, len(objects.label), TRIES * count))
-    size = context * shapes[rng.integers(0, len(shapes), len(images))]
+    parts, found = [], 0
+    for _ in range(TRIES):
+        drawn = _drawn_windows(
+            objects, max(count, BOXES), shapes, context=context, border=border, rng=rng
+        )
+        overlap = largest_overlap(objects, drawn.image, drawn.box, context=context)
+        parts.append(drawn.of(np.flatnonzero(overlap < iou)))
+        found += len(parts[-1].label)
+        if found >= count:
+            break
+    return Windows.joined(*parts).of(rng.permutation(found)[:count])
+
+
+def _drawn_windows(
+    objects: Objects,
+    count: int,
+    shapes: Float32[np.ndarray, "k 2"],
+    *,
+    context: float,
+    border: float,
+    rng: np.random.Generator,
+) -> Windows:
+    """At most `count` windows anywhere, those that fit into their image."""
+    images = np.sort(rng.integers(0, len(objects.label), count))
+    size = context * shapes[rng.integers(0, len(shapes), count)]
     room = objects.extent[images, ::-1] - (1 - 2 * border) * size
-    fits = (room > 0).all(axis=1)
     low = rng.uniform(0, 1, size.shape) * room - border * size
     box = np.concatenate([low, low + size], axis=1).astype(np.float32)
-    free = fits & (largest_overlap(objects, images, box, context=context) < iou)
-    chosen = rng.permutation(np.flatnonzero(free))[:count]
-    return background(images[chosen], box[chosen])
+    fits = (room > 0).all(axis=1)
+    return background(images[fits], box[fits])
 
 
 def largest_overlap(

@@ -15,7 +15,8 @@ from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
 
-CANDIDATES = 1000  # that non-maximum suppression thins out, of each image
+# That non-maximum suppression thins out, of each image: at least, and for an output.
+CANDIDATES, CHOICE = 1000, 10
 
 
 class Found(NamedTuple):
@@ -187,7 +188,8 @@ def _picked(
     # What lies beyond the extent shows no object; NaN would come first.
     inside = box_area(boxes)[:, None] > 0
     scores = jnp.where(inside & (scores > score_threshold), scores, -jnp.inf)
-    best, flat = jax.lax.top_k(scores.ravel(), min(CANDIDATES, count * classes))
+    candidates = min(max(CANDIDATES, CHOICE * max_outputs), count * classes)
+    best, flat = jax.lax.top_k(scores.ravel(), candidates)
     places, labels = jnp.divmod(flat.astype(jnp.int32), classes)
     boxes = boxes[places]
     chosen, valid = batched_nms(
