@@ -5,6 +5,7 @@ import pathlib
 from typing import Any, Self
 
 from cnnjax.models import weights
+from cnnjax.refusal import Refusal
 from cnnjax.training import record
 from cnnjax.training.config import TrainingConfig
 
@@ -32,10 +33,16 @@ class Loaded:
         """What the finished run in `workdir` left, its flags read as `config`.
 
         Raises:
-            Refusal: if there is no finished run.
+            Refusal: if there is no finished run, or one of another experiment.
         """
         workdir = pathlib.Path(workdir)
         values, result = record.finished(workdir)
+        others = set(values) - {field.name for field in dataclasses.fields(config)}
+        if others:
+            raise Refusal(
+                f"{workdir} holds a run of another experiment or revision, with flags"
+                f" that this one has not: --{', --'.join(sorted(others))}."
+            )
         return cls(
             config=config(**values),
             class_names=tuple(result["class_names"]),

@@ -101,6 +101,14 @@ def check(config: Config) -> Config:
     return config
 
 
+def given(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """The values that were given, not left to their defaults, by name."""
+    names = [field.name for field in dataclasses.fields(config)]
+    return {
+        name: flag_values[name].value for name in names if flag_values[name].present
+    }
+
+
 def flagfile(config: Any) -> str:
     """The text of a flagfile that repeats `config`: one flag a line."""
     values = dataclasses.asdict(config).items()

@@ -22,7 +22,7 @@ from cnnjax import data
 from cnnjax.ops import fast
 from cnnjax.refusal import Refusal
 from cnnjax.training import config as configs
-from cnnjax.training import devices, signals, verify
+from cnnjax.training import devices, record, signals, verify
 from cnnjax.training import flags as config_flags
 from cnnjax.training.checkpoint import NotSaved
 from cnnjax.training.flags import option
@@ -157,6 +157,9 @@ def _act(experiment: Experiment) -> None:
         asked = dataclasses.asdict(sitting)
         for field in dataclasses.fields(Sitting):
             del asked[field.name]
+        given = config_flags.given(experiment.config)
+        given.pop("tune_cpu", None)  # of this process, whatever the run had
+        record.check_given(workdir, given)
         experiment.predict(pathlib.Path(sitting.predict), workdir, **asked)
     else:
         experiment.run(config, workdir, overwrite=sitting.overwrite)

@@ -156,6 +156,25 @@ def finished(workdir: pathlib.Path) -> tuple[Row, Row]:
     return config, result
 
 
+def check_given(workdir: pathlib.Path, given: Row) -> None:
+    """Refuses flags that a finished run did not have, where it is only used.
+
+    Args:
+        workdir: of the run.
+        given: flags by name.
+
+    Raises:
+        Refusal: if there are such, or no finished run.
+    """
+    config, _ = finished(workdir)
+    changed = _changed(config, given)
+    if changed:
+        raise Refusal(
+            f"{workdir} holds a run with other flags: {changed}; it predicts with its"
+            " own, leave these out."
+        )
+
+
 def read_rows(workdir: pathlib.Path) -> list[Row]:
     """The rows of metrics.jsonl; one that was cut short by a kill is left out."""
     path = workdir / "metrics.jsonl"
@@ -207,19 +226,24 @@ def _clear(workdir: pathlib.Path) -> None:
         shutil.rmtree(workdir / name, ignore_errors=True)
 
 
+def _changed(before: Row, now: Row) -> str:
+    """Which flags differ, and how; empty if none does."""
+    return ", ".join(
+        f"--{name} ({before.get(name)!r} there, {value!r} here)"
+        for name, value in now.items()
+        if before.get(name) != value
+    )
+
+
 def _check_same(workdir: pathlib.Path, config: Any, data: str) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
     before = json.loads(path.read_text())
-    changed = [
-        f"--{name} ({before.get(name)!r} there, {value!r} here)"
-        for name, value in flags.identity(config).items()
-        if before.get(name) != value
-    ]
+    changed = _changed(before, flags.identity(config))
     if changed:
         raise Refusal(
-            f"{workdir} holds a run with other flags: {', '.join(changed)};"
+            f"{workdir} holds a run with other flags: {changed};"
             " name another --workdir, or --overwrite it."
         )
     if before[_DATA] != data:

@@ -1,5 +1,9 @@
 import dataclasses
 import json
+import pathlib
+import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -124,6 +128,29 @@ def test_predicts_a_folder_of_pictures(finished, tmp_path, capsys):
 def test_predicting_without_a_run_is_refused(tmp_path):
     with pytest.raises(Refusal, match="holds no finished run"):
         classification.load(tmp_path)
+
+
+def test_predicting_with_other_flags_or_a_run_of_another_kind_is_refused(
+    finished, tmp_path
+):
+    workdir, _, _ = finished
+    command = (sys.executable, "-m", "experiments.classification", "--width=3")
+    done = subprocess.run(
+        (*command, f"--predict={tmp_path}", f"--workdir={workdir}"),
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "holds a run with other flags: --width (" in line
+    assert "3.0 here); it predicts with its own, leave these out." in line
+    shutil.copytree(workdir, tmp_path / "run")
+    path = tmp_path / "run/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "depth": 4, "angle": 1}))
+    with pytest.raises(Refusal, match=r"another experiment .* --angle, --depth"):
+        classification.load(tmp_path / "run")
 
 
 def test_starts_from_the_weights_of_another_run(finished, tmp_path, capsys):

@@ -35,6 +35,13 @@ def test_flags_set_fields_of_their_type():
     assert config == Config(seed=3, rate=0.5, model="b", norm="y", fast=False)
 
 
+def test_flags_that_were_given_are_told_from_defaults():
+    values = absl_flags.FlagValues()
+    flags.define(Config, values)
+    values(["program", "--seed=0", "--nofast"])
+    assert flags.given(Config, values) == {"seed": 0, "fast": False}
+
+
 def test_flagfile_repeats_a_config(tmp_path):
     config = Config(seed=4, size=28, fast=False, place="here")
     path = tmp_path / "recipe.flags"

@@ -35,6 +35,17 @@ def test_leaves_config_and_flagfile(tmp_path):
     assert "--seed=3\n" in (tmp_path / "a" / "run" / "run.flags").read_text()
 
 
+def test_a_finished_run_is_used_with_its_own_flags(tmp_path):
+    with pytest.raises(Refusal, match="holds no finished run"):
+        record.check_given(tmp_path, {})
+    with Record(tmp_path, Config(seed=3), data=DATA) as keep:
+        keep.begin(0)
+        keep.finish({"accuracy": 1.0})
+    record.check_given(tmp_path, {"seed": 3, "dataset": "digits"})
+    with pytest.raises(Refusal, match=r"--seed \(3 there, 4 here\); it predicts with"):
+        record.check_given(tmp_path, {"seed": 4, "dataset": "digits"})
+
+
 def test_rows_go_on_where_the_checkpoint_is(tmp_path):
     first = Record(tmp_path, Config(), data=DATA)
     first.begin(0)
