@@ -34,6 +34,7 @@ from experiments.segmentation_task import (
     load_data,
     make_task,
     probabilities,
+    with_borders,
 )
 
 Tree = Any
@@ -60,6 +61,7 @@ def run(
     data, held = load_data(config)
     mean, deviation = moments.channel_moments(data.train, seed=config.seed)
     scaling = {"mean": mean, "deviation": deviation}
+    data = with_borders(config, data)
     task = make_task(config, data, held, scaling)
     result = session.conduct(
         task,
@@ -112,8 +114,14 @@ class Predictor(Loaded):
             tile: side of the tiles, in pixels, brought up to what the model can take.
 
         Raises:
-            Refusal: if the model is no U-Net, or the tile smaller than its margin.
+            Refusal: if the model is no U-Net or normalises over the whole image, or the
+                tile is smaller than its margin.
         """
+        if self.config.norm == "group":
+            raise Refusal(
+                "--tile is not for --norm=group, whose statistics are those of the"
+                " whole image; --predict takes it whole."
+            )
         model = build(self.config, len(self.class_names))
         margin, stride = getattr(model, "margin", 0), model.stride
         if not margin:

@@ -45,14 +45,24 @@ def load_data(config: Config) -> tuple[sources.Dataset, sources.Source | None]:
     train, held = data.train, None
     if config.validation:
         train, held = sources.hold_out_last(train, config.validation)
-    if config.border_weight:
-        if len(data.class_names) != 2:
-            raise Refusal(
-                "--border_weight keeps the cells of two-valued masks apart, got"
-                f" {len(data.class_names)} classes; --binary makes two of them."
-            )
-        train = WithBorders(train, w0=config.border_weight, sigma=config.border_sigma)
     return dataclasses.replace(data, train=train), held
+
+
+def with_borders(config: Config, data: sources.Dataset) -> sources.Dataset:
+    """The data, with border weights to train by where `config` asks for them.
+
+    Raises:
+        Refusal: if there are more than two classes.
+    """
+    if not config.border_weight:
+        return data
+    if len(data.class_names) != 2:
+        raise Refusal(
+            "--border_weight keeps the cells of two-valued masks apart, got"
+            f" {len(data.class_names)} classes; --binary makes two of them."
+        )
+    options = {"w0": config.border_weight, "sigma": config.border_sigma}
+    return dataclasses.replace(data, train=WithBorders(data.train, **options))
 
 
 class WithBorders:

@@ -116,6 +116,15 @@ def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
     np.testing.assert_array_equal(tiled[inside], expected[inside])
 
 
+def test_tiles_are_refused_where_the_whole_image_is_normalised(finished):
+    predictor = segmentation.load(finished[0])
+    config = dataclasses.replace(predictor.config, norm="group")
+    with pytest.raises(Refusal, match="--tile is not for --norm=group"):
+        dataclasses.replace(predictor, config=config).predict_tiled(
+            np.zeros((40, 40, 1), np.uint8), tile=32
+        )
+
+
 def test_flips_average_mirrors_and_quarter_turns(finished):
     workdir, _ = finished
     plain = segmentation.load(workdir)
