@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Int, Shaped
 from PIL import Image
 
 from cnnjax import detection, plots
@@ -108,7 +108,7 @@ def run(
     shown["test ap50 by class"] = ", ".join(
         f"{name} {value:.3f}" for name, value in of_class if value is not None
     )
-    session.show(result, workdir, shown)
+    session.show(result, workdir, shown, unit="windows")
     kept = ("ap", "ap50", "ap75", "ap50_per_class")
     return {name: result[name] for name in kept}
 
@@ -116,26 +116,33 @@ def run(
 class Predictor(Loaded):
     """A trained detector."""
 
-    def predict(self, images: Array) -> detection.Found:
+    def predict(
+        self, images: Array, *, extents: Int[np.ndarray, "n 2"] | None = None
+    ) -> detection.Found:
         """The objects in each image, the highest score first, as NumPy arrays.
 
         Args:
             images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
                 detector was trained on, of any one size in which objects are about as
                 large as they were there.
+            extents: height and width of what is valid in the top left of each image
+                (None: all of it).
 
         Raises:
             Refusal: if the images are smaller than a window at every scale.
         """
         images = checked(images, self.image_shape[-1])
-        extents = np.tile(np.int32(images.shape[1:3]), (len(images), 1))
+        if extents is None:
+            extents = np.tile(np.int32(images.shape[1:3]), (len(images), 1))
         found = jax.device_get(self._find(self.variables, images, extents))
         if "calibration" not in self.variables:
             return found
         by = self.variables["calibration"]
-        return found._replace(
-            scores=calibration.calibrated(found.scores, found.labels, by)
-        )
+        scores = calibration.calibrated(found.scores, found.labels, by)
+        # A class keeps its order; among several the best may be another now.
+        order = np.argsort(-scores, axis=1, kind="stable")
+        sort = functools.partial(_reordered, order=order)
+        return detection.Found(*map(sort, found._replace(scores=scores)))
 
     @functools.cached_property
     def _find(self) -> Callable:
@@ -153,6 +160,12 @@ class Predictor(Loaded):
             return find(config, model, scaling, factors, network, images, extents)
 
         return jax.jit(found)
+
+
+def _reordered(
+    x: Shaped[np.ndarray, "n m *k"], order: Int[np.ndarray, "n m"]
+) -> Shaped[np.ndarray, "n m *k"]:
+    return np.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), 1)
 
 
 def load(workdir: pathlib.Path | str) -> Predictor:
@@ -208,13 +221,12 @@ def _found_in(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes in pixels of the image, scores and labels."""
     size, scale = predictor.config.image_size, 1.0
-    seen = image
-    if size is not None:
+    seen, extent = image, image.shape[:2]
+    if size is not None:  # as it was trained and measured
         seen, extent = framing.frame(image, size=size, framing="fit")
         scale = max(image.shape[:2]) / size
-        seen = seen[: extent[0], : extent[1]]
     try:
-        found = predictor.predict(seen[None])
+        found = predictor.predict(seen[None], extents=np.int32([extent]))
     except Refusal as error:
         raise Refusal(f"{name}: {error}") from None
     valid = found.labels[0] >= 0

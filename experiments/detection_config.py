@@ -15,7 +15,11 @@ class Config(TrainingConfig):
         "scenes",
         "Data as scheme:location: scenes, voc:PATH, coco:PATH, tfds:NAME[:VERSION].",
     )
-    epochs: float = option(16.0, "Passes over the windows of a round.", above=0)
+    epochs: float = option(
+        16.0,
+        "Passes over as many windows as a round has, all rounds together.",
+        above=0,
+    )
     eval_every: float = option(
         8.0, "Epochs between evaluations (fractions are fine).", above=0
     )

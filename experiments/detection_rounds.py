@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from cnnjax import detection
 from cnnjax.data.examples import Source
 from cnnjax.refusal import Refusal
-from cnnjax.training import progress
+from cnnjax.training import devices, progress
 from experiments import detection_sampling as sampling
 from experiments.detection_config import Config
 from experiments.detection_windows import Windows, source_of
@@ -83,8 +83,11 @@ class Rounds:
             Refusal: if the round began before and what was mined is gone.
         """
         path = self._path(number)
-        if variables is not None and not path.exists():
-            self._save(path, self._mine(detected, number, variables, poll))
+        if variables is not None and devices.first_process_says(not path.exists()):
+            mined = self._mine(detected, number, variables, poll)
+            if jax.process_index() == 0:
+                self._save(path, mined)
+            devices.first_process_says(True)  # the others wait until it is there
         return self._joined(number, [self._load(r) for r in range(1, number + 1)])
 
     def _mine(
@@ -149,9 +152,9 @@ class Rounds:
             return Windows(**arrays)
 
     def _save(self, path: pathlib.Path, windows: Windows) -> None:
-        """Whole or not at all; several processes write the same."""
+        """Whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
+        partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.savez(file, **windows._asdict())
         os.replace(partial, path)

@@ -43,6 +43,11 @@ def load_data(config: Config) -> tuple[sources.Dataset, sources.Source | None]:
     if not config.validation:
         return data, None
     train, held = sources.hold_out(data.train, config.validation, seed=config.seed)
+    if not Objects.of(held).wanted.any():
+        raise Refusal(
+            f"No object in the {len(held)} images that --validation="
+            f"{config.validation:g} holds out; a larger part would do."
+        )
     return dataclasses.replace(data, train=train), held
 
 
@@ -69,6 +74,10 @@ def factors_of(config: Config, objects: Objects) -> Float[np.ndarray, "levels 2"
             for name in ("scales", "aspect_ratios")
         )
         return np.float32(detection.level_factors(scales, ratios))
+    if config.aspect_ratios != "1":
+        raise Refusal(
+            f"--aspect_ratios={config.aspect_ratios} goes with --scales; give both."
+        )
     shapes = shapes_of(objects, count=config.shapes, seed=config.seed)
     return config.window / (config.context * shapes[:, ::-1])
 
@@ -224,6 +233,7 @@ def make_task(
         summarise=lambda sums: {},
         observer=functools.partial(Observed, data.class_names),
         score="ap50",
+        unit="windows",
         evaluation_batch=config.image_batch,
         renew=functools.partial(rounds.renew, glance),
         rounds=1 + config.mining_rounds,

@@ -100,7 +100,8 @@ def cut(
 ) -> UInt8[np.ndarray, "side side c"]:
     """A window, at least partly in the image, and its surroundings; no aliasing.
 
-    Beyond the border the outermost pixels are repeated.
+    Beyond the border the outermost pixels are repeated, of a picture that was brought
+    to a square those of the square.
     """
     low, high = box[:2], box[2:]
     centre, half = (low + high) / 2, (high - low) * REACH / 2

@@ -46,7 +46,7 @@ def conduct(
         afterwards: what more is kept with the weights, and told in result.json.
     """
     origin = provenance.provenance(data.fingerprint)
-    steps = plan(config, len(task.train))
+    steps = plan(config, len(task.train), rounds=task.rounds)
     opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
     with opened as keep:
         result = keep.result()
@@ -74,15 +74,24 @@ def conduct(
     return result
 
 
-def show(result: Result, workdir: pathlib.Path, metrics: dict[str, str]) -> None:
-    """Shows the metrics of a run as a table, and what they cost."""
+def show(
+    result: Result,
+    workdir: pathlib.Path,
+    metrics: dict[str, str],
+    *,
+    unit: str = "images",
+) -> None:
+    """Shows the metrics of a run as a table, and what they cost.
+
+    `unit` is what the examples of training are.
+    """
     seconds = result["seconds"]
     progress.table(
         "result",
         {
             **metrics,
             "parameters": f"{result['parameters']:,}",
-            "images/s in training": f"{result['images_per_second']:,.0f}",
+            f"{unit}/s in training": f"{result['images_per_second']:,.0f}",
             "time": ", ".join(
                 f"{name} {progress.duration(seconds[name])}"
                 for name in ("compile", "train", "evaluate", "total")

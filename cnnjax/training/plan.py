@@ -34,12 +34,12 @@ class Plan:
     optimizer: optax.GradientTransformation
 
 
-def plan(config: TrainingConfig, examples: int) -> Plan:
-    """The plan of `config` for a training split of so many examples.
+def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
+    """The plan of `config` for a training split of so many examples, and rounds.
 
     Raises:
         Refusal: if a batch is larger than that, or the devices do not divide it, or
-            there is nothing to choose by.
+            there is nothing to choose by, or no step for each round.
     """
     if config.batch_size > examples:
         raise Refusal(
@@ -54,6 +54,11 @@ def plan(config: TrainingConfig, examples: int) -> Plan:
         )
     steps_per_epoch = examples // config.batch_size
     steps = max(1, round(config.epochs * steps_per_epoch))
+    if steps < rounds:
+        raise Refusal(
+            f"--epochs={config.epochs:g} make {steps} steps, too few for {rounds}"
+            " rounds; more epochs would do."
+        )
     schedule = optimizers.schedule(
         config.schedule,
         learning_rate=config.learning_rate,

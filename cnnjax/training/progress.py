@@ -33,10 +33,12 @@ def table(title: str, rows: Mapping[str, str]) -> None:
 
 
 class Progress:
-    """Loss, images a second and time left of the run from `start` to `steps`."""
+    """Loss, `unit` a second and time left of the run from `start` to `steps`."""
 
-    def __init__(self, start: int, steps: int, *, steps_per_epoch: int) -> None:
-        self._steps, self._steps_per_epoch = steps, steps_per_epoch
+    def __init__(
+        self, start: int, steps: int, *, steps_per_epoch: int, unit: str
+    ) -> None:
+        self._steps, self._steps_per_epoch, self._unit = steps, steps_per_epoch, unit
         self._said = time.perf_counter()
         self._recent: collections.deque[float] = collections.deque(maxlen=_WINDOW)
         self._bar: rich.progress.Progress | None = None
@@ -55,30 +57,34 @@ class Progress:
             )
             self._bar.start()
 
-    def update(self, step: int, loss: float, *, images: int) -> float:
-        """Shows the loss of a step of so many images; returns images a second.
+    def update(self, step: int, loss: float, *, examples: int) -> float:
+        """Shows the loss of a step of so many examples; returns examples a second.
 
         Without a terminal it says a line every few seconds.
         """
         now = time.perf_counter()
         self._recent.append(now)
         passed = max(now - self._recent[0], 1e-9)
-        speed = (len(self._recent) - 1) * images / passed
+        speed = (len(self._recent) - 1) * examples / passed
         epoch = f"{step / self._steps_per_epoch:.1f}"
-        news = f"loss {loss:.4f}  {speed:,.0f} images/s"
+        news = f"loss {loss:.4f}  {speed:,.0f} {self._unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, epoch=epoch, news=news)
         elif speed and now - self._said > _SECONDS_BETWEEN_LINES:
             self._said = now
-            left = duration((self._steps - step) * images / speed)
+            left = duration((self._steps - step) * examples / speed)
             tell(f"step {step}/{self._steps}  epoch {epoch}  {news}  {left} left")
         return speed
 
     def evaluated(self, step: int, news: str) -> None:
         """Says what an evaluation gave; its time does not count for the speed."""
-        self._recent.clear()
+        self.paused()
         epoch = f"{step / self._steps_per_epoch:.1f}"
         tell(f"step {step}/{self._steps}  epoch {epoch}  {news}")
+
+    def paused(self) -> None:
+        """What was done since the last step does not count for the speed."""
+        self._recent.clear()
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -39,6 +39,7 @@ class Task:
         summarise: sums -> metrics.
         observer: makes what sees the values of an evaluation, for each a new one.
         score: the metric to choose by, larger is better.
+        unit: what the examples of training are, in the plural.
         evaluation_batch: examples that an evaluation sees at once, over all devices
             and processes (None: as many as an update).
         renew: round, and the variables it begins with -> what is learned from in
@@ -59,6 +60,7 @@ class Task:
     summarise: Callable[[Tree], Metrics]
     observer: Callable[[], Observer]
     score: str
+    unit: str = "images"
     evaluation_batch: int | None = None
     renew: Callable[..., Source] | None = None
     rounds: int = 1

@@ -105,7 +105,10 @@ class _Run:
     def fit(self) -> None:
         """Steps to the end, or until stopped, evaluating and saving on the way."""
         self._bar = Progress(
-            self._start, self._plan.steps, steps_per_epoch=self._plan.steps_per_epoch
+            self._start,
+            self._plan.steps,
+            steps_per_epoch=self._plan.steps_per_epoch,
+            unit=self._task.unit,
         )
         try:
             if self._start > self._position.evaluated:
@@ -137,6 +140,7 @@ class _Run:
             lambda: states.delivered(self._devices.fetch(self._state)),
             poll=self._stop.poll,
         )
+        self._bar.paused()
 
     def _idle(self) -> bool:
         """Whether the devices have nothing to do."""
@@ -200,7 +204,7 @@ class _Run:
                 " --warmup_epochs or --clip_norm may help."
             )
         speed = self._bar.update(
-            number, metrics["loss"], images=self._config.batch_size
+            number, metrics["loss"], examples=self._config.batch_size
         )
         if number % self._plan.row == 0 or number == self._plan.steps:
             metrics["learning_rate"] = float(self._plan.schedule(number - 1))

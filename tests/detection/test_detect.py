@@ -76,6 +76,13 @@ def test_more_outputs_than_windows_are_padded():
     np.testing.assert_array_equal(found.labels[0], [0, -1, -1, -1, -1])
 
 
+def test_as_many_are_found_as_are_asked_for():
+    """Neighbours overlap by a third, which is not too much."""
+    options = {"iou_threshold": 0.4, "max_outputs": 1200}
+    found = find(jnp.ones((1, 80, 80, 1)), **options)
+    assert (found.labels[0] == 0).all()
+
+
 def test_nothing_above_the_threshold_is_nothing_but_padding():
     found = find(image({}) - 1)
     np.testing.assert_array_equal(found.labels[0], [-1] * 4)

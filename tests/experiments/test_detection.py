@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import shutil
 
@@ -9,7 +10,7 @@ from absl import flags as absl_flags
 from PIL import Image
 from pycocotools.coco import COCO
 
-from cnnjax.data import Dataset, sources
+from cnnjax.data import Dataset, framing, sources
 from cnnjax.data.examples import Columns
 from cnnjax.models import DETECTORS
 from cnnjax.refusal import Refusal
@@ -145,11 +146,26 @@ def test_calibration_keeps_the_order_of_a_class(finished, tiny):
     raw = dataclasses.replace(calibrated, variables=kept)
     images = detection.load_data(tiny)[0].test.fetch(np.arange(8))["image"]
     before, after = raw.predict(images), calibrated.predict(images)
-    np.testing.assert_array_equal(before.labels, after.labels)
     assert np.abs(before.scores - after.scores).max() > 0.01
-    for label in (0, 1):
-        order = np.argsort(before.scores[before.labels == label])
-        assert (np.diff(after.scores[after.labels == label][order]) >= 0).all()
+    for i, label in itertools.product(range(8), (0, 1)):
+        boxes = [found.boxes[i][found.labels[i] == label] for found in (before, after)]
+        np.testing.assert_array_equal(*boxes)
+
+
+def test_calibrated_scores_of_all_classes_are_sorted(finished, tiny):
+    """Also where one class becomes surer than the other, which was first."""
+    calibrated = detection.load(finished[0])
+    images = detection.load_data(tiny)[0].test.fetch(np.arange(8))["image"]
+    orders = []
+    for offset in ([-5, 5], [5, -5]):
+        by = {"slope": np.ones(2), "offset": np.array(offset)}
+        variables = {**calibrated.variables, "calibration": by}
+        found = dataclasses.replace(calibrated, variables=variables).predict(images)
+        assert (np.diff(found.scores, axis=1) <= 0).all()
+        assert ((found.labels >= 0) == (found.scores > 0)).all()
+        orders.append(found.labels[:, 0])
+    assert (orders[0][:4] == 1).all()
+    assert (orders[1][:4] == 0).all()
 
 
 def test_calibration_never_turns_an_order_round(rng):
@@ -231,6 +247,24 @@ def test_options_train(tiny, tmp_path, values):
     assert 0 <= detection.run(config, tmp_path, overwrite=True)["ap50"] <= 1
 
 
+def test_predicts_resized_images_as_they_were_measured(tiny, tmp_path):
+    """In their square, whose border is where it was in training."""
+    config = dataclasses.replace(tiny, image_size=48, epochs=1, mining_rounds=0)
+    detection.run(config, tmp_path / "run")
+    image = detection.load_data(tiny)[0].test.fetch(np.arange(1))["image"][0, :30]
+    Image.fromarray(image[..., 0]).save(tmp_path / "wide.png")
+    detection.predict(tmp_path / "wide.png", tmp_path / "run")
+    written = json.loads((tmp_path / "run/predictions/detections.json").read_text())
+    square, extent = framing.frame(image, size=48, framing="fit")
+    found = detection.load(tmp_path / "run").predict(
+        square[None], extents=np.int32([extent])
+    )
+    boxes = found.boxes[0][found.labels[0] >= 0] * 40 / 48
+    assert len(boxes)
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    np.testing.assert_allclose([row["bbox"] for row in written], sides, atol=0.011)
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_start(path, tmp_path, monkeypatch):
     """Each recipe with its own model and options, on a few made-up pictures."""
@@ -280,6 +314,16 @@ def made_up_pictures(location, *, image_size=None, **options):
     return Dataset(split(10), split(5), names, shape, "0" * 64, "")
 
 
+def test_a_validation_part_without_objects_is_refused(tiny, tmp_path):
+    made_up.write_boxes(tmp_path / "data", train=40, test=2, size=40)
+    for i in range(1, 40):
+        (tmp_path / f"data/annotations/{i}.xml").write_text("<annotation/>")
+    config = dataclasses.replace(
+        tiny, dataset=f"voc:{tmp_path / 'data'}", validation=0.05
+    )
+    refuses(config, "No object in the 2 images that --validation=0.05", tmp_path)
+
+
 def broken(folder):
     (folder / "annotations/3.xml").write_text("<annotation>\n<object>\n</annotation>")
 
@@ -324,6 +368,8 @@ def test_refuses_spoiled_files_in_one_line(tiny, tmp_path, spoil, message):
         ({"scales": "1,x"}, "--scales takes positive numbers joined by commas, got"),
         ({"scales": "1,nan"}, "--scales takes positive numbers joined by commas, got"),
         ({"scales": "1", "aspect_ratios": "-1"}, "--aspect_ratios takes positive"),
+        ({"aspect_ratios": "1,2"}, "--aspect_ratios=1,2 goes with --scales"),
+        ({"epochs": 0.01}, "--epochs=0.01 make 1 steps, too few for 2 rounds"),
         ({"calibrate": True}, "--validation=0.1 would do"),
         ({"looks": 2, "refine": False}, "--refine or --looks=1 would do"),
         ({"shift": 0.3, "stretch": 0.5}, "look beyond what is stored of a window"),

@@ -189,6 +189,22 @@ def test_background_lies_beside_objects_and_within_the_border(rng, objects, bord
     assert (outside > 0) == (border > 0)
 
 
+def test_background_is_found_where_there_is_little(rng):
+    """An object fills all but one of twenty images."""
+    boxes = np.float32([[[0, 0, 32, 32]]] * 20)
+    label = np.zeros((20, 1), np.int32)
+    label[7] = -1
+    objects = sampling.Objects(
+        boxes, label, np.zeros((20, 1), bool), np.full((20, 2), 32, np.int32)
+    )
+    shapes = np.float32([[28, 28]])
+    options = {"shapes": shapes, "context": 1.0, "border": 0.0, "iou": 0.4, "rng": rng}
+    windows = sampling.random_background(objects, 300, **options)
+    np.testing.assert_array_equal(windows.image, np.full(300, 7))
+    nothing = objects._replace(label=np.zeros((20, 1), np.int32))
+    assert not len(sampling.random_background(nothing, 300, **options).label)
+
+
 def test_ignored_objects_are_no_positives(objects):
     windows = sampling.object_windows(objects, context=2.0)
     image, place = np.nonzero((objects.label >= 0) & ~objects.ignore)
