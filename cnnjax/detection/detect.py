@@ -106,14 +106,8 @@ def detect(
     )
     found = jax.vmap(pick)(scores, boxes, windows, extents)
     for look in range(1, looks):
-        windows = shrunk(found.boxes, 1 / context)
-        seen, boxes = _seen_again(
-            apply, images, windows, window=window, context=context
-        )
-        # Of each its own class; nothing where there is no more.
-        label = jax.nn.one_hot(found.labels, seen.shape[-1])
-        scores = label * (look * found.scores[..., None] + seen) / (look + 1)
-        found = jax.vmap(pick)(scores, boxes, windows, extents)
+        seen = _seen_again(apply, images, found, look, window=window, context=context)
+        found = jax.vmap(pick)(*seen, extents)
     return found
 
 
@@ -144,16 +138,23 @@ def _seen(
 def _seen_again(
     apply: Apply,
     images: Float[Array, "n h w c"],
-    windows: Float32[Array, "n m 4"],
+    found: Found,
+    looks: int,
     *,
     window: int,
     context: float,
-) -> tuple[Float[Array, "n m k"], Float32[Array, "n m 4"]]:
-    """Scores and refined objects of windows of any shape, cut out one by one."""
+) -> tuple[Array, Array, Array]:
+    """As `_seen`, of windows around what so many looks have found, cut out one by one.
+
+    A score is the mean of all looks at that window; other classes have none.
+    """
+    windows = shrunk(found.boxes, 1 / context)
     crops = jax.vmap(functools.partial(crop_boxes, size=window))(images, windows)
     seen = apply(crops.reshape(-1, *crops.shape[2:]))
     seen = seen.reshape(*windows.shape[:2], seen.shape[-1])
-    return seen[..., :-4], decode_boxes(seen[..., -4:], shrunk(windows, context))
+    label = jax.nn.one_hot(found.labels, seen.shape[-1] - 4)
+    scores = (looks * found.scores[..., None] + seen[..., :-4]) / (looks + 1)
+    return label * scores, decode_boxes(seen[..., -4:], found.boxes), windows
 
 
 def shrunk(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
