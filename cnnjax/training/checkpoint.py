@@ -1,15 +1,15 @@
 """Checkpoints that a run can trust: the only file that knows orbax.
 
 A checkpoint is a state, as host arrays, and a small JSON record of progress. The
-SHA-256 of the arrays is stored beside them and checked when they are read, because
-orbax restores flipped bytes without a word. Saving happens in the background and
+SHA-256 sums of both are in the record and checked when it is read, because orbax
+restores flipped bytes without a word. Saving happens in the background and
 becomes visible by a rename, so that a run killed at any moment finds whole checkpoints
 only. Of a folder the two latest are kept.
 """
 
+import asyncio
 import contextlib
 import errno
-import hashlib
 import os
 import pathlib
 import shutil
@@ -21,6 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from cnnjax.digest import array_types, json_sha256, tree_sha256
 from cnnjax.refusal import Refusal
 from cnnjax.training import devices
 
@@ -34,23 +35,33 @@ Progress = dict[str, Any]
 _ROOM = 2**16  # bytes for what orbax writes beside the arrays
 
 
-def tree_sha256(tree: Tree) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all arrays, in hex."""
-    digest = hashlib.sha256()
-    for (name, kind), leaf in zip(
-        _arrays(tree).items(), jax.tree.leaves(tree), strict=True
-    ):
-        digest.update(f"{name} {kind}".encode())
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
+@contextlib.contextmanager
+def _patient_loops() -> Iterator[None]:
+    """Event loops made meanwhile wait, before they close, for all that runs in them.
 
+    orbax reads every array as a task of its own loop, and closes it at the first that
+    fails; each read still under way then complains on stderr, from its own thread.
+    """
+    make = asyncio.new_event_loop
 
-def _arrays(tree: Tree) -> dict[str, str]:
-    """Type and shape of each array, by its name."""
-    return {
-        jax.tree_util.keystr(path): f"{leaf.dtype} {leaf.shape}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    def patient() -> asyncio.AbstractEventLoop:
+        loop = make()
+        close = loop.close
+
+        def close_at_rest() -> None:
+            while not loop.is_closed() and (tasks := asyncio.all_tasks(loop)):
+                rest = asyncio.gather(*tasks, return_exceptions=True)
+                loop.run_until_complete(rest)
+            close()
+
+        loop.close = close_at_rest
+        return loop
+
+    asyncio.new_event_loop = patient
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = make
 
 
 class Checkpoints:
@@ -89,8 +100,9 @@ class Checkpoints:
         record = {
             "progress": progress,
             "sha256": tree_sha256(state),
-            "arrays": _arrays(state),
+            "arrays": array_types(state),
         }
+        record["record_sha256"] = json_sha256(record)
         with self._saving():
             self._check_room(state)
             self._manager.save(
@@ -128,7 +140,10 @@ class Checkpoints:
 
     def _read(self, step: int, target: Tree) -> tuple[Tree, Progress]:
         record = self._item(step, record=ocp.args.JsonRestore()).record
-        if record["arrays"] != (expected := _arrays(target)):
+        seal = record.pop("record_sha256", None)  # earlier revisions had none
+        if seal is not None and seal != json_sha256(record):
+            raise ValueError("its record does not have the SHA-256 it was saved with")
+        if record["arrays"] != (expected := array_types(target)):
             changed = set(record["arrays"].items()) ^ set(expected.items())
             raise Refusal(
                 f"Checkpoint {step} in {self._folder} is of another model: it and this"
@@ -141,7 +156,8 @@ class Checkpoints:
         return state, record["progress"]
 
     def _item(self, step: int, **item: Any) -> Any:
-        return self._manager.restore(step, args=ocp.args.Composite(**item))
+        with _patient_loops():
+            return self._manager.restore(step, args=ocp.args.Composite(**item))
 
     def _set_aside(self, step: int, error: Exception) -> None:
         self._manager.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from cnnjax.training.checkpoint import tree_sha256
+from cnnjax.digest import tree_sha256
 
 Tree = Any
 _PHASES = ("compile", "train", "evaluate")

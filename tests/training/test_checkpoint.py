@@ -1,5 +1,9 @@
 import errno
 import os
+import pathlib
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +11,8 @@ import pytest
 from cnnjax.refusal import Refusal
 from cnnjax.training import checkpoint
 from cnnjax.training.checkpoint import Checkpoints, NotSaved
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def tree(value, size=5):
@@ -78,6 +84,80 @@ def test_refuses_to_begin_silently_when_all_are_damaged(opened):
         opened().restore(tree(0))
     assert "checkpoint 1 is damaged" in opened.said[0]
     assert opened().restore(tree(0)) is None
+
+
+# Restores from each folder in turn, in a process whose stderr can be seen.
+RESTORES = """
+import pathlib, sys
+import numpy as np
+from tests.training.test_checkpoint import Checkpoints, wide
+for folder in map(pathlib.Path, sys.argv[1:]):
+    checkpoints = Checkpoints(folder, tell=lambda line: print("said", line))
+    print("from", checkpoints.restore(wide(0))[1])
+    checkpoints.close()
+"""
+
+
+def wide(value):
+    """Arrays enough that some are still being read when one has failed."""
+    rng = np.random.default_rng(value)
+    return {f"{i}": rng.random((60, 40), np.float32) for i in range(20)}
+
+
+def of_state(folder, largest):
+    """The file of the arrays, or of what says where they are."""
+    files = [path for path in (folder / "2/state").rglob("*") if path.is_file()]
+    if largest:
+        return max(files, key=lambda path: path.stat().st_size)
+    return folder / "2/state/manifest.ocdbt"
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def replace_by_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def test_damage_is_said_in_one_line_and_nothing_else(opened, tmp_path):
+    checkpoints = opened()
+    for step in (1, 2):
+        checkpoints.save(step, wide(step), {"step": step})
+    checkpoints.close()
+    damages = (truncate, flip, os.unlink, replace_by_a_folder)
+    folders = []
+    for largest in (True, False):
+        for damage in damages:
+            folders.append(tmp_path / f"{len(folders)}" / "checkpoints")
+            shutil.copytree(opened.folder, folders[-1])
+            damage(of_state(folders[-1], largest))
+    done = subprocess.run(
+        (sys.executable, "-c", RESTORES, *folders),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stderr == ""
+    said, restored = done.stdout.splitlines()[::2], done.stdout.splitlines()[1::2]
+    assert restored == ["from {'step': 1}"] * len(folders)
+    assert all(line.startswith("said checkpoint 2 is damaged (") for line in said)
+
+
+def test_a_record_of_other_numbers_is_damage(opened):
+    save(opened(), 1, 2)
+    path = opened.folder / "2/record/metadata"
+    path.write_text(path.read_text().replace('"step": 2', '"step": 3'))
+    assert opened().restore(tree(0))[1] == {"step": 1}
+    assert "its record does not have the SHA-256" in opened.said[0]
 
 
 def test_trouble_that_is_no_damage_sets_nothing_aside(opened, monkeypatch):

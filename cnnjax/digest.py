@@ -1,0 +1,35 @@
+"""SHA-256 sums of what a run keeps, which tell whether it is still what it was."""
+
+import hashlib
+import json
+from typing import Any
+
+import jax
+import numpy as np
+
+Tree = Any
+
+
+def tree_sha256(tree: Tree) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all arrays, in hex."""
+    digest = hashlib.sha256()
+    for (name, kind), leaf in zip(
+        array_types(tree).items(), jax.tree.leaves(tree), strict=True
+    ):
+        digest.update(f"{name} {kind}".encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def array_types(tree: Tree) -> dict[str, str]:
+    """Type and shape of each array, by its name."""
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype} {leaf.shape}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def json_sha256(value: Any) -> str:
+    """SHA-256 of what JSON can hold, in hex; the same after it was written and read."""
+    text = json.dumps(json.loads(json.dumps(value)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
