@@ -1,27 +1,29 @@
 """Variables of a model as one file of named arrays.
 
 Names are paths through the tree, joined by `/`: `params/stem/conv/kernel`. Files are
-safetensors (written and read) or npz (read).
+safetensors (written and read) or npz (read). A safetensors file that was written here
+carries the SHA-256 of its arrays, by which a damaged one is known; npz has a check of
+its own.
 """
 
 import os
 import pathlib
-import struct
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
+from cnnjax.digest import tree_sha256
 from cnnjax.refusal import Refusal
 
 Tree = Any
 Path = str | os.PathLike
+_SUM = "arrays_sha256"  # in the metadata, beside the user's words
 
 
 def save(
@@ -38,10 +40,11 @@ def save(
         ValueError: if a name contains a slash.
     """
     arrays = {
-        name: np.ascontiguousarray(jax.device_get(x))
+        name: np.asarray(jax.device_get(x), order="C")
         for name, x in _flatten(variables).items()
     }
-    content = safetensors_numpy.save(arrays, metadata and dict(metadata))
+    words = {**(metadata or {}), _SUM: tree_sha256(arrays)}
+    content = safetensors_numpy.save(arrays, words)
     path = pathlib.Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -68,7 +71,9 @@ def load(path: Path, *, like: Tree | None = None) -> Tree:
             the file and the first array that differs.
     """
     path = pathlib.Path(path)
-    arrays = _read(path)
+    arrays, words = _read(path)
+    if words.get(_SUM) not in (None, tree_sha256(arrays)):
+        raise _unreadable(path, "its arrays are not those that were saved")
     if like is not None:
         _check_same(path, arrays, _flatten(like))
     return _nest(path, arrays)
@@ -80,15 +85,14 @@ def metadata(path: Path) -> dict[str, str]:
     Raises:
         Refusal: if the file is missing or damaged.
     """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise _unreadable(pathlib.Path(path), error) from error
+    _, words = _read(pathlib.Path(path))
+    return {name: word for name, word in words.items() if name != _SUM}
 
 
 def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
     """Takes from `loaded` every array whose name and shape are those of `variables`.
+
+    Floating-point numbers of any precision become those of `variables`.
 
     Returns:
         The variables, in their own dtypes, and the sorted names of what did not
@@ -96,11 +100,12 @@ def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
         ones without a place.
 
     Raises:
-        Refusal: if no array matches.
+        Refusal: if no array matches, or one does that holds other than such numbers,
+            all finite.
     """
     ours, theirs = _flatten(variables), _flatten(loaded)
     taken = {
-        name: theirs[name].astype(x.dtype)
+        name: _taken(name, theirs[name], x.dtype)
         for name, x in ours.items()
         if name in theirs and theirs[name].shape == x.shape
     }
@@ -112,30 +117,39 @@ def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
     return _unflatten(ours | taken), sorted((ours.keys() | theirs) - taken.keys())
 
 
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _taken(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if x.dtype != dtype and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise Refusal(
+            f"{name} to start from must hold floating-point numbers, got {x.dtype};"
+            " convert the file first."
+        )
+    with np.errstate(over="ignore"):
+        taken = x.astype(dtype)
+    if not np.isfinite(taken).all():
+        raise Refusal(f"{name} to start from holds numbers that are not finite.")
+    return taken
+
+
+def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a file, and the words beside them."""
+    if not path.is_file():
+        missing = "it is no file" if path.exists() else "no such file of weights"
+        raise Refusal(f"{path}: {missing}.")
     try:
         if path.suffix == ".npz":
             # Opened here, because np.load leaves a damaged file open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        return safetensors_numpy.load_file(path)
-    except (
-        OSError,
-        EOFError,
-        KeyError,  # safetensors: a dtype that NumPy lacks
-        ValueError,
-        struct.error,
-        zipfile.BadZipFile,
-        zlib.error,
-        safetensors.SafetensorError,
-    ) as error:
+                return dict(arrays), {}
+        with safetensors.safe_open(path, framework="numpy") as file:
+            words = file.metadata() or {}
+        return safetensors_numpy.load_file(path), words
+    # Both libraries raise whatever the damaged file led them to.
+    except Exception as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: pathlib.Path, error: Exception) -> Refusal:
-    if isinstance(error, FileNotFoundError):
-        return Refusal(f"{path}: no such file of weights.")
-    words = " ".join(str(error).split())
+def _unreadable(path: pathlib.Path, error: Exception | str) -> Refusal:
+    words = " ".join(str(error).split()) or type(error).__name__
     return Refusal(
         f"{path}: not a whole safetensors or npz file of weights ({words}); "
         "save or copy it again."

@@ -1,9 +1,11 @@
+import itertools
 import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors_numpy
 
 from cnnjax.models import MODELS, weights
 from cnnjax.refusal import Refusal
@@ -38,6 +40,65 @@ def test_variables_of_a_model_come_back(tmp_path):
     weights.save(tmp_path / "w.safetensors", variables)
     assert_equal(weights.load(tmp_path / "w.safetensors"), variables)
     assert weights.metadata(tmp_path / "w.safetensors") == {}
+
+
+def test_scalars_stay_scalars(tmp_path):
+    weights.save(tmp_path / "w.safetensors", {"a": np.float32(3)})
+    assert weights.load(tmp_path / "w.safetensors")["a"].shape == ()
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    path = tmp_path / "w.safetensors"
+    weights.save(path, tree(), metadata={"model": "lenet"})
+    content = path.read_bytes()
+    header = content.index(b"}}") + 2
+    spread = (*range(0, header, 9), *range(header, len(content)))
+    refused = []
+    for place, bit in zip(spread, itertools.cycle(range(8)), strict=False):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        try:
+            loaded = weights.load(path)
+        except Refusal as error:
+            refused.append(str(error))
+        else:
+            assert_equal(loaded, tree())
+    assert len(refused) > 0.9 * len(spread)
+    assert all(line.startswith(f"{path}: not a whole") for line in refused)
+    assert "\n" not in "".join(refused)
+
+
+def test_a_file_of_others_has_no_sum_and_is_taken(tmp_path):
+    arrays = {"a": np.float32([1, 2]), "b": np.ones(3, "bfloat16")}
+    safetensors_numpy.save_file(arrays, tmp_path / "w.safetensors", {"of": "others"})
+    assert_equal(weights.load(tmp_path / "w.safetensors"), arrays)
+
+
+# A header of so many bytes, of no type that NumPy has, and of more than there is.
+LYING = [
+    (2**40, b"{}"),
+    (None, b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}'),
+    (None, b'{"a":{"dtype":"F32","shape":[99],"data_offsets":[0,4]}}'),
+    (None, b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,400]}}'),
+]
+
+
+@pytest.mark.parametrize(("size", "header"), LYING)
+def test_refuses_a_header_that_lies(tmp_path, size, header):
+    content = (size or len(header)).to_bytes(8, "little") + header + b"\0" * 4
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(Refusal, match=r"w.safetensors: not a whole") as caught:
+        weights.load(tmp_path / "w.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["w.safetensors", "w.npz"])
+def test_refuses_what_is_no_file(tmp_path, make, name):
+    make(tmp_path / name)
+    with pytest.raises(Refusal, match=f"{name}: it is no file"):
+        weights.load(tmp_path / name)
 
 
 def test_names_are_paths(tmp_path):
@@ -124,6 +185,40 @@ def test_merge_takes_what_fits_and_names_the_rest():
     assert_equal(merged, expected)
     assert merged["params"]["stem"]["kernel"].dtype == np.float32
     assert skipped == ["params/head/bias", "params/old"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
+def test_merge_takes_floating_point_numbers_of_any_precision(dtype):
+    ours, theirs = {"a": np.zeros(2, np.float32)}, {"a": np.ones(2, dtype)}
+    merged, skipped = weights.merge(ours, theirs)
+    assert_equal(merged, {"a": np.ones(2, np.float32)})
+    assert merged["a"].dtype == np.float32
+    assert not skipped
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["int8", "int64", "?", "complex64", "S3", "U3", "M8[D]", "m8[s]", "V4", "f4,f4"],
+)
+def test_merge_refuses_what_is_no_floating_point_number(tmp_path, dtype):
+    np.savez(tmp_path / "w.npz", a=np.zeros(2, dtype))
+    loaded = weights.load(tmp_path / "w.npz")
+    message = r"^a to start from must hold floating-point.* got .*; convert the file"
+    with pytest.raises(Refusal, match=message):
+        weights.merge({"a": np.zeros(2, np.float32)}, loaded)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.array([print], object))
+    with pytest.raises(Refusal, match=r"w.npz: not a whole .*Object arrays"):
+        weights.load(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_merge_refuses_numbers_that_are_not_finite(value):
+    ours, theirs = {"a": np.zeros(2, np.float32)}, {"a": np.array([0, value])}
+    with pytest.raises(Refusal, match="a to start from holds numbers that are not fi"):
+        weights.merge(ours, theirs)
 
 
 def test_merge_refuses_when_nothing_fits():
