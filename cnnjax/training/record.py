@@ -5,29 +5,24 @@ all. Only the first of several processes writes, and all do as it says.
 """
 
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
-import shutil
+from collections.abc import Iterable
 from typing import IO, Any
 
 import jax
 import tensorboardX
 
+from cnnjax.digest import json_sha256
 from cnnjax.refusal import Refusal
-from cnnjax.training import devices, flags
+from cnnjax.training import devices, flags, workdirs
 
 Row = dict[str, Any]
-_DATA = "data_fingerprint"
-_RESULTS = (
-    "run.flags",
-    "config.json",
-    "metrics.jsonl",
-    "weights.safetensors",
-    "result.json",
-)
-_FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged", "mined")
+_DATA, _SUM = "data_fingerprint", "record_sha256"
+# What result.json of every run has, that of a revision without a sum, too.
+_ALWAYS = {"parameters_sha256", "parameters", "class_names", "image_shape", "seconds"}
+_LARGE = 2**63
 
 
 class Record:
@@ -42,7 +37,7 @@ class Record:
 
     Raises:
         Refusal: if the workdir cannot be written, another process is writing there,
-            or it holds a run of another config.
+            or it holds a run of another config, or of one that is not known.
     """
 
     def __init__(
@@ -68,9 +63,7 @@ class Record:
             raise refusal or Refusal("The first process refused the run.")
 
     def _open(self, overwrite: bool) -> None:
-        self._lock = _locked(self.workdir)
-        if overwrite:
-            _clear(self.workdir)
+        self._lock = workdirs.hold(self.workdir, overwrite=overwrite)
         try:
             _check_same(self.workdir, self._config, self._data)
         except Refusal:
@@ -88,13 +81,17 @@ class Record:
         """The folder of figures."""
         return self.workdir / "figures"
 
+    @property
+    def _values(self) -> Row:
+        return {**dataclasses.asdict(self._config), _DATA: self._data}
+
     def begin(self, step: int) -> None:
         """Notes the config, and forgets the rows after `step`, to be made again."""
         if not self._writes:
             return
-        values = {**dataclasses.asdict(self._config), _DATA: self._data}
-        write_json(self.workdir / "config.json", values)
-        write_text(self.workdir / "run.flags", flags.flagfile(self._config))
+        if not (self.workdir / "result.json").exists():  # which has a sum over them
+            write_json(self.workdir / "config.json", self._values)
+            write_text(self.workdir / "run.flags", flags.flagfile(self._config))
         path = self.workdir / "metrics.jsonl"
         kept = [row for row in read_rows(self.workdir) if row["step"] <= step]
         self._said = {(row["step"], *row) for row in kept}
@@ -119,14 +116,19 @@ class Record:
                 self._board.add_scalar(name, value, row["step"])
 
     def result(self) -> Row | None:
-        """What result.json says, where the run has finished before."""
-        path = self.workdir / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        """What result.json says, where the run has finished before.
+
+        Raises:
+            Refusal: if that is damaged.
+        """
+        there = (self.workdir / "result.json").exists()
+        return finished(self.workdir)[1] if there else None
 
     def finish(self, result: Row) -> None:
-        """Writes result.json."""
+        """Writes result.json, with a sum by which damage to it or the config shows."""
         if self._writes:
-            write_json(self.workdir / "result.json", result)
+            sealed = {**result, _SUM: json_sha256([self._values, result])}
+            write_json(self.workdir / "result.json", sealed)
 
     def close(self) -> None:
         """Lets go of the workdir."""
@@ -142,16 +144,23 @@ def finished(workdir: pathlib.Path) -> tuple[Row, Row]:
     """config.json and result.json of a finished run.
 
     Raises:
-        Refusal: if there is none.
+        Refusal: if there is none, or one of them is damaged.
     """
     files = [workdir / name for name in ("config.json", "result.json")]
     for file in files:
-        if not file.exists():
+        if not file.is_file() or workdirs.is_being_cleared(workdir):
+            why = "is missing" if not file.is_file() else "was to be overwritten"
             raise Refusal(
-                f"{workdir} holds no finished run: {file.name} is missing; train there"
-                " first, or name another --workdir."
+                f"{workdir} holds no finished run: {file.name} {why}; train there"
+                " first, or name another."
             )
-    config, result = (json.loads(file.read_text()) for file in files)
+    config = _read_object(files[0], {_DATA})
+    result = _read_object(files[1])
+    sum_ = result.pop(_SUM, None)
+    if sum_ is None and _ALWAYS - result.keys():  # earlier revisions had no sum
+        raise _damaged(files[1], f"{min(_ALWAYS - result.keys())} is missing")
+    if sum_ not in (None, json_sha256([config, result])):
+        raise _damaged(files[1], "or config.json: they do not have their SHA-256")
     del config[_DATA]
     return config, result
 
@@ -176,15 +185,53 @@ def check_given(workdir: pathlib.Path, given: Row) -> None:
 
 
 def read_rows(workdir: pathlib.Path) -> list[Row]:
-    """The rows of metrics.jsonl; one that was cut short by a kill is left out."""
+    """The rows of metrics.jsonl; what is none, as one that a kill cut short, is not."""
     path = workdir / "metrics.jsonl"
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    lines = path.read_bytes().split(b"\n") if path.exists() else ()
+    return [row for row in map(_row, lines) if row is not None]
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    whole = row["step"] >= 0 and all(map(_is_number, row.values()))
+    return row if whole else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one, no larger than what others take, or None for none."""
+    if isinstance(value, int):
+        return abs(value) < _LARGE
+    return value is None or isinstance(value, float)
+
+
+def _read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
+    """A JSON object that has what is `needed`.
+
+    Raises:
+        Refusal: if the file holds anything else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "it holds no JSON object")
+    for name in needed:
+        if name not in value:
+            raise _damaged(path, f"{name} is missing")
+    return value
+
+
+def _damaged(path: pathlib.Path, reason: str) -> Refusal:
+    return Refusal(
+        f"{path} is damaged ({reason}): copy it again, name another --workdir, or"
+        " --overwrite trains afresh."
+    )
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -197,33 +244,6 @@ def write_text(path: pathlib.Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     os.replace(partial, path)
-
-
-def _locked(workdir: pathlib.Path) -> IO[str]:
-    """An open file in `workdir` that no other process holds."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise Refusal(
-            f"--workdir={workdir} cannot be written: {error.strerror}; name another."
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise Refusal(
-            f"--workdir={workdir} is in use by another run; name another."
-        ) from None
-    return lock
-
-
-def _clear(workdir: pathlib.Path) -> None:
-    """Removes what a run leaves, and nothing else."""
-    for name in _RESULTS:
-        (workdir / name).unlink(missing_ok=True)
-    for name in _FOLDERS:
-        shutil.rmtree(workdir / name, ignore_errors=True)
 
 
 def _changed(before: Row, now: Row) -> str:
@@ -239,7 +259,7 @@ def _check_same(workdir: pathlib.Path, config: Any, data: str) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text())
+    before = _read_object(path, {_DATA})
     changed = _changed(before, flags.identity(config))
     if changed:
         raise Refusal(

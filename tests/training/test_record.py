@@ -18,9 +18,18 @@ class Config:
     data_dir: str = option("", "Where.", compared=False)
 
 
-def begun(workdir, config):
+DEFAULT = Config()
+
+
+def begun(workdir, config=DEFAULT):
     with Record(workdir, config, data=DATA) as keep:
         keep.begin(0)
+
+
+def finish(workdir):
+    with Record(workdir, DEFAULT, data=DATA) as keep:
+        keep.begin(0)
+        keep.finish({"accuracy": 0.25, "class_names": ("a", "b")})
 
 
 def test_leaves_config_and_flagfile(tmp_path):
@@ -110,3 +119,116 @@ def test_refuses_a_workdir_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Refusal, match=r"cannot be written: .*; name another"):
         Record(tmp_path / "file" / "run", Config(), data=DATA)
+
+
+# As text, and with bytes that are no text.
+NO_OBJECTS = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"3",
+    b'"a"',
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b'{"a": ' + b"9" * 5_000 + b"}",
+]
+
+
+@pytest.mark.parametrize("content", [*NO_OBJECTS, b"{}", b'{"seed": 0}'])
+def test_refuses_a_damaged_config_in_one_line(tmp_path, content):
+    finish(tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    for use in (record.finished, begun):
+        with pytest.raises(Refusal, match=r"config.json is damaged \(.*overwrite") as e:
+            use(tmp_path)
+        assert "\n" not in str(e.value)
+    Record(tmp_path, Config(), data=DATA, overwrite=True).close()
+
+
+@pytest.mark.parametrize("content", [*NO_OBJECTS, b"{}", b'{"accuracy": 1.0}'])
+def test_refuses_a_damaged_result_in_one_line(tmp_path, content):
+    finish(tmp_path)
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(Refusal, match=r"result.json is damaged \(") as caught:
+        record.finished(tmp_path)
+    assert "\n" not in str(caught.value)
+    with (
+        Record(tmp_path, Config(), data=DATA) as keep,
+        pytest.raises(Refusal, match=r"result.json is damaged \("),
+    ):
+        keep.result()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config.json", '"seed": 0', '"seed": 1'),
+        ("config.json", '"seed"', '"speed"'),
+        ("result.json", "0.25", "0.75"),
+        ("result.json", '"b"', '"c"'),
+    ],
+)
+def test_a_finished_run_notices_other_words(tmp_path, name, old, new):
+    finish(tmp_path)
+    text = (tmp_path / name).read_text()
+    assert old in text
+    (tmp_path / name).write_text(text.replace(old, new))
+    with pytest.raises(Refusal, match="do not have their SHA-256"):
+        record.finished(tmp_path)
+
+
+def test_a_result_is_read_as_it_was_given(tmp_path):
+    finish(tmp_path)
+    config, result = record.finished(tmp_path)
+    assert config == dataclasses.asdict(Config())
+    assert result == {"accuracy": 0.25, "class_names": ["a", "b"]}
+
+
+def test_a_result_that_says_no_sum_is_of_an_earlier_revision(tmp_path):
+    finish(tmp_path)
+    earlier = {
+        "parameters": 1,
+        "parameters_sha256": "0",
+        "class_names": [],
+        "image_shape": [],
+        "seconds": {},
+    }
+    record.write_json(tmp_path / "result.json", earlier)
+    assert record.finished(tmp_path)[1] == earlier
+
+
+def test_a_run_that_was_to_be_overwritten_is_no_finished_run(tmp_path):
+    finish(tmp_path)
+    (tmp_path / ".clearing").touch()
+    with pytest.raises(Refusal, match=r"no finished run: config.json was to be overwr"):
+        record.finished(tmp_path)
+
+
+def test_rows_that_are_no_rows_are_left_out(tmp_path):
+    begun(tmp_path)
+    whole = [{"step": 1, "epoch": 0.5, "train/loss": 2}, {"step": 2, "test/x": None}]
+    nothing = [
+        *NO_OBJECTS,
+        b"{}",
+        b'{"epoch": 1}',
+        b'{"step": "1"}',
+        b'{"step": 1.0}',
+        b'{"step": NaN}',
+        b'{"step": true}',
+        b'{"step": -1}',
+        b'{"step": null}',
+        b'{"step": 1' + b"0" * 400 + b"}",
+        b'{"step": 1, "train/loss": "2"}',
+        b'{"step": 1, "train/loss": [2]}',
+        b'{"step": 1, "train/loss": 1' + b"0" * 400 + b"}",
+        b'{"step": 1, "train/\xff": 2}',
+        b'{"step": 4, "tra',
+    ]
+    lines = [*nothing, *(json.dumps(row).encode() for row in whole), *nothing]
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(lines))
+    assert record.read_rows(tmp_path) == whole
+    with Record(tmp_path, Config(), data=DATA) as keep:
+        keep.begin(1)
+        keep.log({"step": 2, "epoch": 1.0, "train/loss": 1.0})
+    assert [row["step"] for row in record.read_rows(tmp_path)] == [1, 2]

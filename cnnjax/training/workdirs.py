@@ -1,0 +1,132 @@
+"""The folder of a run: held by one process, and emptied for good or not at all.
+
+Whoever empties one says so first in a file of its own, which goes last; whoever comes
+to such a file, after a kill, empties the folder before anything else. So nothing of
+what was to be removed is ever gone on from.
+"""
+
+import fcntl
+import os
+import pathlib
+import shutil
+from typing import IO
+
+from cnnjax.refusal import Refusal
+
+FILES = (
+    "run.flags",
+    "config.json",
+    "metrics.jsonl",
+    "weights.safetensors",
+    "result.json",
+)
+FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged", "mined")
+# What a run goes on from, or would write over.
+_KEPT = (
+    "metrics.jsonl",
+    "weights.safetensors",
+    "result.json",
+    "checkpoints",
+    "best",
+    "mined",
+)
+_LOCK, _CLEARING = ".lock", ".clearing"
+
+
+def hold(workdir: pathlib.Path, *, overwrite: bool) -> IO[str]:
+    """Holds a workdir, made when missing, as long as the returned file is open.
+
+    Args:
+        workdir: the folder.
+        overwrite: removes what a run left there, and nothing else.
+
+    Raises:
+        Refusal: if it cannot be written or emptied, another process holds it, or what
+            is in it is none of a run that says what it is.
+    """
+    lock = _locked(workdir)
+    try:
+        if overwrite:
+            (workdir / _CLEARING).touch()
+        if is_being_cleared(workdir):
+            _clear(workdir)
+        _check_known(workdir)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def is_being_cleared(workdir: pathlib.Path) -> bool:
+    """Whether what is in a workdir was to be removed, and part of it may be gone."""
+    return (workdir / _CLEARING).exists()
+
+
+def _locked(workdir: pathlib.Path) -> IO[str]:
+    """An open file in `workdir` that no other process holds."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        _check_kinds(workdir)
+        lock = (workdir / _LOCK).open("w")
+    except OSError as error:
+        raise Refusal(
+            f"--workdir={workdir} cannot be written: {error.strerror}; name another."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise Refusal(
+            f"--workdir={workdir} is in use by another run; name another."
+        ) from None
+    return lock
+
+
+def _check_kinds(workdir: pathlib.Path) -> None:
+    kinds = (
+        ((*FILES, _LOCK, _CLEARING), pathlib.Path.is_file, "file"),
+        (FOLDERS, pathlib.Path.is_dir, "folder"),
+    )
+    for names, is_kind, kind in kinds:
+        for path in (workdir / name for name in names):
+            if os.path.lexists(path) and not is_kind(path):
+                raise Refusal(
+                    f"{path} is no {kind}: move it away, or name another --workdir."
+                )
+
+
+def _check_known(workdir: pathlib.Path) -> None:
+    """Refuses what is left of a run that does not say which one it was."""
+    if (workdir / "config.json").exists():
+        return
+    left = [name for name in _KEPT if _holds_something(workdir / name)]
+    if left:
+        raise Refusal(
+            f"{workdir} holds {', '.join(left)} of a run whose config.json is missing:"
+            " put it back, name another --workdir, or --overwrite it."
+        )
+
+
+def _holds_something(path: pathlib.Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _clear(workdir: pathlib.Path) -> None:
+    for name in (*FILES, *FOLDERS):
+        _remove(workdir / name)
+        _remove(workdir / f"{name}.partial")
+    _remove(workdir / _CLEARING)
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Removes a file, a folder, or a link to one, where it is."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"{path} cannot be removed: {error.strerror}; remove it by hand, or name"
+            " another --workdir."
+        ) from error
