@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from cnnjax.models import weights
 from cnnjax.training import progress
+from experiments.loaded import weights_of
 
 Tree = Any
 
@@ -47,7 +48,7 @@ def started_from(location: str, variables: Tree) -> Tree:
     if not location:
         return variables
     path = pathlib.Path(location)
-    loaded = weights.load(path / "weights.safetensors" if path.is_dir() else path)
+    loaded = weights_of(path) if path.is_dir() else weights.load(path)
     loaded = {name: loaded[name] for name in variables if name in loaded}
     merged, skipped = weights.merge(variables, loaded)
     progress.tell(

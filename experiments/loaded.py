@@ -4,12 +4,31 @@ import dataclasses
 import pathlib
 from typing import Any, Self
 
+from cnnjax.digest import tree_sha256
 from cnnjax.models import weights
 from cnnjax.refusal import Refusal
 from cnnjax.training import record
 from cnnjax.training.config import TrainingConfig
 
 Tree = Any
+
+
+def weights_of(workdir: pathlib.Path) -> Tree:
+    """The variables that the finished run in `workdir` ended with.
+
+    Raises:
+        Refusal: if there is no finished run, or its weights are damaged or others.
+    """
+    _, result = record.finished(workdir)
+    path = workdir / "weights.safetensors"
+    variables = weights.load(path)
+    network = {k: variables[k] for k in ("params", "batch_stats") if k in variables}
+    if tree_sha256(network) != result["parameters_sha256"]:
+        raise Refusal(
+            f"{path}: its parameters are not those of result.json, which has their"
+            " SHA-256; copy the run again, or train there with --overwrite."
+        )
+    return variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +52,8 @@ class Loaded:
         """What the finished run in `workdir` left, its flags read as `config`.
 
         Raises:
-            Refusal: if there is no finished run, or one of another experiment.
+            Refusal: if there is no finished run, a damaged one, or one of another
+                experiment.
         """
         workdir = pathlib.Path(workdir)
         values, result = record.finished(workdir)
@@ -46,6 +66,6 @@ class Loaded:
         return cls(
             config=config(**values),
             class_names=tuple(result["class_names"]),
-            variables=weights.load(workdir / "weights.safetensors"),
+            variables=weights_of(workdir),
             image_shape=tuple(result["image_shape"]),
         )

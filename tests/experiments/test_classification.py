@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -16,7 +15,7 @@ from cnnjax.data import Arrays, Dataset, sources
 from cnnjax.models import CLASSIFIERS, weights
 from cnnjax.refusal import Refusal
 from cnnjax.training import flags, record
-from experiments import classification
+from experiments import classification, segmentation
 from experiments.classification import Config
 from tests import made_up
 
@@ -145,11 +144,10 @@ def test_predicting_with_other_flags_or_a_run_of_another_kind_is_refused(
     (line,) = done.stderr.splitlines()
     assert "holds a run with other flags: --width (" in line
     assert "3.0 here); it predicts with its own, leave these out." in line
-    shutil.copytree(workdir, tmp_path / "run")
-    path = tmp_path / "run/config.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "depth": 4, "angle": 1}))
-    with pytest.raises(Refusal, match=r"another experiment .* --angle, --depth"):
+    with record.Record(tmp_path / "run", segmentation.Config(), data="") as keep:
+        keep.begin(0)
+        keep.finish({})
+    with pytest.raises(Refusal, match=r"another experiment .* --border_sigma"):
         classification.load(tmp_path / "run")
 
 
