@@ -4,6 +4,7 @@ Status 0: done. 1: the loss was not finite, or the disk is full. 2: a mistake of
 user's, said in one line. 128 + n: stopped by signal n, everything saved.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -12,7 +13,7 @@ import pathlib
 import platform
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -101,7 +102,8 @@ def launch(experiment: Experiment) -> None:
             sys.exit(0)
         try:
             rest = flags.FLAGS(argv)
-        except (flags.Error, UnicodeDecodeError) as error:
+        # A ValueError: --no with a value, or a flagfile that is no text.
+        except (flags.Error, ValueError, RecursionError) as error:
             _exit(2, str(error).removeprefix("ERROR:: "))
         if len(rest) > 1:
             _exit(2, f"Unexpected argument {rest[1]!r}: flags begin with --.")
@@ -159,10 +161,29 @@ def _act(experiment: Experiment) -> None:
             del asked[field.name]
         given = config_flags.given(experiment.config)
         given.pop("tune_cpu", None)  # of this process, whatever the run had
-        record.check_given(workdir, given)
-        experiment.predict(pathlib.Path(sitting.predict), workdir, **asked)
+        with _said_of(workdir):
+            record.check_given(workdir, given)
+            experiment.predict(pathlib.Path(sitting.predict), workdir, **asked)
     else:
-        experiment.run(config, workdir, overwrite=sitting.overwrite)
+        with _said_of(workdir):
+            experiment.run(config, workdir, overwrite=sitting.overwrite)
+
+
+@contextlib.contextmanager
+def _said_of(workdir: pathlib.Path) -> Iterator[None]:
+    """Says in one line what the system refuses to do with a file of the workdir."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename2 or error.filename  # where something was to be moved
+        if error.errno in _FULL or not isinstance(name, str):
+            raise
+        if not pathlib.Path(name).absolute().is_relative_to(workdir.absolute()):
+            raise
+        raise Refusal(
+            f"{name}: {error.strerror}; mend that, or copy the run to another"
+            " --workdir."
+        ) from error
 
 
 def keep_compiled() -> None:

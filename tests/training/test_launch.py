@@ -1,0 +1,86 @@
+"""How an experiment ends when the command line or the disk is not as it should be."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+# An experiment whose run fails as `--dataset` says, each with flags of its own.
+SCRIPT = """
+import errno, json, os, pathlib, sys
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.launch import Experiment, launch
+
+def fail(number, path, *target):
+    raise OSError(number, os.strerror(number), str(path), *target)
+
+FAILURES = {
+    "read-only": lambda run: fail(errno.EROFS, run / "config.json"),
+    "moved": lambda run: fail(errno.EISDIR, run / "x.partial", None, str(run / "x")),
+    "full": lambda run: fail(errno.ENOSPC, run / "config.json"),
+    "elsewhere": lambda run: fail(errno.EROFS, "/nowhere"),
+    "folder": lambda run: (run / "config.json").read_text(),
+}
+
+def run(config, workdir, *, overwrite):
+    FAILURES[config.dataset](workdir)
+
+def predict(path, workdir):
+    FAILURES[str(path)](workdir)
+
+workdir, cases = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+(workdir / "run/config.json").mkdir(parents=True)
+for number, arguments in enumerate(cases):
+    child = os.fork()
+    if not child:
+        log = os.open(workdir / f"{number}", os.O_WRONLY | os.O_CREAT)
+        os.dup2(log, 2)
+        sys.argv = ["x", f"--workdir={workdir}/run", "--notune_cpu", *arguments]
+        launch(Experiment("x", "Fails.", TrainingConfig, run, predict))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+MEND = "mend that, or copy the run to another --workdir."
+CASES = {
+    "--nooverwrite=1": (2, "error: --nooverwrite=1 does not take an argument"),
+    "--nooverwrite=": (2, "error: --nooverwrite= does not take an argument"),
+    "--tune_cpu=maybe": (2, "error: flag --tune_cpu=maybe: "),
+    "--nobinary=3": (2, "error: Unknown command line flag 'nobinary'"),
+    "--dataset=read-only": (2, "/run/config.json: Read-only file system; " + MEND),
+    "--dataset=moved": (2, "/run/x: Is a directory; " + MEND),
+    "--dataset=full": (1, "error: No space left on device; with room, "),
+    "--dataset=folder": (2, "/run/config.json: Is a directory; " + MEND),
+    "--predict=folder": (2, "holds no finished run"),
+    "--dataset=elsewhere": (1, "/nowhere"),
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """Status and stderr of each case."""
+    folder = tmp_path_factory.mktemp("launched")
+    cases = json.dumps([[case] for case in CASES])
+    done = subprocess.run(
+        (sys.executable, "-c", SCRIPT, folder, cases),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+    statuses = map(int, done.stdout.split())
+    said = [(folder / f"{number}").read_text() for number in range(len(CASES))]
+    return dict(zip(CASES, zip(statuses, said, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ends_with_one_line(ended, case):
+    status, said = ended[case]
+    expected, words = CASES[case]
+    assert status == expected, said
+    assert words in said
+    if case != "--dataset=elsewhere":  # which is a fault of ours
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+    else:
+        assert "Traceback" in said
