@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from cnnjax import detection
 from cnnjax.data.examples import Source
+from cnnjax.models import weights
 from cnnjax.refusal import Refusal
 from cnnjax.training import devices, progress
 from experiments import detection_sampling as sampling
@@ -80,15 +81,17 @@ class Rounds:
             poll: called now and then; raises to stop.
 
         Raises:
-            Refusal: if the round began before and what was mined is gone.
+            Refusal: if the round began before and what was mined is gone or damaged.
         """
         path = self._path(number)
-        if variables is not None and devices.first_process_says(not path.exists()):
+        if variables is not None and devices.first_process_says(self._lacks(path)):
             mined = self._mine(detected, number, variables, poll)
             if jax.process_index() == 0:
                 self._save(path, mined)
             devices.first_process_says(True)  # the others wait until it is there
-        return self._joined(number, [self._load(r) for r in range(1, number + 1)])
+        return self._joined(
+            number, [self._load(self._path(r)) for r in range(1, number + 1)]
+        )
 
     def _mine(
         self, detected: Callable, number: int, variables: Tree, poll: Callable
@@ -144,12 +147,28 @@ class Rounds:
     def _path(self, number: int) -> pathlib.Path:
         return self._folder / f"round_{number}.npz"
 
-    def _load(self, number: int) -> Windows:
-        path = self._path(number)
+    def _lacks(self, path: pathlib.Path) -> bool:
+        """Whether the windows of a round that begins now have to be looked for."""
+        if not path.exists():
+            return True
+        try:
+            self._load(path)
+        except Refusal:
+            progress.tell(f"{path} is damaged and made again")
+            return True
+        return False
+
+    def _load(self, path: pathlib.Path) -> Windows:
         if not path.exists():
             raise Refusal(f"{path} is missing: --overwrite trains afresh.")
-        with np.load(path) as arrays:
-            return Windows(**arrays)
+        try:
+            windows = Windows(**weights.load(path))
+            whole = _alike(windows, self._positives)
+        except (Refusal, TypeError, AttributeError):
+            whole = False
+        if not whole:
+            raise Refusal(f"{path} is damaged: --overwrite trains afresh.")
+        return windows
 
     def _save(self, path: pathlib.Path, windows: Windows) -> None:
         """Whole or not at all."""
@@ -158,3 +177,11 @@ class Rounds:
         with partial.open("wb") as file:
             np.savez(file, **windows._asdict())
         os.replace(partial, path)
+
+
+def _alike(some: Windows, others: Windows) -> bool:
+    """Whether each has as many of everything, of the types and shapes of the others."""
+    return {len(column) for column in some} == {len(some.label)} and all(
+        (x.dtype, x.shape[1:]) == (y.dtype, y.shape[1:])
+        for x, y in zip(some, others, strict=True)
+    )

@@ -324,6 +324,9 @@ def test_resumes_exactly_after_sigterm_in_mining(straight, tmp_path, monkeypatch
             module.run(config, tmp_path)
     assert max(checkpoints(tmp_path)) == 44
     assert not (tmp_path / "mined/round_2.npz").exists()
+    content = bytearray((tmp_path / "mined/round_1.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "mined/round_2.npz").write_bytes(content)  # damaged: made again
     result = go_on("detection", tmp_path)
     assert result["parameters_sha256"] == straight("detection")["parameters_sha256"]
 
@@ -345,9 +348,15 @@ def test_refuses_to_go_on_without_what_was_mined(tmp_path, monkeypatch):
         stop_at(patch, 50)
         with pytest.raises(Stopped):
             module.run(config, tmp_path)
-    (tmp_path / "mined/round_1.npz").unlink()
+    path = tmp_path / "mined/round_1.npz"
+    whole = path.read_bytes()
+    path.unlink()
     with pytest.raises(Refusal, match=r"round_1\.npz is missing: --overwrite"):
         module.run(config, tmp_path)
+    for content in (b"", whole[:-99], whole.replace(b"label", b"babel")):
+        path.write_bytes(content)
+        with pytest.raises(Refusal, match=r"round_1\.npz is damaged: --overwrite"):
+            module.run(config, tmp_path)
 
 
 def data_files(folder):
@@ -368,8 +377,6 @@ def truncate(folder):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-# What reads the damaged files in the background complains in its own threads, too.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate])
 def test_damaged_checkpoint_is_named_and_the_one_before_used(
     experiment, straight, stopped, damage, capsys
