@@ -5,6 +5,7 @@ four files have their usual names, plain or gzipped; the two of the test split m
 both be missing, and it is held out then.
 """
 
+import contextlib
 import gzip
 import math
 import pathlib
@@ -15,12 +16,15 @@ from jaxtyping import Int32, UInt8
 
 from cnnjax.refusal import Refusal
 
+from . import files
 from .classification import classification, in_memory
 from .sources import Dataset, Options
 
 UNSIGNED_BYTES = 8  # the third byte of the magic number
 IMAGES = "{}-images-idx3-ubyte"
 LABELS = "{}-labels-idx1-ubyte"
+CHUNK = 2**20  # bytes read at once
+INFLATION = 1032  # bytes that one byte of a gzip file can stand for, at most
 
 
 def read(location: str, options: Options) -> Dataset:
@@ -50,26 +54,67 @@ def read(location: str, options: Options) -> Dataset:
 def read_file(path: pathlib.Path, *, rank: int) -> UInt8[np.ndarray, "..."]:
     """Returns the array of `rank` axes in one idx file, plain or gzipped.
 
+    No more is read than its header promises, and nothing where that cannot be true.
+
     Raises:
-        Refusal: if the file is cut short, too long, or of another type or rank.
+        Refusal: if the file is cut short, too long, empty, or of another type or rank,
+            or does not fit in memory.
     """
-    content = _content(path)
+    with _opened(path) as file:
+        shape = _header(file, path, rank)
+        values = np.empty(math.prod(shape), np.uint8)
+        view, place = memoryview(values), 0
+        while part := file.read(min(CHUNK, len(view) - place)):
+            view[place : place + len(part)] = part
+            place += len(part)
+        if place < len(view) or file.read(1):  # reads a checksum at the end, too
+            follow = f"{place:,} follow" if place < len(view) else "more follow"
+            raise _broken_promise(path, shape, follow)
+    return values.reshape(shape)
+
+
+def read_shape(path: pathlib.Path, *, rank: int) -> tuple[int, ...]:
+    """Returns the shape of what `read_file` would return, by its header alone.
+
+    Raises:
+        Refusal: if the header is damaged, or the file is too short for it.
+    """
+    with _opened(path) as file:
+        return _header(file, path, rank)
+
+
+def _header(file, path, rank):
     start = 4 + 4 * rank
+    head = file.read(start)
     expected = bytes((0, 0, UNSIGNED_BYTES, rank))
-    if content[:4] != expected:
+    if head[:4] != expected:
         raise Refusal(
-            f"{path} begins with {content[:4].hex()}, not with the magic number "
+            f"{path} begins with {head[:4].hex()}, not with the magic number "
             f"{expected.hex()} of an idx file of bytes with {rank} axes."
         )
-    if len(content) < start:
+    if len(head) < start:
         raise Refusal(f"{path} ends within its header of {start} bytes.")
-    shape = tuple(np.frombuffer(content, ">u4", count=rank, offset=4).tolist())
-    if len(content) - start != math.prod(shape):
+    shape = tuple(np.frombuffer(head, ">u4", count=rank, offset=4).tolist())
+    if not all(shape):
         raise Refusal(
-            f"{path} promises {_by(shape)} bytes after its header, "
-            f"but {len(content) - start:,} follow."
+            f"{path} has nothing in it: its header promises {_by(shape)} bytes."
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    _check_promise(path, shape, start)
+    return shape
+
+
+def _check_promise(path, shape, start):
+    """Refuses a header that promises more than the file or the memory can hold."""
+    size, promised = path.stat().st_size, math.prod(shape)
+    if path.suffix != ".gz" and size - start != promised:
+        raise _broken_promise(path, shape, f"{size - start:,} follow")
+    if promised > INFLATION * size:
+        raise _broken_promise(path, shape, f"{size:,} bytes cannot hold them gzipped")
+    files.check_memory(str(path), promised)
+
+
+def _broken_promise(path, shape, but):
+    return Refusal(f"{path} promises {_by(shape)} bytes after its header, but {but}.")
 
 
 def _split(
@@ -79,28 +124,32 @@ def _split(
     for path, name in zip(paths, (IMAGES, LABELS), strict=True):
         if path is None:
             raise Refusal(f"{folder} has no {name.format(split)}, plain or .gz.")
-    images, labels = read_file(paths[0], rank=3), read_file(paths[1], rank=1)
-    if len(images) != len(labels):
+    counts = [
+        read_shape(path, rank=rank)[0] for path, rank in zip(paths, (3, 1), strict=True)
+    ]
+    if counts[0] != counts[1]:
         raise Refusal(
-            f"{paths[0]} has {len(images):,} images, "
-            f"but {paths[1]} has {len(labels):,} labels."
+            f"{paths[0]} has {counts[0]:,} images, "
+            f"but {paths[1]} has {counts[1]:,} labels."
         )
+    images, labels = read_file(paths[0], rank=3), read_file(paths[1], rank=1)
     return images[..., None], labels.astype(np.int32)
 
 
 def _find(folder, name):
     candidates = (folder / name, folder / f"{name}.gz")
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if path.exists()), None)
 
 
-def _content(path):
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Refusal(f"{path} is a damaged gzip file: {error}.") from error
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+@contextlib.contextmanager
+def _opened(path):
+    with files.opened(path) as file:
+        try:
+            yield gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Refusal(f"{path} is a damaged gzip file: {error}.") from error
+        except OSError as error:
+            raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _by(shape):

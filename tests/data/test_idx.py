@@ -1,5 +1,7 @@
 import gzip
+import os
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -55,6 +57,11 @@ def break_magic(folder):
     (folder / TRAIN[0]).write_bytes(b"\0\0\x0d\x03" + content[4:])
 
 
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def gzipped(folder, *, cut_off):
     content = gzip.compress((folder / TRAIN[0]).read_bytes())
     (folder / TRAIN[0]).unlink()
@@ -100,8 +107,30 @@ def gzipped(folder, *, cut_off):
         (lambda folder: (folder / TEST[1]).unlink(), "has no t10k-labels-idx1-ubyte"),
         (lambda folder: write_split(folder, TRAIN, [0, 0]), "has one class"),
         (lambda folder: write_split(folder, TRAIN, [3, 3]), r"have one class \(3\)"),
-        (lambda folder: write_split(folder, TRAIN, []), "has no training images"),
-        (lambda folder: write_split(folder, TEST, []), "has no test images"),
+        (
+            lambda folder: write_split(folder, TRAIN, []),
+            "train-images-idx3-ubyte has nothing in it: .* promises 0 x 5 x 4 bytes",
+        ),
+        (
+            lambda folder: write_split(folder, TEST, []),
+            "t10k-images-idx3-ubyte has nothing in it: .* promises 0 x 5 x 4 bytes",
+        ),
+        (
+            lambda folder: write_split(folder, TRAIN, [0, 1], size=(0, 0)),
+            "train-images-idx3-ubyte has nothing in it: .* promises 2 x 0 x 0 bytes",
+        ),
+        (
+            lambda folder: write_split(folder, TEST, [0, 1], size=(0, 4)),
+            "t10k-images-idx3-ubyte has nothing in it: .* promises 2 x 0 x 4 bytes",
+        ),
+        (
+            lambda folder: write(folder / TRAIN[1], np.array([], int)),
+            "train-labels-idx1-ubyte has nothing in it: its header promises 0 bytes",
+        ),
+        (
+            lambda folder: pipe(folder / TRAIN[0]),
+            "train-images-idx3-ubyte is no file but a named pipe",
+        ),
     ],
 )
 def test_refuses_in_one_line(tmp_path, damage, message):
@@ -112,6 +141,45 @@ def test_refuses_in_one_line(tmp_path, damage, message):
         data.load(f"idx:{tmp_path}")
     assert str(tmp_path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def bomb(path, shape, zeros):
+    """Writes an idx header and so many zeros."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape))
+        for _ in range(zeros // 2**20):
+            file.write(bytes(2**20))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 5, 4), "promises 4 x 5 x 4 bytes after its header, but more follow"),
+        ((10**6, 8, 8), "has 1,000,000 images, but .* has 4 labels"),
+        (
+            (2**32 - 1,) * 3,
+            r"promises 4,294,967,295 x .*, but [\d,]+ bytes cannot hold them gzipped",
+        ),
+        ((0, 0, 0), "has nothing in it"),
+    ],
+)
+def test_a_bomb_takes_no_memory(tmp_path, shape, message):
+    write_split(tmp_path, TRAIN, [0, 1, 1, 0])
+    (tmp_path / TRAIN[0]).unlink()
+    bomb(tmp_path / (TRAIN[0] + ".gz"), shape, 64 * 2**20)
+    tracemalloc.start()
+    with pytest.raises(Refusal, match=message):
+        data.load(f"idx:{tmp_path}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+def test_refuses_what_no_memory_holds(tmp_path, monkeypatch):
+    write_split(tmp_path, TRAIN, [0, 1, 1, 0])
+    monkeypatch.setattr(os, "sysconf", lambda name: 5)
+    with pytest.raises(Refusal, match=r"idx3-ubyte takes about 0\.0 GiB of memory"):
+        data.load(f"idx:{tmp_path}")
 
 
 @pytest.mark.parametrize("where", ["", "/no/such/folder"])

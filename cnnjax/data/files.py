@@ -1,0 +1,88 @@
+"""The one place that opens the files of data sets: regular files that fit in memory."""
+
+import contextlib
+import io
+import os
+import pathlib
+import stat
+from typing import BinaryIO
+
+from cnnjax.refusal import Refusal
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")  # of the container, if it has one
+
+
+def opened(path: pathlib.Path, *, name: str | None = None) -> BinaryIO:
+    """Returns the file at `path`, open for reading.
+
+    Pipes, sockets and devices, which may never end, are not opened.
+
+    Args:
+        path: where it is.
+        name: what a refusal calls it; else its path.
+
+    Raises:
+        Refusal: if it is missing, no regular file, or may not be read.
+    """
+    name = str(path) if name is None else name
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, "rb")
+    except FileNotFoundError:
+        raise Refusal(f"{name} does not exist.") from None
+    except PermissionError:
+        raise Refusal(f"{name} may not be read.") from None
+    except OSError as error:
+        raise Refusal(f"{name} cannot be read: {error.strerror}.") from None
+    kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
+    raise Refusal(f"{name} is no file but {kind}.")
+
+
+def content(path: pathlib.Path, *, growth: float = 1) -> bytes:
+    """Returns the bytes of the file at `path`.
+
+    Args:
+        path: where it is.
+        growth: bytes of memory that each of its bytes will take.
+
+    Raises:
+        Refusal: as `opened`, and if it does not fit in memory.
+    """
+    with opened(path) as file:
+        check_memory(str(path), growth * os.fstat(file.fileno()).st_size)
+        return file.read()
+
+
+def text(path: pathlib.Path, *, growth: float = 4) -> str:
+    """Returns the text in the file at `path`, with line ends as Python has them.
+
+    Raises:
+        Refusal: as `content`, and if it is no UTF-8.
+    """
+    try:
+        encoded = io.BytesIO(content(path, growth=growth))
+        return io.TextIOWrapper(encoded, encoding="utf-8").read()
+    except UnicodeDecodeError:
+        raise Refusal(f"{path} is no text in UTF-8.") from None
+
+
+def check_memory(what: str, needed: float) -> None:
+    """Refuses `what`, which takes `needed` bytes, where the machine has less.
+
+    Raises:
+        Refusal: if it does not fit.
+    """
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # no container, or "max"
+        there = min(there, int(_LIMIT.read_text()))
+    if needed > there:
+        raise Refusal(
+            f"{what} takes about {needed / 2**30:,.1f} GiB of memory, and there are "
+            f"{there / 2**30:,.1f} GiB."
+        )
