@@ -3,12 +3,19 @@
 Pixels come out as uint8 with 1 channel (grey) or 3 (RGB), upright: turned as
 their EXIF orientation asks. Transparency lies over white. 16 bits are scaled to 8
 (Pillow's own conversion clips them). Palettes, CMYK and bilevel are converted.
+
+Only the kinds in `FORMATS` are opened, whatever a file is called: some others start
+programs (PostScript). Pictures of more than 179 million pixels, twice what Pillow warns
+of, are refused. What Pillow warns of, and still decodes, is nobody's concern.
 """
 
 import contextlib
 import dataclasses
 import io
+import logging
 import pathlib
+import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,10 +23,25 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cnnjax.refusal import Refusal
 
+from . import files, libtiff
+
+# What is read, by Pillow's names, and how files of it are called.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+}
 _GREY = ("1", "L", "LA", "I")
 _KEYED = ("1", "L", "RGB")  # may name one colour that is transparent
 _OTHERS = ("CMYK", "YCbCr")
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+# Here and not where a picture is decoded: filters are of the process, not of a thread.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +66,7 @@ def decode(
     Raises:
         Refusal: if it is missing, damaged, or no picture.
     """
-    with _opened(data, name) as picture:
+    with opened(data, name=name) as picture:
         picture.load()
         if _orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
@@ -58,29 +80,31 @@ def header(data: bytes | pathlib.Path, *, name: str) -> Header:
     Raises:
         Refusal: if it is missing or no picture.
     """
-    with _opened(data, name) as picture:
+    with opened(data, name=name) as picture:
         size = picture.width, picture.height
         width, height = size[::-1] if _orientation(picture) in _TURNED else size
         return Header(height, width, _is_grey(picture))
 
 
 @contextlib.contextmanager
-def _opened(data, name):
-    try:
-        with Image.open(
-            io.BytesIO(data) if isinstance(data, bytes) else data
-        ) as picture:
-            yield picture
-    except UnidentifiedImageError:
-        raise Refusal(f"{name} is no image that can be read.") from None
-    except FileNotFoundError:
-        raise Refusal(f"{name} does not exist.") from None
-    except PermissionError:
-        raise Refusal(f"{name} may not be read.") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise Refusal(f"{name} cannot be decoded: {error}.") from error
+def opened(data: bytes | pathlib.Path, *, name: str) -> Iterator[Image.Image]:
+    """Yields an encoded picture; what is raised while it is used becomes a refusal.
+
+    Raises:
+        Refusal: if it is missing, damaged, or no picture.
+    """
+    is_bytes = isinstance(data, bytes)
+    with io.BytesIO(data) if is_bytes else files.opened(data, name=name) as file:
+        try:
+            with libtiff.heard(), Image.open(file, formats=tuple(FORMATS)) as picture:
+                yield picture
+        except UnidentifiedImageError:
+            kinds = ", ".join(FORMATS)
+            raise Refusal(f"{name} is no image that can be read ({kinds}).") from None
+        except (Refusal, MemoryError):
+            raise
+        except Exception as error:  # decoders raise nearly anything on damaged bytes
+            raise Refusal(f"{name} cannot be decoded: {error}.") from error
 
 
 def _orientation(picture):

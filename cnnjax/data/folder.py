@@ -17,13 +17,11 @@ from jaxtyping import Int
 from cnnjax.refusal import Refusal
 
 from .classification import classification
+from .decode import FORMATS
 from .pictures import Picture, source_of, survey
 from .sources import Dataset, Options
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp"),
-    *(".bmp", ".gif", ".tif", ".tiff"),
-)
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 TEST_SPLITS = ("test", "val", "validation", "valid")
 
 

@@ -6,22 +6,25 @@ which class each id stands for.
 """
 
 import dataclasses
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from cnnjax.refusal import Refusal
 
-from .decode import header
+from .decode import opened
 
 VOID = 255  # the class of pixels that do not count
 LARGEST = 2**16 - 1
 _GREY = ("1", "L", "P", "I")
-_LOSSY = ("JPEG", "MPO")
+_LOSSLESS = ("PNG", "BMP", "GIF")
+_LOSSLESS_TIFF = (  # by Pillow's names of its compressions
+    *("raw", "tiff_raw_16", "packbits", "tiff_lzw", "tiff_deflate"),
+    *("tiff_adobe_deflate", "lzma", "zstd", "tiff_ccitt", "group3", "group4"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +51,9 @@ def decode_ids(data: bytes | pathlib.Path, *, name: str) -> Int[np.ndarray, "h w
     Raises:
         Refusal: if it is missing or damaged, or its colours stand for no ids.
     """
-    header(data, name=name)  # refuses what is missing or no picture
-    try:
-        with Image.open(
-            io.BytesIO(data) if isinstance(data, bytes) else data
-        ) as picture:
-            return _ids(ImageOps.exif_transpose(picture), picture.format, name)
-    except (Refusal, MemoryError):
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise Refusal(f"{name} cannot be decoded: {error}.") from error
+    with opened(data, name=name) as picture:
+        _check_lossless(picture, name)
+        return _ids(ImageOps.exif_transpose(picture), name)
 
 
 def plain_legend(ids: set[int], names: Sequence[str] | None) -> Legend:
@@ -90,11 +86,36 @@ def instance_legend(ids: set[int]) -> Legend:
     return Legend(("background", "foreground"), classes)
 
 
-def _ids(picture, kind, name):
-    if kind in _LOSSY:
+def _check_lossless(picture, name):
+    """Refuses what does not keep every value: all that is not known to do so."""
+    kind = picture.format
+    known = kind in _LOSSLESS
+    if kind == "WEBP":
+        known, kind = _is_lossless_webp(picture.fp), "lossy WEBP"
+    if kind == "TIFF":
+        compression = picture.info.get("compression")
+        known, kind = compression in _LOSSLESS_TIFF, f"TIFF compressed by {compression}"
+    if not known:
         raise Refusal(
-            f"{name} is a JPEG, which blurs ids: a mask is a PNG of grey or palette."
+            f"{name} is a {kind}, which blurs ids: a mask is a PNG of grey or palette."
         )
+
+
+def _is_lossless_webp(file):
+    """Whether all pixels of a WebP file are in lossless chunks (RFC 9649, part 2)."""
+    file.seek(0)
+    content = file.read()
+    kinds, place = set(), 12  # after "RIFF", its size and "WEBP"
+    while place + 8 <= len(content):
+        kind = content[place : place + 4]
+        kinds.add(kind)
+        size = int.from_bytes(content[place + 4 : place + 8], "little")
+        # A frame of an animation is 16 bytes and chunks of its own; sizes are even.
+        place += 8 + (16 if kind == b"ANMF" else size + size % 2)
+    return b"VP8L" in kinds and b"VP8 " not in kinds
+
+
+def _ids(picture, name):
     values = np.asarray(picture)
     if values.ndim == 3:
         values = _one_channel(values, picture.mode, name)

@@ -1,4 +1,8 @@
+import functools
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -194,3 +198,74 @@ def test_refusals_name_the_file(rgb, tmp_path):
     ]:
         with pytest.raises(Refusal, match=message):
             decode(data, channels=3, name="a/b.png")
+
+
+def test_kinds_that_are_not_read_are_not_opened(rgb, tmp_path):
+    for kind in ("EPS", "PPM", "TGA", "JPEG2000", "AVIF", "ICO"):
+        (tmp_path / "x.png").write_bytes(encoded(Image.fromarray(rgb), kind))
+        with pytest.raises(
+            Refusal, match=r"x\.png is no image that can be read \(JPEG"
+        ):
+            decode(tmp_path / "x.png", channels=3, name="x.png")
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    for read in (header, functools.partial(decode, channels=3)):
+        with pytest.raises(Refusal, match=r"a/b\.png is no file but a named pipe"):
+            read(tmp_path / "x.png", name="a/b.png")
+
+
+def fax(grey):
+    """A TIFF of black and white with a damaged line, which Pillow takes for good."""
+    data = encoded(Image.fromarray(grey > 127), "TIFF", compression="group4")
+    with Image.open(io.BytesIO(data)) as picture:
+        place = picture.tag_v2[273][0] + 8
+    return data[:place] + b"\xff" * 4 + data[place + 4 :]
+
+
+def test_damage_that_libtiff_alone_sees_is_refused(rng):
+    grey = rng.integers(0, 256, (40, 60), dtype=np.uint8)
+    with pytest.raises(Refusal, match=r"x cannot be decoded: .*line \d+ of strip 0"):
+        decode(fax(grey), channels=1, name="x")
+
+
+SAY_NOTHING = """
+import io, sys
+from PIL import Image
+from cnnjax.data.decode import decode, header
+from cnnjax.refusal import Refusal
+
+Image.MAX_IMAGE_PIXELS = 100  # warns from here to twice as many
+for data in eval(sys.stdin.read()):
+    for read in (header, lambda data, name: decode(data, channels=3, name=name)):
+        try:
+            read(data, name="x")
+        except Refusal as refusal:
+            print(refusal)
+"""
+
+
+def test_nothing_but_refusals_is_said(grey, rgb, rng):
+    tiff = encoded(Image.fromarray(rgb[..., 0]), "TIFF", compression="tiff_lzw")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    jpeg = encoded(Image.fromarray(rgb), "JPEG", exif=exif)
+    start = jpeg.index(b"Exif") + 14
+    files = [
+        fax(grey),
+        tiff[:60],
+        tiff[:-30] + bytes(30),
+        jpeg[:start] + b"\xff" * 8 + jpeg[start + 8 :],  # an EXIF with too many entries
+        encoded(Image.fromarray(np.zeros((12, 12), np.uint8))),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", SAY_NOTHING],
+        input=repr(files),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert all(line.startswith("x ") for line in done.stdout.splitlines())
+    assert "x cannot be decoded" in done.stdout

@@ -179,7 +179,7 @@ def truncated_jpeg(root):
 @pytest.mark.parametrize(
     ("damage", "options", "message"),
     [
-        (text_file, {}, r"/cat/9\.png is no image that can be read\."),
+        (text_file, {}, r"/cat/9\.png is no image that can be read \(JPEG"),
         (
             truncated_jpeg,
             {"image_size": 8},

@@ -38,6 +38,31 @@ def test_grey_values_are_ids(kind):
     assert found.dtype == np.uint8
 
 
+def grey_frame():
+    return Image.fromarray(VALUES[::-1].copy())
+
+
+def moving_webp(lossless):
+    frames = {"save_all": True, "append_images": [grey_frame()]}
+    return encoded(Image.fromarray(VALUES), "WEBP", lossless=lossless, **frames)
+
+
+@pytest.mark.parametrize(
+    "compression",
+    ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma"],
+)
+def test_a_tiff_may_be_packed_without_loss(compression):
+    data = encoded(Image.fromarray(VALUES), "TIFF", compression=compression)
+    np.testing.assert_array_equal(decoded(data), VALUES)
+
+
+def test_a_webp_may_be_packed_without_loss():
+    plain = encoded(Image.fromarray(VALUES), "WEBP", lossless=True)
+    noted = encoded(Image.fromarray(VALUES), "WEBP", lossless=True, xmp=b"odd")
+    for data in (plain, noted, moving_webp(True)):
+        np.testing.assert_array_equal(decoded(data), VALUES)
+
+
 def test_a_palette_gives_its_indices_whatever_its_colours(rng):
     np.testing.assert_array_equal(decoded(encoded(rainbow(rng))), VALUES)
     black = palette(VALUES, [0] * 768)
@@ -90,6 +115,27 @@ def truncated():
         (
             encoded(Image.fromarray(VALUES), "JPEG"),
             r"mask\.png is a JPEG, which blurs ids: a mask is a PNG",
+        ),
+        (
+            encoded(Image.fromarray(VALUES), "WEBP"),
+            r"mask\.png is a lossy WEBP, which blurs ids: a mask is a PNG",
+        ),
+        (moving_webp(False), r"mask\.png is a lossy WEBP, which blurs ids"),
+        (
+            encoded(Image.fromarray(VALUES), "TIFF", compression="jpeg"),
+            r"mask\.png is a TIFF compressed by jpeg, which blurs ids",
+        ),
+        (
+            encoded(Image.fromarray(VALUES), "MPO", append_images=[grey_frame()] * 2),
+            r"mask\.png is a MPO, which blurs ids",
+        ),
+        (
+            encoded(Image.fromarray(VALUES), "JPEG2000"),
+            r"mask\.png is no image that can be read \(JPEG, PNG",
+        ),
+        (
+            encoded(Image.fromarray(VALUES), "AVIF"),
+            r"mask\.png is no image that can be read \(JPEG, PNG",
         ),
         (
             encoded(Image.fromarray(VALUES.astype(np.float32)), "TIFF"),
