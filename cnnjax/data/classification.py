@@ -77,7 +77,9 @@ def fingerprint(parts: Sequence[str | np.ndarray]) -> str:
         array = isinstance(part, np.ndarray)
         kind = f"{part.dtype} {part.shape}" if array else f"text {len(part)}"
         digest.update(f"{kind}\n".encode())
-        digest.update(np.ascontiguousarray(part) if array else part.encode())
+        # Of names that are no UTF-8, too.
+        encoded = part if array else part.encode(errors="surrogatepass")
+        digest.update(np.ascontiguousarray(encoded) if array else encoded)
     return digest.hexdigest()
 
 

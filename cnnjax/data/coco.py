@@ -11,13 +11,15 @@ import collections
 import json
 import math
 import pathlib
+import reprlib
 
 import numpy as np
 
 from cnnjax.refusal import Refusal
 
+from . import files
 from .detection import detection
-from .marks import Files, Marks
+from .marks import Files, Marks, is_number
 from .sources import Dataset, Options
 
 PLACES = (
@@ -28,6 +30,7 @@ PLACES = (
 )
 TEST_SPLITS = ("test", "val")
 BOX = "[x, y, width, height]"
+GROWTH = 10  # bytes of memory that a byte of JSON takes as lists and numbers, about
 
 
 def read(location: str, options: Options) -> Dataset:
@@ -44,17 +47,17 @@ def read(location: str, options: Options) -> Dataset:
     names = _categories(paths, contents)
     ids = sorted(names)
     labels = {id: label for label, id in enumerate(ids)}
-    files = [
+    splits = [
         Files(_entries(path, content, labels))
         for path, content in zip(paths, contents, strict=True)
     ]
     return detection(
-        files[0],
-        files[1] if len(files) > 1 else None,
+        splits[0],
+        splits[1] if len(splits) > 1 else None,
         [names[id] for id in ids],
         options,
         name=str(root),
-        identity="\n".join(part.identity() for part in files),
+        identity="\n".join(part.identity() for part in splits),
         note=note,
         class_ids=ids,
     )
@@ -85,15 +88,16 @@ def _splits(root):
 
 
 def _parsed(path):
+    text = files.text(path, growth=GROWTH)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise Refusal(
             f"{path}, line {error.lineno}, column {error.colno}: broken JSON "
             f"({error.msg})."
         ) from None
-    except UnicodeDecodeError:
-        raise Refusal(f"{path} is no text in UTF-8.") from None
+    except ValueError:  # so many digits take Python forever
+        raise Refusal(f"{path} has a whole number of thousands of digits.") from None
     except RecursionError:
         raise Refusal(f"{path} is nested too deeply.") from None
     for key in ("images", "annotations", "categories"):
@@ -110,7 +114,7 @@ def _categories(paths, contents) -> dict[int, str]:
     names = {}
     for path, content in zip(paths, contents, strict=True):
         for category in content["categories"]:
-            id, name = (_value(category, key, path) for key in ("id", "name"))
+            id, name = _id(category, "id", path), _text(category, "name", path)
             if names.setdefault(id, name) != name:
                 raise Refusal(f"{path} calls category {id} {name!r}, not {names[id]!r}")
     for name, count in collections.Counter(names.values()).items():
@@ -120,12 +124,12 @@ def _categories(paths, contents) -> dict[int, str]:
 
 
 def _entries(path, content, labels) -> list[tuple[pathlib.Path, Marks]]:
-    images = {_value(image, "id", path): image for image in content["images"]}
+    images = {_id(image, "id", path): image for image in content["images"]}
     if len(images) != len(content["images"]):
         raise Refusal(f"{path}: two images have the same id.")
     marked = collections.defaultdict(list)
     for annotation in content["annotations"]:
-        image = _value(annotation, "image_id", path)
+        image = _id(annotation, "image_id", path)
         if image not in images:
             raise Refusal(f"{path}: an annotation is for image {image}: it has none.")
         marked[image].append(_mark(annotation, path, labels))
@@ -138,16 +142,19 @@ def _entries(path, content, labels) -> list[tuple[pathlib.Path, Marks]]:
 
 
 def _mark(annotation, path, labels):
-    box, category = (_value(annotation, key, path) for key in ("bbox", "category_id"))
+    box, category = annotation.get("bbox"), _id(annotation, "category_id", path)
+    crowd = annotation.get("iscrowd") or 0
     if category not in labels:
         raise Refusal(f"{path}: an annotation has category {category}: there is none.")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        raise Refusal(f"{path}: a bbox must be {BOX}, got {box!r}.")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        raise Refusal(f"{path}: a bbox must be {BOX}, got {reprlib.repr(box)}.")
+    if crowd not in (0, 1):
+        raise Refusal(f"{path}: iscrowd must be 0 or 1, got {reprlib.repr(crowd)}.")
     x, y, width, height = box
     area = annotation.get("area")
+    given = is_number(area) and area >= 0
     corners = x, y, x + width, y + height
-    crowd = bool(annotation.get("iscrowd", 0))
-    return corners, labels[category], crowd, area if _is_number(area) else math.nan
+    return corners, labels[category], bool(crowd), area if given else math.nan
 
 
 def _marks(path, image, rows) -> Marks:
@@ -155,7 +162,7 @@ def _marks(path, image, rows) -> Marks:
     marks = Marks.of(
         f"{path} ({image['file_name']})",
         [row[:3] for row in rows],
-        size=size if all(map(_is_number, size)) and all(size) else None,
+        size=size if all(map(is_number, size)) and all(size) else None,
     )
     own = (marks.boxes[:, 2:] - marks.boxes[:, :2]).prod(axis=1)
     given = np.array([row[3] for row in rows], np.float32)
@@ -163,7 +170,7 @@ def _marks(path, image, rows) -> Marks:
 
 
 def _file_name(image, path) -> pathlib.PurePath:
-    name = pathlib.PurePath(str(_value(image, "file_name", path)))
+    name = pathlib.PurePath(_text(image, "file_name", path))
     if name.is_absolute() or ".." in name.parts:
         raise Refusal(f"{path} names the image {name}: it must lie beside it.")
     return name
@@ -190,11 +197,25 @@ def _image(file, path):
     return file
 
 
-def _value(entry, key, path):
-    if key not in entry or (key.endswith("id") and not isinstance(entry[key], int)):
-        raise Refusal(f"{path}: an entry has no {key} that makes sense: {entry!r:.80}.")
-    return entry[key]
+def _id(entry, key, path) -> int:
+    id = entry.get(key)
+    if not isinstance(id, int) or isinstance(id, bool):
+        raise _senseless(entry, key, path)
+    return id
 
 
-def _is_number(value):
-    return isinstance(value, int | float) and math.isfinite(value)
+def _text(entry, key, path) -> str:
+    text = entry.get(key)
+    if not isinstance(text, str) or not text.strip() or not _is_unicode(text):
+        raise _senseless(entry, key, path)
+    return text
+
+
+def _is_unicode(text):
+    """Whether `text` is whole characters: JSON can escape half of one."""
+    return text == text.encode(errors="ignore").decode()
+
+
+def _senseless(entry, key, path):
+    entry = reprlib.repr(entry)  # of whatever size and depth
+    return Refusal(f"{path}: an entry has no {key} that makes sense: {entry}.")

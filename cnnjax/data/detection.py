@@ -10,10 +10,13 @@ from cnnjax.refusal import Refusal
 
 from .classification import fingerprint
 from .examples import Arrays, Examples, Source, Subset
+from .files import check_memory
 from .framing import fitted
 from .marks import Encoded, Seen, examine
 from .pictures import shape_of, source_of
 from .sources import Dataset, Options, hold_out
+
+BOX_BYTES = 50  # of memory: corners, label, ignore and area, here and as they are made
 
 
 class Boxed:
@@ -73,7 +76,8 @@ def detection(
 
     Raises:
         Refusal: if a picture is missing or damaged, sizes differ and `options` name
-            none, or there is nothing to find in a split.
+            none, there is nothing to find in a split, or only the test split has a
+            class.
     """
     options = dataclasses.replace(options, framing="fit")
     parts = [train] if test is None else [train, test]
@@ -82,6 +86,10 @@ def detection(
     _check_images(seen, name)
     shape = shape_of(everything, options)
     most = max(1, *(len(one.marks.boxes) for one in everything))
+    check_memory(
+        f"{name} with room for {most:,} boxes in each of {len(everything):,} images",
+        len(everything) * most * BOX_BYTES,
+    )
     sources = [
         Boxed(
             source_of(part, options, shape=shape, labels=None),
@@ -98,6 +106,8 @@ def detection(
         note = f"No test split: {held} {note}"
     counts = [_class_counts(source, len(class_names)) for source in sources]
     _check_boxes(counts, name)
+    if test is not None:
+        _check_classes(counts[0], seen[1], class_names)
     notes = [note.strip(), _dropped(everything), _unseen(counts[0], class_names)]
     side = options.image_size
     return Dataset(
@@ -160,6 +170,17 @@ def _check_boxes(counts, name):
     for split, of_class in zip(("training", "test"), counts, strict=True):
         if not of_class.any():
             raise Refusal(f"Nothing is marked in the {split} images of {name}.")
+
+
+def _check_classes(learnt, tested: list[Seen], class_names) -> None:
+    """Refuses a class that images of a test split have and training images have not."""
+    for one in tested:
+        for label in one.marks.labels[~one.marks.ignore]:
+            if not learnt[label]:
+                raise Refusal(
+                    f"{one.marks.name} marks an object of class {class_names[label]}, "
+                    "which no training image has."
+                )
 
 
 def _dropped(seen: list[Seen]) -> str:

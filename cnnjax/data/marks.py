@@ -12,6 +12,8 @@ from .decode import header
 from .pictures import Picture
 
 CHUNK = 256  # pictures examined at once
+MOST = 4096  # boxes in one image: what compares all with all takes seconds then
+FARTHEST = 1e9  # pixels from the corner of an image
 
 
 class Marks(NamedTuple):
@@ -44,6 +46,12 @@ class Marks(NamedTuple):
             np.array(ignore, bool),
             **others,
         )
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a number that can be a coordinate or an area in pixels."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and abs(value) <= FARTHEST  # false of NaN
 
 
 class Encoded(Protocol):
@@ -101,8 +109,8 @@ def examine(encoded: Encoded) -> list[Seen]:
     """Returns what there is to know of the pictures before they are decoded.
 
     Raises:
-        Refusal: if one is missing or no picture, or boxes reach beyond it that were
-            marked in a picture of another size.
+        Refusal: if one is missing or no picture, has more than `MOST` boxes, or boxes
+            reach beyond it that were marked in a picture of another size.
     """
     starts = range(0, len(encoded), CHUNK)
     chunks = (np.arange(i, min(i + CHUNK, len(encoded))) for i in starts)
@@ -110,6 +118,11 @@ def examine(encoded: Encoded) -> list[Seen]:
 
 
 def _see(picture: Picture, marks: Marks) -> Seen:
+    if len(marks.boxes) > MOST:
+        raise Refusal(
+            f"{marks.name} marks {len(marks.boxes):,} boxes in one image: it takes "
+            f"{MOST:,} at most."
+        )
     head = header(picture.data, name=picture.name)
     height, width = size = head.height, head.width
     boxes = np.clip(marks.boxes, 0, np.float32([width, height, width, height]))

@@ -13,7 +13,7 @@ import pathlib
 
 from cnnjax.refusal import Refusal
 
-from . import cityscapes
+from . import cityscapes, files
 from .folder import TEST_SPLITS, pictures
 from .ids import VOID, instance_legend, plain_legend
 from .pairs import Files, Pair
@@ -112,13 +112,10 @@ def _by_stem(folder):
 
 
 def _class_names(root):
-    path = next((root / name for name in NAMES if (root / name).is_file()), None)
+    path = next((root / name for name in NAMES if (root / name).exists()), None)
     if path is None:
         return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise Refusal(f"{path} is no text in UTF-8.") from None
+    lines = files.text(path).splitlines()
     names = [line.strip() for line in lines if line.strip()]
     for name in names:
         if names.count(name) > 1:

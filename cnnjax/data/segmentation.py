@@ -38,25 +38,29 @@ def segmentation(
 
     Raises:
         Refusal: if a file is damaged, an image and its mask do not agree, an id has
-            no meaning, or there is nothing to learn from the masks.
+            no meaning, there is nothing to learn from the masks, or only the test
+            split has a class.
     """
-    seen = examine(train) + ([] if test is None else examine(test))
+    has_test = test is not None
+    seen = examine(train) + (examine(test) if has_test else [])
     legend = legend_of({id for one in seen for id in one.pixels})
     _check_ids(seen, legend)
     shape, lookup = shape_of(seen, options), legend.lookup()
     train = source_of(train, options, shape=shape, lookup=lookup)
-    if test is not None:
+    if has_test:
         test = source_of(test, options, shape=shape, lookup=lookup)
     parts = [identity, str(legend), *(f"{one.size} {one.pixels}" for one in seen)]
     parts += [*_contents(train), *_contents(test)]
-    if test is None:
+    if not has_test:
         parts.append(f"holdout={options.holdout}")
         train, test = hold_out_last(train, options.holdout)
         held = f"held out the last {len(test)} of {len(seen)} images."
         note = f"No test split: {held} {note}".strip()
     pixels = _class_pixels(seen[: len(train)], legend)
-    tested = _class_pixels(seen[len(train) :], legend)
-    _check_pixels(pixels, tested, legend, name)
+    _check_pixels(pixels, legend, name)
+    check_known(test, f"the test masks of {name}")
+    if has_test:
+        _check_classes(pixels, seen[len(train) :], legend)
     unseen = [n for n, count in zip(legend.names, pixels, strict=True) if not count]
     if unseen:
         note = f"{note} No training pixel has class {', '.join(unseen)}.".strip()
@@ -94,10 +98,39 @@ def _class_pixels(seen: list[Seen], legend: Legend) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _check_pixels(pixels, tested, legend, name):
-    for split, counts in (("training", pixels), ("test", tested)):
-        if not any(counts):
-            raise Refusal(f"All pixels of the {split} masks of {name} are void (255).")
+def check_known(source: Source, what: str) -> None:
+    """Refuses masks of which no pixel counts: nothing can be learnt or measured there.
+
+    Reads them one by one, up to the first that has such a pixel.
+
+    Args:
+        source: images and masks.
+        what: a refusal calls the masks.
+
+    Raises:
+        Refusal: if all pixels are void.
+    """
+    for index in range(len(source)):
+        if (source.fetch(np.array([index]))["label"] != VOID).any():
+            return
+    raise Refusal(f"All pixels of {what} are void ({VOID}).")
+
+
+def _check_classes(pixels, tested: list[Seen], legend: Legend) -> None:
+    """Refuses a class that masks of a test split have and training masks have not."""
+    for one in tested:
+        for id in sorted(one.pixels):
+            label = legend.classes[id]
+            if label != VOID and not pixels[label]:
+                raise Refusal(
+                    f"{one.mask_name} has a pixel of value {id} (class "
+                    f"{legend.names[label]}), which no training mask has."
+                )
+
+
+def _check_pixels(pixels, legend, name):
+    if not any(pixels):
+        raise Refusal(f"All pixels of the training masks of {name} are void ({VOID}).")
     if np.count_nonzero(pixels) < 2:
         only = legend.names[int(np.argmax(pixels))]
         raise Refusal(

@@ -153,9 +153,9 @@ def hold_out(
 ) -> tuple[Source, Source]:
     """Splits `source` in two at random: what is kept, and what is held out.
 
-    At least `fraction` of every class is held out, rounded up to whole examples;
-    of all examples together where labels are not known. Both parts keep the order
-    of `source`.
+    At least `fraction` of every class is held out, rounded up to whole examples and
+    never none; of all examples together where labels are not known. Both parts keep
+    the order of `source`.
 
     Args:
         source: what to split.
@@ -224,7 +224,7 @@ def _groups(source, class_names):
 
 def _draw(rng, members, fraction, of):
     size = len(members)
-    count = math.ceil(fraction * size - 1e-9)  # 0.07 * 100 is 7.000000000000001
+    count = max(1, math.ceil(fraction * size - 1e-9))  # 0.07 * 100 is 7.000000000000001
     if count == size:
         raise _nothing_left(fraction, size, of)
     return rng.permutation(members)[:count]

@@ -11,6 +11,7 @@ VOC counts pixels from 1 and includes the last: the box of the first pixel alone
 in one row or column, was clicked, not drawn: it has no area.
 """
 
+import io
 import math
 import pathlib
 import re
@@ -21,14 +22,16 @@ import defusedxml.ElementTree
 
 from cnnjax.refusal import Refusal
 
+from . import files
 from .detection import detection
 from .folder import SUFFIXES
-from .marks import Files, Marks
+from .marks import Files, Marks, is_number
 from .sources import Dataset, Options
 
 IMAGES = ("jpegimages", "images", "image")
 ANNOTATIONS = ("annotations", "annotation")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+GROWTH = 30  # bytes of memory that a byte of XML takes as elements, at most about
 
 Objects = list[tuple[str, list[float], bool]]  # name, corners and difficult of each
 
@@ -55,15 +58,15 @@ def read(location: str, options: Options) -> Dataset:
         note = f"Left aside: {bare} images without an annotation."
     listed = root / "classes.txt"
     occur = {name for split in parsed for one in split for name, _, _ in one[2]}
-    names = _listed(listed) if listed.is_file() else sorted(occur)
-    files = [Files([_entry(*one, names) for one in split]) for split in parsed]
+    names = _listed(listed) if listed.exists() else sorted(occur)
+    parts = [Files([_entry(*one, names) for one in split]) for split in parsed]
     return detection(
-        files[0],
-        files[1] if len(files) > 1 else None,
+        parts[0],
+        parts[1] if len(parts) > 1 else None,
         names,
         options,
         name=str(root),
-        identity="\n".join(part.identity() for part in files),
+        identity="\n".join(part.identity() for part in parts),
         note=note,
     )
 
@@ -115,10 +118,7 @@ def _named(path, written):
 
 
 def _lines(path):
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError:
-        raise Refusal(f"{path} is no text in UTF-8.") from None
+    return [line.strip() for line in files.text(path).splitlines()]
 
 
 def _listed(path):
@@ -155,8 +155,9 @@ def _check_images(parsed, found):
 
 
 def _tree(path) -> Element:
+    content = io.BytesIO(files.content(path, growth=GROWTH))
     try:
-        return defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
+        return defusedxml.ElementTree.parse(content, forbid_dtd=True).getroot()
     except ParseError as error:
         line, column = error.position
         reason = str(error).partition(":")[0]
@@ -197,7 +198,7 @@ def _number(element, tag, path, default=None):
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not is_number(number):
         raise Refusal(f"{path}: {tag} must be a number, got {text!r}.")
     return number
 

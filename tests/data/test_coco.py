@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -145,6 +146,14 @@ def add(**annotation):
     return edit("train.json", lambda x: x["annotations"].append({**good, **annotation}))
 
 
+def pipe(name):
+    def damage(root):
+        (root / name).unlink()
+        os.mkfifo(root / name)
+
+    return damage
+
+
 DAMAGES = [
     (lambda root: root.rename(f"{root}-away"), "there is no file or folder"),
     (
@@ -193,6 +202,58 @@ DAMAGES = [
     (add(bbox=[1, 2, 3]), r"bbox must be \[x, y, width, height\], got \[1, 2, 3\]"),
     (add(bbox=[1, 2, 3, float("nan")]), r"got \[1, 2, 3, nan\]"),
     (add(bbox=[1, 2, 3, "4"]), r"got \[1, 2, 3, '4'\]"),
+    *(
+        (
+            edit("train.json", lambda x, n=name: x["categories"][0].update(name=n)),
+            r"train\.json: an entry has no name that makes sense: ",
+        )
+        for name in (None, 5, ["dog"], "", " ", "\udcff", "d\ud800g")
+    ),
+    *(
+        (
+            edit("train.json", lambda x, n=name: x["images"][1].update(file_name=n)),
+            r"train\.json: an entry has no file_name that makes sense: ",
+        )
+        for name in (None, 2, ["2.png"], "", "\udcff.png")
+    ),
+    *(
+        (
+            edit("train.json", lambda x, i=id: x["images"][1].update(id=i)),
+            r"train\.json: an entry has no id that makes sense: ",
+        )
+        for id in (True, None, 2.0, "2", {}, [])
+    ),
+    (add(image_id={}), "an entry has no image_id that makes sense: "),
+    (add(category_id=True), "an entry has no category_id that makes sense: "),
+    *(
+        (add(bbox=box), r"a bbox must be \[x, y, width, height\], got ")
+        for box in (
+            *(None, 3, "1234", {}, [1, 2, 3, True], [1, 2, 3, None]),
+            *([1, 2, 3, 10**400], [1, -1e300, 3, 3], [1, 2, float("inf"), 3]),
+            [[[]]] * 100_000,
+        )
+    ),
+    (add(iscrowd="no"), "iscrowd must be 0 or 1, got 'no'"),
+    (
+        lambda root: (root / "train.json").write_text(f"[{'9' * 5000}]"),
+        r"train\.json has a whole number of thousands of digits",
+    ),
+    (
+        lambda root: (root / "train.json").write_text(
+            '{"images": [' + '{"id": ' + "[" * 700 + "]" * 700 + "}]"
+            ', "annotations": [], "categories": []}'
+        ),
+        r"an entry has no id that makes sense: \{'id': \[\[\[",
+    ),
+    (
+        edit("train.json", lambda x: x.update(annotations=x["annotations"][:1] * 4097)),
+        r"1\.png\) marks 4,097 boxes in one image: it takes 4,096 at most",
+    ),
+    (
+        edit("test.json", lambda x: x["annotations"][0].update(category_id=18)),
+        r"test\.json \(4\.png\) marks an object of class dog, which no training image",
+    ),
+    (pipe("train.json"), r"train\.json is no file but a named pipe"),
     (
         edit("test.json", lambda x: x["categories"][0].update(name="wolf")),
         r"test\.json calls category 18 'wolf', not 'dog'",
@@ -220,6 +281,15 @@ DAMAGES = [
         "has no json of instances",
     ),
 ]
+
+
+@pytest.mark.parametrize("area", [None, "9", 10**400, 1e300, -1, float("nan"), True])
+def test_an_area_that_makes_no_sense_is_the_box_s_own(tmp_path, area):
+    write(tmp_path / "train.json", [1, 2])
+    write(tmp_path / "test.json", [4])
+    edit("train.json", lambda x: x["annotations"][0].update(area=area))(tmp_path)
+    batch = everything(load(tmp_path).train)
+    np.testing.assert_array_equal(batch["area"], [[13.5], [13.5]])
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)

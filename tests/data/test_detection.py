@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pytest
@@ -235,6 +236,13 @@ def test_refuses_in_one_line(train, test, options, message):
 
     with pytest.raises(Refusal, match=message):
         load(split(train), None if test is None else split(test), **options)
+
+
+def test_refuses_more_boxes_than_memory_has_room_for(rng, monkeypatch):
+    monkeypatch.setattr(os, "sysconf", lambda name: 20)  # 400 bytes
+    message = r"set with room for 3 boxes in each of 4 images takes about 0\.0 GiB"
+    with pytest.raises(Refusal, match=message):
+        load(random_split(rng, 4))
 
 
 def test_refuses_where_all_is_to_be_ignored():

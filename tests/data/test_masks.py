@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -241,6 +243,35 @@ def void_at_the_end(root):
     paint(root / "label" / "11.png", np.full((6, 8), 255))
 
 
+def foreign_test_value(root):
+    for part in ("image", "label"):
+        (root / part).rename(root / f"{part}s")
+        (root / part / "train").parent.mkdir()
+        (root / f"{part}s").rename(root / part / "train")
+    fill(root / "image" / "test", root / "label" / "test", stems=("3", "4"))
+    paint(root / "label" / "test" / "4.png", ids(1, values=(0, 1, 77)))
+
+
+def named_foreign_test_value(root):
+    foreign_test_value(root)
+    names = [f"class {id}" for id in range(78)]
+    (root / "classes.txt").write_text("\n".join(names))
+
+
+def pipe(name):
+    def damage(root):
+        (root / name).unlink(missing_ok=True)
+        os.mkfifo(root / name)
+
+    return damage
+
+
+def blurred(root):
+    picture = Image.open(root / "label" / "9.png")
+    (root / "label" / "9.png").unlink()
+    picture.save(root / "label" / "9.webp")
+
+
 def one_class(root):
     for path in (root / "label").iterdir():
         paint(path, np.zeros((6, 8)))
@@ -287,6 +318,16 @@ def no_text(root):
         (truncated, r"/image/9\.png cannot be decoded"),
         (all_void, r"All pixels of the training masks of .* are void \(255\)\."),
         (void_at_the_end, r"All pixels of the test masks of .* are void \(255\)\."),
+        (
+            foreign_test_value,
+            r"/label/test/4\.png has a pixel of value 77 \(class 77\), which no",
+        ),
+        (
+            named_foreign_test_value,
+            r"/label/test/4\.png has a pixel of value 77 \(class class 77\), which",
+        ),
+        (pipe("classes.txt"), r"/classes\.txt is no file but a named pipe"),
+        (blurred, r"/label/9\.webp is a lossy WEBP, which blurs ids"),
         (one_class, r"training masks of .* have one class \(0\): it takes two"),
         (no_images, r"/image has no pictures \(\.jpg"),
         (no_folders, r"has no images with masks: expected .*/image/NAME\.png and"),

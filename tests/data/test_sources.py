@@ -39,6 +39,13 @@ def test_hold_out_rounds_up_so_that_every_class_is_measured():
     assert len(held) == 14
 
 
+@pytest.mark.parametrize("fraction", [1e-300, 1e-12])
+def test_hold_out_takes_one_of_each_class_at_least(fraction):
+    held = data.hold_out(source([9, 4]), fraction, seed=0)[1]
+    assert sorted(held.labels) == [0, 1]
+    assert len(data.hold_out_last(source([9]), fraction)[1]) == 1
+
+
 def test_hold_out_depends_on_the_seed_alone():
     first, again, other = (
         pixels(data.hold_out(source([30, 30]), 0.3, seed=seed)[1]) for seed in (3, 3, 4)

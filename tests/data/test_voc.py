@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -142,9 +144,9 @@ def test_difficult_objects_are_ignored(root):
     path = root / "Annotations" / "1.xml"
     hard = an_object(*CAT, difficult=1)
     path.write_text(xml(hard, an_object(*DOG), filename="1.png"))
-    split(root, train=[1], test=[2])
+    split(root, train=[1, 3], test=[2])
     batch = everything(load(root).train)
-    np.testing.assert_array_equal(batch["ignore"], [[True, False]])
+    np.testing.assert_array_equal(batch["ignore"], [[True, False], [False, False]])
 
 
 @pytest.mark.parametrize("point", [(5, 4, 5, 4), (5, 1, 5, 6), (6, 2, 3, 5)])
@@ -172,8 +174,8 @@ def test_an_image_goes_by_its_name_or_by_that_of_its_annotation(root, filename, 
     images = root / "JPEGImages"
     (images / "1.png").rename(images / image)
     (root / "Annotations" / "1.xml").write_text(xml(an_object(*CAT), filename=filename))
-    split(root, train=[1], test=[2])
-    assert greys(load(root).train) == [1]
+    split(root, train=[1, 3], test=[2])
+    assert greys(load(root).train) == [1, 3]
 
 
 def test_classes_may_be_listed(root):
@@ -186,7 +188,7 @@ def test_classes_may_be_listed(root):
 
 def test_a_box_is_clipped_to_its_image(root):
     write(root, 1, ("cat", (-3, 0, 20, 4)))
-    split(root, train=[1], test=[2])
+    split(root, train=[1, 3], test=[2])
     batch = everything(load(root).train)
     np.testing.assert_array_equal(batch["boxes"][0, 0], [0, 0, 8, 4])
 
@@ -195,7 +197,7 @@ def test_a_box_is_clipped_to_its_image(root):
 def test_a_size_that_is_wrong_does_no_harm_where_boxes_fit(root, size):
     path = root / "Annotations" / "1.xml"
     path.write_text(xml(an_object(*DOG), filename="1.png", size=size))
-    split(root, train=[1], test=[2])
+    split(root, train=[1, 3], test=[2])
     batch = everything(load(root).train)
     np.testing.assert_array_equal(batch["boxes"][0, 0], [0, 0, 8, 6])
 
@@ -207,6 +209,14 @@ def replace(path, old, new):
 
 def change(old, new):
     return lambda root: replace(root / "Annotations" / "2.xml", old, new)
+
+
+def pipe(name):
+    def damage(root):
+        (root / name).unlink(missing_ok=True)
+        os.mkfifo(root / name)
+
+    return damage
 
 
 FOREIGN = '<?xml version="1.0" encoding="klingon"?><annotation>'
@@ -235,6 +245,25 @@ DAMAGES = [
     (change("<annotation>", FOREIGN), r"2\.xml is no XML .*: unknown encoding: kl"),
     (change("<annotation>", DOCTYPE), r"2\.xml declares a document type"),
     (change("<xmin>3", "<xmin>nan"), r"2\.xml: xmin must be a number, got 'nan'"),
+    (change("<xmin>3", "<xmin>1e400"), r"2\.xml: xmin must be a number, got '1e400'"),
+    (change("<xmin>3", "<xmin>-1e30"), r"2\.xml: xmin must be a number, got '-1e30'"),
+    (change("<xmin>3", "<xmin>three"), r"2\.xml: xmin must be a number, got 'three'"),
+    (change("<name>cat</name>", "<name> </name>"), r"2\.xml: a <object> has no name"),
+    (change("<annotation>", "<a>" * 100_000), r"2\.xml, line 6, column 3: broken XML"),
+    (
+        lambda root: write(root, 2, *[CAT] * 4097),
+        r"2\.xml marks 4,097 boxes in one image: it takes 4,096 at most",
+    ),
+    (pipe("Annotations/2.xml"), r"2\.xml is no file but a named pipe"),
+    (pipe("JPEGImages/2.png"), r"2\.png is no file but a named pipe"),
+    (pipe("classes.txt"), r"classes\.txt is no file but a named pipe"),
+    (
+        lambda root: (
+            write(root, 3, ("bird", (1, 1, 4, 4)))
+            or split(root, train=[1, 2], test=[4, 3])
+        ),
+        r"3\.xml marks an object of class bird, which no training image has",
+    ),
     (change("<xmin>3</xmin>", ""), r"2\.xml: a <bndbox> has no xmin"),
     (change("<name>cat</name>", ""), r"2\.xml: a <object> has no name"),
     (change("bndbox>", "box>"), r"2\.xml: an object has no bndbox"),
@@ -273,6 +302,13 @@ def test_refuses_in_one_line(root, damage, message):
     with pytest.raises(Refusal, match=message) as refusal:
         load(root)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("annotation", ["<a>" * 20_000 + "</a>" * 20_000])
+def test_depth_does_no_harm(root, annotation):
+    path = root / "Annotations" / "1.xml"
+    replace(path, "</annotation>", f"{annotation}</annotation>")
+    assert len(load(root).train) == 4
 
 
 def test_refuses_where_nothing_is_marked(tmp_path):
