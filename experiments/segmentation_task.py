@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Float32, Int, UInt8
 from cnnjax import losses, metrics
 from cnnjax.data import paired, sources
 from cnnjax.data.examples import Examples
+from cnnjax.data.segmentation import check_known
 from cnnjax.models import SEGMENTERS
 from cnnjax.refusal import Refusal
 from cnnjax.segmentation import border_weights, components
@@ -45,6 +46,9 @@ def load_data(config: Config) -> tuple[sources.Dataset, sources.Source | None]:
     train, held = data.train, None
     if config.validation:
         train, held = sources.hold_out_last(train, config.validation)
+        part = f"with --validation={config.validation:g}"
+        check_known(train, f"the training masks that are left {part}")
+        check_known(held, f"the masks that are held out {part}")
     return dataclasses.replace(data, train=train), held
 
 

@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "training": {"ops", "data", "losses", "metrics"},
     "digest": set(),
     "refusal": set(),
+    "names": set(),
 }
-ALL_MAY = {"digest", "refusal"}
+ALL_MAY = {"digest", "names", "refusal"}
 # The operators stand alone: nothing but these outside of Python's own library.
 OPS_NEED = {"jax", "numpy", "jaxtyping", "cnnjax"}
 NAMELESS = {"utils", "util", "common", "misc", "helpers", "helper", "base"}

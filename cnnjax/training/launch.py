@@ -27,7 +27,7 @@ from cnnjax.training import devices, record, signals, verify
 from cnnjax.training import flags as config_flags
 from cnnjax.training.checkpoint import NotSaved
 from cnnjax.training.flags import option
-from cnnjax.training.progress import tell
+from cnnjax.training.progress import escape_what_cannot_be_written, tell
 from cnnjax.training.train import NotFinite
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,6 +92,7 @@ class Experiment:
 
 def launch(experiment: Experiment) -> None:
     """Runs `experiment` as the command line asks, and exits."""
+    escape_what_cannot_be_written()
     config_flags.define(experiment.config)
     config_flags.define(experiment.sitting)
 

@@ -1,6 +1,8 @@
 """What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
 
 import collections
+import io
+import sys
 import time
 from collections.abc import Mapping
 
@@ -13,6 +15,16 @@ _SECONDS_BETWEEN_LINES = 10.0
 _WINDOW = 50  # steps over which the speed is taken
 
 console = rich.console.Console(highlight=False, soft_wrap=True)
+
+
+def escape_what_cannot_be_written() -> None:
+    """Has the outputs of this process write escapes for what their encoding has not.
+
+    Such as names in ASCII, and names of files that are no UTF-8 anywhere.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def tell(line: str) -> None:

@@ -240,9 +240,9 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes `text`, whole or not at all."""
+    """Writes `text`, whole or not at all; names that are no UTF-8 as their bytes."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
     os.replace(partial, path)
 
 

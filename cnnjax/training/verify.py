@@ -24,7 +24,7 @@ def verify_resume(module: str, config: TrainingConfig) -> None:
     with tempfile.TemporaryDirectory(prefix="verify_resume_") as folder:
         straight, broken = pathlib.Path(folder, "straight"), pathlib.Path(folder, "two")
         recipe = pathlib.Path(folder, "recipe.flags")
-        recipe.write_text(flags.flagfile(config))
+        record.write_text(recipe, flags.flagfile(config))
         command = (sys.executable, "-m", module, f"--flagfile={recipe}")
         tell("trains straight")
         _finish(command, straight)

@@ -1,12 +1,15 @@
 import dataclasses
 import hashlib
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnjax import data
+from cnnjax.data import pictures
 from cnnjax.refusal import Refusal
 
 
@@ -174,3 +177,59 @@ def test_readers_import_only_what_they_need():
     command = [sys.executable, "-c", script]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def write_folder(root):
+    for name in (b"cat\xff", b"d\xf6g"):
+        folder = root / os.fsdecode(name)
+        folder.mkdir()
+        for index in range(4):
+            png(folder / os.fsdecode(b"\xfe%d.png" % index), index)
+    (root / os.fsdecode(b"\xee.txt")).touch()
+
+
+def write_masks(root):
+    for name in ("image", "label"):
+        (root / name).mkdir()
+        for index in range(4):
+            png(root / name / os.fsdecode(b"\xfe%d.png" % index), np.arange(4) % 2)
+
+
+def write_voc(root):
+    for name in ("images", "annotations"):
+        (root / name).mkdir()
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>3</ymax>"
+    thing = f"<object><name>ding</name><bndbox>{box}</bndbox></object>"
+    for index in range(4):
+        png(root / "images" / os.fsdecode(b"\xfe%d.png" % index), index)
+        path = root / "annotations" / os.fsdecode(b"\xfe%d.xml" % index)
+        path.write_text(f"<annotation>{thing}</annotation>")
+
+
+def png(path, grey):
+    Image.fromarray(np.full((4, 4), grey, np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "task", "write"),
+    [
+        ("folder", "classification", write_folder),
+        ("masks", "segmentation", write_masks),
+        ("voc", "detection", write_voc),
+    ],
+)
+def test_names_may_be_no_unicode(tmp_path, monkeypatch, scheme, task, write):
+    root = tmp_path / os.fsdecode(b"\xe9")
+    try:
+        root.mkdir()
+    except OSError:
+        pytest.skip("this file system takes names in Unicode alone")
+    write(root)
+    for limit in (pictures.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(pictures, "MEMORY_LIMIT", limit)
+        found = data.load(f"{scheme}:{root}", task=task)
+        assert found.train.fetch(np.arange(len(found.train)))["image"].any()
+        assert len(found.fingerprint) == 64
+    if scheme == "folder":
+        assert found.class_names == ("cat\udcff", "d\udcf6g")
+        assert "\udcee.txt" in found.note

@@ -9,3 +9,9 @@ def printable(name: str) -> str:
     `\x1b`, `\u202e`. What can be printed stays as it is.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
+def short(name: str, letters: int) -> str:
+    """Returns `name`, printable, and cut to so many letters."""
+    name = printable(name)
+    return name if len(name) <= letters else name[: letters - 1] + "…"
