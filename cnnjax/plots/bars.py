@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from cnnjax.names import short
 from cnnjax.plots import png
+
+_LETTERS = 32  # of a name
 
 
 def bars(
@@ -44,7 +47,7 @@ def bars(
     if mean is not None:
         axes.axvline(mean, color="#d55e00", lw=1.2, ls="--")
         title = f"{title}   mean {mean:.3f}".strip()
-    axes.set_yticks(places, names, fontsize=9)
+    axes.set_yticks(places, [short(name, _LETTERS) for name in names], fontsize=9)
     axes.set_ylim(len(values) - 0.4, -0.6)
     axes.set_xlim(0, 1.08)
     axes.set_xticks(np.linspace(0, 1, 6))

@@ -13,9 +13,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from PIL import Image, ImageDraw, ImageFont
 
+from cnnjax.names import printable, short
 from cnnjax.plots import layout, png
 
 _LETTERS = 6.5  # points, in a panel
+_NAME = 40  # letters of a class, at most
 _SMALLEST = 10  # pixels of a letter that one can read
 # Distinct without hue too; colours of Okabe & Ito (2008).
 _STYLES = {
@@ -120,7 +122,9 @@ def _captions(
     air = max(1, round(font.size / 8))
     tall = sum(font.getmetrics()) + air
     said = [number for number, caption in enumerate(captions) if caption]
-    texts = [_fitting(captions[number], font, width - 2 * air) for number in said]
+    texts = [
+        _fitting(printable(captions[number]), font, width - 2 * air) for number in said
+    ]
     sizes = [(font.getlength(text) + 2 * air, tall) for text in texts]
     spots = _spots(np.asarray(boxes)[said], sizes, (width, height))
     drawn = list(zip(texts, said, spots, strict=True))
@@ -217,12 +221,14 @@ def _marks(row: Detected, class_names: Sequence[str]) -> list[Mark]:
         Mark(
             "right" if row.right[k] else "wrong",
             row.boxes[k],
-            f"{class_names[row.labels[k]]} {row.scores[k]:.2f}",
+            f"{short(class_names[row.labels[k]], _NAME)} {row.scores[k]:.2f}",
         )
         for k in best
     ]
     missed = [
-        Mark("missed", row.truth_boxes[m], class_names[row.truth_labels[m]])
+        Mark(
+            "missed", row.truth_boxes[m], short(class_names[row.truth_labels[m]], _NAME)
+        )
         for m in np.flatnonzero(~np.asarray(row.found, bool))
     ]
     wrong = [mark for mark in detections if mark.kind == "wrong"]
@@ -258,12 +264,14 @@ def _label(axes: Axes, mark: Mark, spot: Float[np.ndarray, "4"]) -> None:
         fontsize=_LETTERS,
         color="black" if mark.kind == "missed" else "white",
         zorder=4,
-        parse_math=False,
     )
 
 
 def _width(text: str) -> float:
     """Of a caption in a panel, in points."""
     font = FontProperties(size=_LETTERS)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    with png.quietly():
+        width, _, _ = text_to_path.get_text_width_height_descent(
+            text, font, ismath=False
+        )
     return width + 3

@@ -8,10 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from cnnjax.names import short
 from cnnjax.plots import png
 
 _ROWS_WITH_NUMBERS = 20  # above, the cells are too small
 _ROWS_WITH_NAMES = 60
+_LETTERS = 16  # of a name
 _PAIRS = 12  # listed beside the matrix
 
 
@@ -67,7 +69,7 @@ def _cells(
         axes.imshow(diagonal, cmap="Greys", vmin=0, vmax=6, interpolation="nearest")
         ticks = range(classes)
         small = 9 if classes <= _ROWS_WITH_NUMBERS else 6
-        names = [_short(name) for name in class_names]
+        names = [short(name, _LETTERS) for name in class_names]
         turn = 90 if max(map(len, names)) > 2 else 0
         axes.set_xticks(ticks, names, rotation=turn, fontsize=small)
         axes.set_yticks(ticks, names, fontsize=small)
@@ -109,6 +111,7 @@ def _confusions(
     class_names: Sequence[str],
 ) -> None:
     axes.axis("off")
+    names = [short(name, _LETTERS) for name in class_names]
     errors = counts - np.diag(np.diag(counts))
     order = np.argsort(-errors, axis=None, kind="stable")[:_PAIRS]
     pairs = [divmod(int(flat), len(counts)) for flat in order]
@@ -121,13 +124,9 @@ def _confusions(
         (
             0.31,
             "left",
-            [f"{_short(class_names[i])} → {_short(class_names[j])}" for i, j in pairs],
+            [f"{names[i]} → {names[j]}" for i, j in pairs],
         ),
     )
     for x, side, cells in columns:
         text = "\n".join(cells)
         axes.text(x, 1, text, ha=side, va="top", linespacing=1.8, fontsize=8.5)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else name[:15] + "…"

@@ -8,6 +8,8 @@ from jaxtyping import Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cnnjax import names
+
 WIDTH = 12.6  # of a full figure, inches
 _LARGEST = 5.2  # panel, inches
 _GAP = 0.1
@@ -99,14 +101,13 @@ def show(axes: Axes, image: Shaped[np.ndarray, "h w c"]) -> None:
 
 
 def write(axes: Axes, title: str) -> None:
-    """Sets the title of a panel, as it is: names of files and classes are no math."""
-    axes.set_title(title, loc="left", fontsize=9, pad=3, parse_math=False)
+    """Sets the title of a panel."""
+    axes.set_title(title, loc="left", fontsize=9, pad=3)
 
 
 def short(title: str, inches: float) -> str:
     """The title, cut to about the width given."""
-    letters = max(1, int(13 * inches))
-    return title if len(title) <= letters else title[: letters - 1] + "…"
+    return names.short(title, max(1, int(13 * inches)))
 
 
 def _columns(count: int, tall: float) -> int:

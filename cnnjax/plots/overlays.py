@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from cnnjax.names import short
 from cnnjax.plots import layout, png
 from cnnjax.plots.palette import palette
 
@@ -17,6 +18,7 @@ _VOID = 255  # the label of a pixel that nobody knows
 _VOID_COLOUR = (255, 255, 255)
 _ERROR = np.uint8((213, 94, 0))  # vermillion
 _SIDE = 2.6  # of a panel, inches
+_LETTERS = 24  # of a name
 _BAND = 64  # rows tinted at once, so that large images take little memory
 
 
@@ -179,7 +181,11 @@ def _legend(
 ) -> None:
     """Names the classes that the figure shows."""
     patches = [
-        Patch(facecolor=colours[k] / 255, edgecolor="#c5cad1", label=class_names[k])
+        Patch(
+            facecolor=colours[k] / 255,
+            edgecolor="#c5cad1",
+            label=short(class_names[k], _LETTERS),
+        )
         for k in seen
     ]
     columns = min(max(len(patches), 1), 8)

@@ -8,9 +8,11 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cnnjax.names import short
 from cnnjax.plots import png
 
 _GAP = 0.12  # inches between images
+_LETTERS = 24  # of a line of a caption
 
 
 def image_grid(
@@ -39,22 +41,27 @@ def image_grid(
         )
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    lines = max(caption.count("\n") + 1 for caption in captions)
+    texts = [_printable_lines(caption) for caption in captions]
+    lines = max(text.count("\n") + 1 for text in texts)
     width, above = 1.3, 0.16 * lines  # inches of an image, and of its caption
     height = width * images.shape[1] / images.shape[2]
     size = columns * (width + _GAP) + _GAP, rows * (height + above + _GAP) + _GAP
     figure = Figure(figsize=size)
     # One pair of axes in inches: a pair for each image takes seconds to lay out.
     axes = figure.add_axes((0, 0, 1, 1))
-    for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
+    for number, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(number, columns)
         left = column * (width + _GAP) + _GAP
         top = row * (height + above + _GAP) + _GAP + above
         _image(axes, image, extent=(left, left + width, top + height, top))
-        axes.text(left + width / 2, top - 0.04, caption, fontsize=7.5, ha="center")
+        axes.text(left + width / 2, top - 0.04, text, fontsize=7.5, ha="center")
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")
     axes.axis("off")
     png.save(figure, path)
+
+
+def _printable_lines(caption: str) -> str:
+    return "\n".join(short(line, _LETTERS) for line in caption.split("\n"))
 
 
 def filters(kernel: Float[np.ndarray, "h w i o"], path: png.Path) -> None:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cnnjax.names import printable, short
 from cnnjax.plots import png
 from cnnjax.plots.palette import palette
 
@@ -49,7 +50,7 @@ def precision_recall_curves(
     if missing:
         raise ValueError(f"average_precision has no entry for {missing[0]!r}.")
     order = sorted(curves, key=lambda name: -(average_precision[name] or 0))
-    letters = min(_LETTERS, max(map(len, order)))
+    letters = min(_LETTERS, max(len(printable(name)) for name in order))
     wide = 0.072 * (letters + 18) + 0.7  # inches of a column of the legend
     width = _LEGEND + wide * math.ceil(len(order) / _ROWS)
     figure = Figure(figsize=(width, _HEIGHT))
@@ -63,7 +64,7 @@ def precision_recall_curves(
         line, best = _line(axes, number, curves[name])
         area = average_precision[name]
         area = "none" if area is None else f"{area:.3f}"
-        rows.append((line, f"{_short(name):{letters}} {area:>5}  {best}"))
+        rows.append((line, f"{short(name, letters):{letters}} {area:>5}  {best}"))
     head = Line2D([], [], ls=""), f"{'':{letters}}    AP    F1 score"
     for column, start in enumerate(range(0, len(rows), _ROWS)):
         left = (_LEGEND + wide * column) / width
@@ -80,7 +81,7 @@ def _title(areas: Sequence[float | None]) -> str:
 def _legend(figure: Figure, left: float, rows: Sequence[tuple[Line2D, str]]) -> None:
     """A table of one letter width, so that its columns are straight."""
     lines, texts = zip(*rows, strict=True)
-    legend = figure.legend(
+    figure.legend(
         lines,
         texts,
         loc="upper left",
@@ -89,8 +90,6 @@ def _legend(figure: Figure, left: float, rows: Sequence[tuple[Line2D, str]]) -> 
         handlelength=3,
         prop={"family": "monospace", "size": 8.5},
     )
-    for text in legend.texts:
-        text.set_parse_math(False)
 
 
 def _line(axes: Axes, number: int, curve: Curve | None) -> tuple[Line2D, str]:
@@ -143,7 +142,3 @@ def _background(axes: Axes) -> None:
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9, color="#8a929c")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"

@@ -20,6 +20,7 @@ import jax
 from absl import app, flags, logging
 
 from cnnjax import data
+from cnnjax.names import printable
 from cnnjax.ops import fast
 from cnnjax.refusal import Refusal
 from cnnjax.training import config as configs
@@ -226,6 +227,6 @@ def _help(experiment: Experiment) -> str:
 
 
 def _exit(status: int, line: str, *, before: str = "") -> None:
-    sys.stderr.write(f"{before}error: {line}\n")
+    sys.stderr.write(f"{before}error: {printable(line)}\n")
     sys.stderr.flush()
     sys.exit(status)

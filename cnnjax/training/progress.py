@@ -10,6 +10,9 @@ import jax
 import rich.console
 import rich.progress
 import rich.table
+import rich.text
+
+from cnnjax.names import printable
 
 _SECONDS_BETWEEN_LINES = 10.0
 _WINDOW = 50  # steps over which the speed is taken
@@ -30,7 +33,7 @@ def escape_what_cannot_be_written() -> None:
 def tell(line: str) -> None:
     """Says one line, once for all processes."""
     if jax.process_index() == 0:
-        console.print(line, markup=False)
+        console.print(_text(line))
 
 
 def table(title: str, rows: Mapping[str, str]) -> None:
@@ -40,8 +43,13 @@ def table(title: str, rows: Mapping[str, str]) -> None:
         shown.add_column()
         shown.add_column(overflow="fold")
         for name, value in rows.items():
-            shown.add_row(name, value)
+            shown.add_row(_text(name), _text(value))
         console.print(shown)
+
+
+def _text(line: str) -> rich.text.Text:
+    """The line as it is: no markup, no emoji, nothing that a terminal would obey."""
+    return rich.text.Text(printable(line))
 
 
 class Progress:
