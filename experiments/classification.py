@@ -21,7 +21,7 @@ from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
 from experiments import session
-from experiments.classification_figures import draw
+from experiments.classification_figures import figures
 from experiments.classification_task import (
     Config,
     build,
@@ -54,8 +54,8 @@ def run(
         workdir,
         clock,
         overwrite=overwrite,
-        draw=functools.partial(
-            draw,
+        figures=functools.partial(
+            figures,
             task=task,
             class_names=data.class_names,
             seed=config.seed,

@@ -8,32 +8,43 @@ import jax
 import numpy as np
 
 from cnnjax import plots
+from cnnjax.names import short
 from cnnjax.training import loop, record
 from cnnjax.training.task import Task, Trained
+from experiments.session import Figures
 
 Tree = Any
 _AUGMENTED = 32
+_LETTERS = 20  # of a name in a caption
 
 
-def draw(
-    folder: pathlib.Path,
+def figures(
     trained: Trained,
     *,
     task: Task,
     class_names: Sequence[str],
     seed: int,
-) -> None:
-    """Draws every figure of a run into `folder`."""
-    rows = record.read_rows(folder.parent)
-    plots.learning_curves(rows, folder / "learning_curves.png")
-    plots.confusion_matrix(
-        trained.sums["confusion"], class_names, folder / "confusion.png"
-    )
-    plots.filters(_first_kernel(trained.variables), folder / "first_filters.png")
-    _draw_augmented(task, class_names, seed, folder / "augmented.png")
+) -> Figures:
+    """Every figure of a run."""
+    names = [short(name, _LETTERS) for name in class_names]
+    drawn: Figures = {
+        "learning_curves.png": lambda path: plots.learning_curves(
+            record.read_rows(path.parents[1]), path
+        ),
+        "confusion.png": lambda path: plots.confusion_matrix(
+            trained.sums["confusion"], class_names, path
+        ),
+        "first_filters.png": lambda path: plots.filters(
+            _first_kernel(trained.variables), path
+        ),
+        "augmented.png": lambda path: _draw_augmented(task, names, seed, path),
+    }
     worst = trained.observed.worst()
     if worst:
-        _draw_mistakes(task, class_names, worst, folder / "worst_mistakes.png")
+        drawn["worst_mistakes.png"] = lambda path: _draw_mistakes(
+            task, names, worst, path
+        )
+    return drawn
 
 
 def _draw_mistakes(

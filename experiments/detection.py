@@ -27,7 +27,7 @@ from cnnjax.training.task import Trained
 from experiments import detection_calibration as calibration
 from experiments import session
 from experiments.detection_config import Config
-from experiments.detection_figures import draw
+from experiments.detection_figures import figures
 from experiments.detection_rounds import Rounds
 from experiments.detection_sampling import Objects
 from experiments.detection_task import (
@@ -69,10 +69,10 @@ def run(
     rounds = Rounds(config, data.train, objects, factors, workdir / "mined")
     task = make_task(config, data, held, scaling, factors, rounds)
 
-    def figures(path: pathlib.Path, trained: Trained) -> None:
+    def drawn(trained: Trained) -> session.Figures:
         model = build(config, len(data.class_names))
         score = scorer(config, model, trained.variables, scaling)
-        draw(path, trained, task=task, config=config, factors=factors, score=score)
+        return figures(trained, task=task, config=config, factors=factors, score=score)
 
     def afterwards(trained: Trained) -> tuple[Tree, dict[str, Any]]:
         ids = data.class_ids or tuple(range(1, len(data.class_names) + 1))
@@ -95,7 +95,7 @@ def run(
         workdir,
         clock,
         overwrite=overwrite,
-        draw=figures,
+        figures=drawn,
         afterwards=afterwards,
     )
     names = ("ap", "ap50", "ap75", "ar100", "voc_ap50", "calibration_error")

@@ -1,5 +1,6 @@
 """What there is to look at after a detection."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cnnjax import detection, metrics, plots
+from cnnjax.names import short
 from cnnjax.training import loop, record
 from cnnjax.training.task import Task, Trained
 from experiments.detection_config import Config
@@ -17,25 +19,25 @@ from experiments.detection_observed import Observed, Seen
 from experiments.detection_task import window_of
 from experiments.detection_windows import BACKGROUND
 from experiments.inputs import pixels
+from experiments.session import Figures
 
 Tree = Any
 _AUGMENTED = 48
+_LETTERS = 20  # of a name in a caption
 _SURE = 0.5  # scores below this are not drawn over the truth
 
 
-def draw(
-    folder: pathlib.Path,
+def figures(
     trained: Trained,
     *,
     task: Task,
     config: Config,
     factors: Float[np.ndarray, "levels 2"],
     score: detection.Apply,
-) -> None:
-    """Draws every figure of a run into `folder`.
+) -> Figures:
+    """Every figure of a run.
 
     Args:
-        folder: where.
         trained: the run.
         task: what it learned.
         config: its flags.
@@ -44,20 +46,32 @@ def draw(
     """
     observed = trained.observed
     class_names = observed.class_names
-    plots.learning_curves(
-        record.read_rows(folder.parent), folder / "learning_curves.png"
-    )
-    plots.precision_recall_curves(
-        metrics.precision_recall(*observed.pairs, class_names=class_names),
-        folder / "precision_recall.png",
-        average_precision=trained.metrics["voc_ap50_per_class"],
-    )
-    telling = _telling(observed)
-    _draw_detections(task, telling, class_names, folder / "detections.png")
-    _draw_windows(task, class_names, config.seed, folder / "windows.png")
-    _, median = telling[len(telling) // 2]
-    image = task.test.fetch(np.array([median.index]))["image"]
-    _draw_levels(image, config, factors, score, folder)
+    telling = functools.cache(lambda: _telling(observed))
+
+    @functools.cache
+    def median() -> Array:
+        _, seen = telling()[len(telling()) // 2]
+        return task.test.fetch(np.array([seen.index]))["image"]
+
+    levels = functools.cache(lambda: _levels(median(), config, factors, score))
+    return {
+        "learning_curves.png": lambda path: plots.learning_curves(
+            record.read_rows(path.parents[1]), path
+        ),
+        "precision_recall.png": lambda path: plots.precision_recall_curves(
+            metrics.precision_recall(*observed.pairs, class_names=class_names),
+            path,
+            average_precision=trained.metrics["voc_ap50_per_class"],
+        ),
+        "detections.png": lambda path: _draw_detections(
+            task, telling(), class_names, path
+        ),
+        "windows.png": lambda path: _draw_windows(task, class_names, config.seed, path),
+        "pyramid.png": lambda path: plots.pyramid(
+            levels()[0], path, window=config.window
+        ),
+        "score_maps.png": lambda path: plots.score_maps(median()[0], levels()[1], path),
+    }
 
 
 def _telling(observed: Observed) -> list[tuple[str, Seen]]:
@@ -121,18 +135,20 @@ def _draw_windows(
     keys = loop.example_keys(seed, 0, jnp.asarray(indices, jnp.int32))
     seen = jax.jit(task.augment)(keys, task.train.fetch(indices))
     names = {BACKGROUND: "background"} | dict(enumerate(class_names, start=1))
-    captions = [names[int(label)] for label in seen["label"]]
+    captions = [short(names[int(label)], _LETTERS) for label in seen["label"]]
     plots.image_grid(np.clip(np.asarray(seen["image"]), 0, 1), captions, path)
 
 
-def _draw_levels(
+def _levels(
     image: Array,
     config: Config,
     factors: Float[np.ndarray, "levels 2"],
     score: detection.Apply,
-    folder: pathlib.Path,
-) -> None:
-    """The pyramid of one image, and on each level the best score of any class."""
+) -> tuple[list, list]:
+    """The pyramid of one image, and on each level the best score of any class.
+
+    As `plots.pyramid` and `plots.score_maps` take them.
+    """
     placed = window_of(config)
     levels = detection.fitting_levels(
         pixels(jnp.asarray(image)), factors.tolist(), **placed
@@ -150,8 +166,7 @@ def _draw_levels(
         best = np.asarray(scores[0, ..., :classes].max(axis=-1))
         maps.append((title, best, _middles(level, best.shape, config)))
         named.append((title, np.asarray(wide[0]).clip(0, 1)))
-    plots.pyramid(named, folder / "pyramid.png", window=config.window)
-    plots.score_maps(image[0], maps, folder / "score_maps.png")
+    return named, maps
 
 
 def _middles(

@@ -28,7 +28,7 @@ from experiments import session
 from experiments.inputs import checked, scaled
 from experiments.loaded import Loaded
 from experiments.segmentation_config import Config
-from experiments.segmentation_figures import draw
+from experiments.segmentation_figures import figures
 from experiments.segmentation_task import (
     build,
     load_data,
@@ -71,8 +71,8 @@ def run(
         workdir,
         clock,
         overwrite=overwrite,
-        draw=functools.partial(
-            draw,
+        figures=functools.partial(
+            figures,
             task=task,
             class_names=data.class_names,
             seed=config.seed,

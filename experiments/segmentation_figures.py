@@ -11,38 +11,43 @@ from cnnjax import plots
 from cnnjax.training import loop, record
 from cnnjax.training.task import Task, Trained
 from experiments.segmentation_task import border_map
+from experiments.session import Figures
 
 Tree = Any
 _AUGMENTED = 16
 
 
-def draw(
-    folder: pathlib.Path,
+def figures(
     trained: Trained,
     *,
     task: Task,
     class_names: Sequence[str],
     seed: int,
     border: dict[str, float],
-) -> None:
-    """Draws every figure of a run into `folder`."""
-    plots.learning_curves(
-        record.read_rows(folder.parent), folder / "learning_curves.png"
-    )
-    plots.confusion_matrix(
-        trained.sums["confusion"], class_names, folder / "confusion.png"
-    )
-    plots.bars(
-        trained.metrics["iou_per_class"],
-        class_names,
-        folder / "iou_per_class.png",
-        title="intersection over union",
-        mean=trained.metrics["mean_iou"],
-    )
-    _draw_predictions(task, trained, class_names, folder / "predictions.png")
-    _draw_augmented(task, class_names, seed, folder / "augmented.png")
+) -> Figures:
+    """Every figure of a run."""
+    drawn: Figures = {
+        "learning_curves.png": lambda path: plots.learning_curves(
+            record.read_rows(path.parents[1]), path
+        ),
+        "confusion.png": lambda path: plots.confusion_matrix(
+            trained.sums["confusion"], class_names, path
+        ),
+        "iou_per_class.png": lambda path: plots.bars(
+            trained.metrics["iou_per_class"],
+            class_names,
+            path,
+            title="intersection over union",
+            mean=trained.metrics["mean_iou"],
+        ),
+        "predictions.png": lambda path: _draw_predictions(
+            task, trained, class_names, path
+        ),
+        "augmented.png": lambda path: _draw_augmented(task, class_names, seed, path),
+    }
     if len(class_names) == 2:
-        _draw_border(task, border, folder / "border_weights.png")
+        drawn["border_weights.png"] = lambda path: _draw_border(task, border, path)
+    return drawn
 
 
 def _draw_predictions(

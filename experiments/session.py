@@ -8,7 +8,7 @@ import jax
 
 from cnnjax.data.sources import Dataset
 from cnnjax.models import weights
-from cnnjax.training import progress, provenance, record
+from cnnjax.training import devices, progress, provenance, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import plan
@@ -17,6 +17,8 @@ from cnnjax.training.train import train
 
 Tree = Any
 Result = dict[str, Any]
+# The name of each figure, and what draws it into the file it is given.
+Figures = dict[str, Callable[[pathlib.Path], None]]
 
 
 def conduct(
@@ -28,10 +30,13 @@ def conduct(
     clock: Clock,
     *,
     overwrite: bool,
-    draw: Callable[[pathlib.Path, Trained], None],
+    figures: Callable[[Trained], Figures],
     afterwards: Callable[[Trained], tuple[Tree, Result]] = lambda trained: ({}, {}),
 ) -> Result:
     """Trains, or goes on, in `workdir`, and returns what result.json says.
+
+    Figures come last, and cost nothing but themselves: one that fails is told of, and
+    those that a kill left out are drawn by the same command.
 
     Args:
         task: what there is to learn.
@@ -42,7 +47,7 @@ def conduct(
         workdir: where the run lives.
         clock: running since the sitting began.
         overwrite: whether to start afresh.
-        draw: puts the figures of what was trained into a folder.
+        figures: of what was trained: file name -> draws it there.
         afterwards: what more is kept with the weights, and told in result.json.
     """
     origin = provenance.provenance(data.fingerprint)
@@ -52,6 +57,8 @@ def conduct(
         result = keep.result()
         if result is not None:
             progress.tell("finished before (--overwrite trains afresh)")
+            if devices.first_process_says(_undrawn(keep)):
+                _draw(figures(train(task, config, steps, keep, clock)), keep)
             return result
         if data.note:
             progress.tell(data.note)
@@ -68,10 +75,42 @@ def conduct(
         if jax.process_index() == 0:
             variables = {**trained.variables, **beside, **more}
             weights.save(workdir / "weights.safetensors", variables)
-            keep.figures.mkdir(exist_ok=True)
-            draw(keep.figures, trained)
+            _drawing(keep).parent.mkdir(exist_ok=True)
+            _drawing(keep).touch()
         keep.finish(result)
+        _draw(figures(trained), keep)
     return result
+
+
+def _drawing(keep: record.Record) -> pathlib.Path:
+    """The file that is there from before the result until the figures are drawn."""
+    return keep.figures / ".drawing"
+
+
+def _undrawn(keep: record.Record) -> bool:
+    """Whether a finished run was killed while it drew, and can still be drawn."""
+    states = (keep.workdir / "checkpoints").glob("*[0-9]")
+    return _drawing(keep).exists() and any(states)
+
+
+def _draw(figures: Figures, keep: record.Record) -> None:
+    """Draws what can be drawn, in one process, and says what can not.
+
+    What the disk kept from being written is tried again by the same command.
+    """
+    if jax.process_index() != 0:
+        return
+    failed: dict[str, Exception] = {}
+    for name, draw in figures.items():
+        try:
+            draw(keep.figures / name)
+        except Exception as error:  # whatever it is, the result is there
+            failed[name] = error
+    for name, error in failed.items():
+        reason = f"{type(error).__name__}: {error}"[:200]
+        progress.tell(f"warning: no figures/{name} ({reason})")
+    if not any(isinstance(error, OSError) for error in failed.values()):
+        _drawing(keep).unlink(missing_ok=True)
 
 
 def show(
