@@ -16,11 +16,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from cnnjax.data import decode, folder, framing, moments
+from cnnjax.data import framing, moments
 from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
-from experiments import session
+from experiments import predicted, session
 from experiments.classification_figures import figures
 from experiments.classification_task import (
     Config,
@@ -29,7 +29,7 @@ from experiments.classification_task import (
     load_data,
     make_task,
 )
-from experiments.inputs import checked, scaled
+from experiments.inputs import given, pixels, scaled
 from experiments.loaded import Loaded
 
 Tree = Any
@@ -76,10 +76,16 @@ class Predictor(Loaded):
         """Probabilities of the classes.
 
         Args:
-            images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
-                classifier was trained on, of any size that its model takes.
+            images: (n, h, w, c), uint8 or float in [0, 1], grey or RGB. What the run
+                did to its test images is done to them: where it brought these to one
+                size, they may have any, else any that the model takes.
+
+        Raises:
+            ValueError: if they are no such images.
         """
-        images = checked(images, self.image_shape[-1])
+        size = self.image_size
+        images = given(images, channels=self.image_shape[-1], image_size=size)
+        images, _ = framing.frame_all(images, size=size, framing="crop")
         return np.asarray(self._apply(self.variables, images))
 
     @functools.cached_property
@@ -89,7 +95,8 @@ class Predictor(Loaded):
         def probabilities(variables: Tree, images: Array) -> Array:
             variables = dict(variables)
             scaling = variables.pop("input")
-            return jax.nn.softmax(model.apply(variables, scaled(images, scaling))[0])
+            seen = scaled(pixels(images), scaling)
+            return jax.nn.softmax(model.apply(variables, seen)[0])
 
         return jax.jit(probabilities)
 
@@ -105,18 +112,12 @@ def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
     Writes all probabilities to predictions.json in `workdir`.
     """
     predictor = load(workdir)
-    height, width, channels = predictor.image_shape
     rows = {}
-    for file in folder.pictures(path):
-        image = decode.decode(file, channels=channels, name=str(file))
-        if height == width:
-            image, _ = framing.frame(image, size=height, framing="crop")
+    for file, image in predicted.images(path, channels=predictor.image_shape[-1]):
+        with predicted.speaking_of(file):
+            (probabilities,) = predictor.predict(image[None])
         rows[str(file)] = dict(
-            zip(
-                predictor.class_names,
-                predictor.predict(image[None])[0].tolist(),
-                strict=True,
-            )
+            zip(predictor.class_names, probabilities.tolist(), strict=True)
         )
         likeliest = heapq.nlargest(3, rows[str(file)].items(), key=lambda x: x[1])
         progress.tell(f"{file}  " + "  ".join(f"{n} {p:.3f}" for n, p in likeliest))

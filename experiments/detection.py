@@ -18,14 +18,14 @@ from jaxtyping import Array, Int, Shaped
 from PIL import Image
 
 from cnnjax import detection, plots
-from cnnjax.data import decode, folder, framing, moments
+from cnnjax.data import framing, moments
 from cnnjax.refusal import Refusal
 from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.launch import Experiment, launch
 from cnnjax.training.task import Trained
 from experiments import detection_calibration as calibration
-from experiments import session
+from experiments import predicted, session
 from experiments.detection_config import Config
 from experiments.detection_figures import figures
 from experiments.detection_rounds import Rounds
@@ -38,7 +38,7 @@ from experiments.detection_task import (
     make_task,
     scorer,
 )
-from experiments.inputs import checked
+from experiments.inputs import given
 from experiments.loaded import Loaded
 
 Tree = Any
@@ -122,19 +122,29 @@ class Predictor(Loaded):
         """The objects in each image, the highest score first, as NumPy arrays.
 
         Args:
-            images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
-                detector was trained on, of any one size in which objects are about as
-                large as they were there.
-            extents: height and width of what is valid in the top left of each image
-                (None: all of it).
+            images: (n, h, w, c), uint8 or float in [0, 1], grey or RGB, of any one size
+                in which objects are about as large as they were in training. What the
+                run did to its test images is done to them; boxes are in their pixels.
+            extents: height and width of what is valid in the top left of each image,
+                of images that are in their frame already (None: all of it).
 
         Raises:
+            ValueError: if they are no such images.
             Refusal: if the images are smaller than a window at every scale.
         """
-        images = checked(images, self.image_shape[-1])
-        if extents is None:
-            extents = np.tile(np.int32(images.shape[1:3]), (len(images), 1))
+        size = self.image_size if extents is None else None
+        images = given(images, channels=self.image_shape[-1], image_size=size)
+        height, width = images.shape[1:3]
+        images, framed = framing.frame_all(images, size=size, framing="fit")
+        extents = framed if extents is None else extents
         found = jax.device_get(self._find(self.variables, images, extents))
+        if size is not None:
+            # Each side by its own ratio: the frame has whole pixels.
+            rows, across = framing.fitted((height, width), size)
+            back = np.tile(np.float32([width / across, height / rows]), 2)
+            found = found._replace(
+                boxes=found.boxes * back, windows=found.windows * back
+            )
         if "calibration" not in self.variables:
             return found
         by = self.variables["calibration"]
@@ -178,7 +188,8 @@ def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
 
     In `workdir`/predictions: NAME.png shows the boxes of score 0.5 and more;
     detections.json has all of them in COCO's format of results, a numbered file's
-    number as its `image_id`.
+    number as its `image_id`. Of files that differ in their suffix alone that is in
+    NAME, too.
     """
     predictor = load(workdir)
     _, result = record.finished(workdir)
@@ -186,51 +197,44 @@ def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
     out = workdir / "predictions"
     out.mkdir(exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for file in folder.pictures(path):
-        channels = predictor.image_shape[-1]
-        image = decode.decode(file, channels=channels, name=str(file))
-        boxes, scores, labels = _found_in(predictor, image, str(file))
+    called = predicted.names(path)
+    ids = _image_ids(called)
+    for file, image in predicted.images(path, channels=predictor.image_shape[-1]):
+        with predicted.speaking_of(file):
+            found = predictor.predict(image[None])
+        boxes, scores, labels = (x[0][found.labels[0] >= 0] for x in found[:3])
         names = [predictor.class_names[label] for label in labels]
         for box, score, label, name in zip(boxes, scores, labels, names, strict=True):
-            row = _row(file, box, score, result["class_ids"][label])
-            rows.append({**row, "category_name": name})
+            row = _row(ids[file], box, score, result["class_ids"][label])
+            rows.append({**row, "file_name": file.name, "category_name": name})
         sure = int((scores >= SURE).sum())  # the highest scores come first
         captions = [f"{n} {s:.2f}" for n, s in zip(names, scores, strict=True)][:sure]
         drawn = plots.draw_boxes(image, boxes[:sure], captions, colours[labels[:sure]])
-        Image.fromarray(drawn).save(out / f"{file.stem}.png")
+        Image.fromarray(drawn).save(out / f"{called[file]}.png")
         counts = collections.Counter(names[:sure])
         news = "  ".join(f"{name} {counts[name]}" for name in sorted(counts))
-        progress.tell(f"{out / file.stem}.png  {news or 'nothing'}")
+        progress.tell(f"{out / called[file]}.png  {news or 'nothing'}")
     record.write_json(out / "detections.json", rows)
 
 
-def _row(file: pathlib.Path, box: Array, score: float, category: int) -> dict[str, Any]:
-    """A detection in COCO's format of results, with the name of its file."""
+def _image_ids(called: dict[pathlib.Path, str]) -> dict[pathlib.Path, int | str]:
+    """A numbered file's number, else what it is called, for each file another."""
+    ids = {
+        file: int(name) if name.isdecimal() else name for file, name in called.items()
+    }
+    counts = collections.Counter(ids.values())
+    return {file: id if counts[id] == 1 else file.name for file, id in ids.items()}
+
+
+def _row(image: int | str, box: Array, score: float, category: int) -> dict[str, Any]:
+    """A detection in COCO's format of results."""
     sides = *box[:2], *(box[2:] - box[:2])
     return {
-        "image_id": int(file.stem) if file.stem.isdecimal() else file.stem,
+        "image_id": image,
         "category_id": category,
         "bbox": [round(float(x), 2) for x in sides],
         "score": round(float(score), 5),
-        "file_name": file.name,
     }
-
-
-def _found_in(
-    predictor: Predictor, image: Array, name: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes in pixels of the image, scores and labels."""
-    size, scale = predictor.config.image_size, 1.0
-    seen, extent = image, image.shape[:2]
-    if size is not None:  # as it was trained and measured
-        seen, extent = framing.frame(image, size=size, framing="fit")
-        scale = max(image.shape[:2]) / size
-    try:
-        found = predictor.predict(seen[None], extents=np.int32([extent]))
-    except Refusal as error:
-        raise Refusal(f"{name}: {error}") from None
-    valid = found.labels[0] >= 0
-    return scale * found.boxes[0][valid], found.scores[0][valid], found.labels[0][valid]
 
 
 if __name__ == "__main__":

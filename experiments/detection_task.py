@@ -127,7 +127,7 @@ def find(
     """The objects in images, uint8 or in [0, 1]."""
     return detection.detect(
         scorer(config, model, variables, scaling),
-        pixels(images) if images.dtype == jnp.uint8 else images,
+        pixels(images),
         factors=factors.tolist(),
         **window_of(config),
         stride=config.stride,

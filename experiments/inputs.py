@@ -4,18 +4,21 @@ import pathlib
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Float32, Shaped
 
+from cnnjax.data import decode
 from cnnjax.models import weights
 from cnnjax.training import progress
 from experiments.loaded import weights_of
 
 Tree = Any
+_CHANNELS = (1, 2, 3, 4)
 
 
 def pixels(images: Array) -> Float[Array, "n h w c"]:
-    """Stored bytes as numbers in [0, 1]."""
-    return images.astype(jnp.float32) / 255
+    """Stored bytes as numbers in [0, 1], which others are already."""
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
 def scaled(images: Float[Array, "n h w c"], scaling: Tree) -> Float[Array, "n h w c"]:
@@ -23,24 +26,53 @@ def scaled(images: Float[Array, "n h w c"], scaling: Tree) -> Float[Array, "n h 
     return (images - scaling["mean"]) / scaling["deviation"]
 
 
-def checked(images: Array, channels: int) -> Float[Array, "n h w c"]:
-    """Images from anywhere as numbers in [0, 1].
+def given(
+    images: Array, *, channels: int, image_size: int | None
+) -> Shaped[np.ndarray, "n h w channels"]:
+    """Images from anywhere, of the channels that a reader would give them.
 
     Args:
-        images: (n, h, w, c), uint8 or float in [0, 1].
-        channels: that they must have.
+        images: (n, h, w, c), uint8 or float in [0, 1]; grey, grey with opacity, RGB, or
+            RGB with opacity.
+        channels: that they shall have, 1 or 3.
+        image_size: side of the squares that they shall be brought to, if to any.
+
+    Returns:
+        uint8 or float32; uint8, as stored images are, if their channels are not those,
+        or their size is not that.
 
     Raises:
         ValueError: if they are no such images.
     """
-    images = jnp.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != channels:
-        raise ValueError(f"images must be (n, h, w, {channels}), got {images.shape}.")
-    if images.dtype == jnp.uint8:
-        return pixels(images)
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in _CHANNELS or 0 in images.shape[1:]:
+        raise ValueError(
+            "images must be (n, h, w, c) of one size, with 1 to 4 channels (grey, grey"
+            f" with opacity, RGB, RGB with opacity), got {images.shape}."
+        )
+    if images.dtype != np.uint8:
+        images = _in_range(images)
+    framed = image_size is None or images.shape[1:3] == (image_size,) * 2
+    alike = images.shape[-1] == channels
+    if not (framed and alike) and images.dtype != np.uint8:
+        images = np.round(255 * images).astype(np.uint8)
+    if alike:
+        return images
+    recoloured = [decode.recolour(image, channels=channels) for image in images]
+    return np.reshape(recoloured, (*images.shape[:3], channels)).astype(np.uint8)
+
+
+def _in_range(images: Array) -> Float32[np.ndarray, "n h w c"]:
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be uint8 or float, got {images.dtype}.")
-    return images
+        raise ValueError(
+            f"images must be uint8, or float in [0, 1], got {images.dtype}."
+        )
+    if not ((images >= 0) & (images <= 1)).all():
+        raise ValueError(
+            "images must be uint8, or float in [0, 1], got values from"
+            f" {images.min():.3g} to {images.max():.3g}."
+        )
+    return images.astype(np.float32)
 
 
 def started_from(location: str, variables: Tree) -> Tree:

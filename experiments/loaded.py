@@ -40,12 +40,14 @@ class Loaded:
         class_names: in the order of the probabilities.
         variables: of its model, and `input`, the scaling of the pixels.
         image_shape: height, width and channels it was trained on.
+        image_size: side of the squares that its run brought images to, if to any.
     """
 
     config: Any
     class_names: tuple[str, ...]
     variables: Tree
     image_shape: tuple[int, int, int]
+    image_size: int | None
 
     @classmethod
     def of(cls, workdir: pathlib.Path | str, config: type[TrainingConfig]) -> Self:
@@ -68,4 +70,6 @@ class Loaded:
             class_names=tuple(result["class_names"]),
             variables=weights_of(workdir),
             image_shape=tuple(result["image_shape"]),
+            # Earlier revisions did not tell of images brought to the smallest size.
+            image_size=result.get("image_size", values["image_size"]),
         )

@@ -18,14 +18,15 @@ from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
 from cnnjax import plots
-from cnnjax.data import decode, folder, moments
+from cnnjax.data import moments
 from cnnjax.refusal import Refusal
 from cnnjax.segmentation import predict_tiled
 from cnnjax.training import launch, progress
 from cnnjax.training.clock import Clock
 from cnnjax.training.flags import option
-from experiments import session
-from experiments.inputs import checked, scaled
+from experiments import predicted, session
+from experiments import segmentation_squares as squares
+from experiments.inputs import given, pixels, scaled
 from experiments.loaded import Loaded
 from experiments.segmentation_config import Config
 from experiments.segmentation_figures import figures
@@ -97,10 +98,20 @@ class Predictor(Loaded):
         """Probabilities of the classes of each pixel.
 
         Args:
-            images: (n, h, w, c), uint8 or float in [0, 1], with the channels the
-                segmenter was trained on, of any size that its model takes.
+            images: (n, h, w, c), uint8 or float in [0, 1], grey or RGB, of any size.
+                What the run did to its test images is done to them: where it brought
+                these to one size, they are, and what is seen there is brought back.
+
+        Raises:
+            ValueError: if they are no such images.
         """
-        images = checked(images, self.image_shape[-1])
+        size = self.image_size
+        images = given(images, channels=self.image_shape[-1], image_size=size)
+        if size is None:
+            return self._probabilities(images)
+        return squares.predict(self._probabilities, images, size=size)
+
+    def _probabilities(self, images: Array) -> Float[np.ndarray, "n h w classes"]:
         return np.asarray(self._apply(self.variables, images))
 
     def predict_tiled(self, image: Array, *, tile: int) -> UInt8[np.ndarray, "h w"]:
@@ -114,9 +125,14 @@ class Predictor(Loaded):
             tile: side of the tiles, in pixels, brought up to what the model can take.
 
         Raises:
-            Refusal: if the model is no U-Net or normalises over the whole image, or the
-                tile is smaller than its margin.
+            Refusal: if the model is no U-Net or normalises over the whole image, the
+                tile is smaller than its margin, or the run resized its images.
         """
+        if self.image_size is not None:
+            raise Refusal(
+                f"--tile is not for runs that bring images to {self.image_size} x"
+                f" {self.image_size} pixels; without it --predict does."
+            )
         if self.config.norm == "group":
             raise Refusal(
                 "--tile is not for --norm=group, whose statistics are those of the"
@@ -149,7 +165,7 @@ class Predictor(Loaded):
 
         def apply(variables: Tree, images: Array) -> Array:
             variables = dict(variables)
-            seen = scaled(images, variables.pop("input"))
+            seen = scaled(pixels(images), variables.pop("input"))
             return probabilities(model, variables, seen, flips=self.config.flips)
 
         return jax.jit(apply)
@@ -164,26 +180,32 @@ def predict(path: pathlib.Path, workdir: pathlib.Path, *, tile: int | None) -> N
     """Writes the classes of an image's pixels, or of a folder's images, as pictures.
 
     In `workdir`/predictions: NAME.png holds the class of each pixel, NAME_overlay.png
-    shows them over the image.
+    shows them over the image. Of files that differ in their suffix alone that is in
+    NAME, too.
     """
     predictor = load(workdir)
     colours = plots.palette(len(predictor.class_names))
     out = workdir / "predictions"
     out.mkdir(exist_ok=True)
-    for file in folder.pictures(path):
-        channels = predictor.image_shape[-1]
-        image = decode.decode(file, channels=channels, name=str(file))
-        if tile is None:
-            mask = predictor.predict(image[None])[0].argmax(axis=-1).astype(np.uint8)
-        else:
-            mask = predictor.predict_tiled(image, tile=tile)
-        Image.fromarray(mask).save(out / f"{file.stem}.png")
+    called = predicted.names(path, suffixes=("", "_overlay"))
+    for file, image in predicted.images(path, channels=predictor.image_shape[-1]):
+        with predicted.speaking_of(file):
+            mask = _mask(predictor, image, tile)
+        Image.fromarray(mask).save(out / f"{called[file]}.png")
         shown = plots.overlay(image, mask, colours)
-        Image.fromarray(shown).save(out / f"{file.stem}_overlay.png")
+        Image.fromarray(shown).save(out / f"{called[file]}_overlay.png")
         shares = np.bincount(mask.ravel(), minlength=len(colours)) / mask.size
         likely = sorted(zip(shares, predictor.class_names, strict=True), reverse=True)
         news = "  ".join(f"{name} {share:.1%}" for share, name in likely[:3])
-        progress.tell(f"{out / file.stem}.png  {news}")
+        progress.tell(f"{out / called[file]}.png  {news}")
+
+
+def _mask(
+    predictor: Predictor, image: Array, tile: int | None
+) -> UInt8[np.ndarray, "h w"]:
+    if tile is not None:
+        return predictor.predict_tiled(image, tile=tile)
+    return predictor.predict(image[None])[0].argmax(axis=-1).astype(np.uint8)
 
 
 if __name__ == "__main__":

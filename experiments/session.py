@@ -70,6 +70,7 @@ def conduct(
             **trained.cost,
             "class_names": data.class_names,
             "image_shape": data.image_shape,
+            "image_size": data.image_size,
             "provenance": origin,
         }
         if jax.process_index() == 0:

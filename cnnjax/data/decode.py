@@ -70,8 +70,25 @@ def decode(
         picture.load()
         if _orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
-        plain = _opaque(_eight_bits(picture)).convert("L" if channels == 1 else "RGB")
-        return np.asarray(plain).reshape(plain.height, plain.width, channels)
+        return _pixels(picture, channels)
+
+
+def recolour(
+    image: UInt8[np.ndarray, "h w c"], *, channels: int
+) -> UInt8[np.ndarray, "h w channels"]:
+    """Returns the pixels that `decode` gives of a file with the pixels of `image`.
+
+    Args:
+        image: grey, grey with opacity, RGB, or RGB with opacity: 1 to 4 channels.
+        channels: 1 for grey, 3 for RGB.
+    """
+    plain = image[..., 0] if image.shape[-1] == 1 else image
+    return _pixels(Image.fromarray(plain), channels)
+
+
+def _pixels(picture, channels):
+    plain = _opaque(_eight_bits(picture)).convert("L" if channels == 1 else "RGB")
+    return np.asarray(plain).reshape(plain.height, plain.width, channels)
 
 
 def header(data: bytes | pathlib.Path, *, name: str) -> Header:

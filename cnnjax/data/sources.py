@@ -53,6 +53,8 @@ class Dataset:
             (for segmentation).
         class_ids: the number of each class in the data set's own files, where they
             have one (COCO).
+        image_size: side of the squares that images were brought to; None: they are
+            as they were.
     """
 
     train: Source
@@ -63,6 +65,7 @@ class Dataset:
     note: str
     class_pixels: tuple[int, ...] | None = None
     class_ids: tuple[int, ...] | None = None
+    image_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +122,8 @@ def load(
     reader = importlib.import_module(f"cnnjax.data.{scheme}")
     options = Options(holdout, seed, data_dir, image_size, framing, task, binary)
     try:
-        return reader.read(where, options)
+        data = reader.read(where, options)
+        return dataclasses.replace(data, image_size=image_size)
     except (OSError, RuntimeError) as error:  # RuntimeError: whose home folder is ~x?
         raise Refusal(f"{location} cannot be read: {error}.") from error
 

@@ -116,12 +116,17 @@ def test_predictor_repeats_the_precision_of_its_run(finished, tiny):
     test = detection.load_data(tiny)[0].test
     batch = test.fetch(np.arange(len(test)))
     found = detection.load(workdir).predict(batch["image"])
+    # Calibration leaves the order within a class, and with it the precision.
+    assert ap50(batch, found) == pytest.approx(told["ap50"], abs=1e-6)
+
+
+def ap50(batch, found):
+    """The average precision of what was found in the images of a batch."""
     observed = Observed(("disc", "square"))
     values = {"found": found.boxes, "labels": found.labels, "scores": found.scores}
-    every = np.arange(len(test))
+    every = np.arange(len(found.labels))
     observed.observe({**batch, **values, "index": every, "mask": every >= 0})
-    # Calibration leaves the order within a class, and with it the precision.
-    assert observed.metrics()["ap50"] == pytest.approx(told["ap50"], abs=1e-6)
+    return observed.metrics()["ap50"]
 
 
 def test_further_looks_find_other_boxes_and_teach_nothing(finished, tiny, tmp_path):
@@ -230,6 +235,21 @@ def test_predictions_are_results_for_coco(finished, boxes, tmp_path, of, capsys)
     )
 
 
+def test_predictions_of_files_of_one_stem_are_kept_apart(finished, boxes, tmp_path):
+    workdir, _ = finished
+    shutil.rmtree(workdir / "predictions", ignore_errors=True)
+    for name in ("60.png", "060.png", "60.tif", "61.png"):
+        with Image.open(boxes / "images" / f"{name[-6:-4]}.png") as picture:
+            picture.save(tmp_path / name)
+    detection.predict(tmp_path, workdir)
+    out = workdir / "predictions"
+    shown = {path.name for path in out.glob("*.png")}
+    assert shown == {"60.png.png", "60.tif.png", "060.png", "61.png"}
+    rows = json.loads((out / "detections.json").read_text())
+    ids = {row["file_name"]: row["image_id"] for row in rows}
+    assert ids == {"60.png": "60.png", "60.tif": "60.tif", "060.png": 60, "61.png": 61}
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -250,7 +270,7 @@ def test_options_train(tiny, tmp_path, values):
 def test_predicts_resized_images_as_they_were_measured(tiny, tmp_path):
     """In their square, whose border is where it was in training."""
     config = dataclasses.replace(tiny, image_size=48, epochs=1, mining_rounds=0)
-    detection.run(config, tmp_path / "run")
+    told = detection.run(config, tmp_path / "run")
     image = detection.load_data(tiny)[0].test.fetch(np.arange(1))["image"][0, :30]
     Image.fromarray(image[..., 0]).save(tmp_path / "wide.png")
     detection.predict(tmp_path / "wide.png", tmp_path / "run")
@@ -263,6 +283,11 @@ def test_predicts_resized_images_as_they_were_measured(tiny, tmp_path):
     assert len(boxes)
     sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     np.testing.assert_allclose([row["bbox"] for row in written], sides, atol=0.011)
+    raw = detection.load_data(tiny)[0].test
+    batch = raw.fetch(np.arange(len(raw)))
+    assert batch["image"].shape[1:3] == (40, 40)
+    found = detection.load(tmp_path / "run").predict(batch["image"])
+    assert ap50(batch, found) == pytest.approx(told["ap50"], abs=1e-6)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

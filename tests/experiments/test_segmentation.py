@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from cnnjax.data import Dataset, sources
 from cnnjax.data.examples import Columns
+from cnnjax.data.pairs import frame_mask
 from cnnjax.models import SEGMENTERS
 from cnnjax.refusal import Refusal
 from cnnjax.training import flags
@@ -100,6 +102,45 @@ def test_predicts_a_folder_of_pictures(finished, discs, tmp_path, capsys):
     for name, shape in (("black.png", (21, 30)), ("black_overlay.png", (21, 30, 3))):
         shown = np.asarray(Image.open(workdir / "predictions" / name))
         assert shown.shape == shape
+    # Of two files of one stem none is written over the other.
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "black.png")
+    segmentation.predict(tmp_path, workdir, tile=None)
+    for name, shape in (("black.jpg", (21, 30)), ("black.png", (8, 9))):
+        mask, overlay = (
+            np.asarray(Image.open(workdir / "predictions" / f"{name}{end}.png"))
+            for end in ("", "_overlay")
+        )
+        assert (mask.shape, overlay.shape) == (shape, (*shape, 3))
+
+
+def test_predicts_raw_images_as_they_were_measured_resized(tiny, discs, tmp_path):
+    """Of several sizes and shapes, which the run brought to one square."""
+    data = tmp_path / "data"
+    shutil.copytree(discs, data)
+    for path in data.glob("test/*/*.png"):
+        number = int(path.stem)
+        with Image.open(path) as picture:
+            part = picture.crop((0, 0, 24, 17 + number % 8))
+        part = part.transpose(Image.Transpose.TRANSPOSE) if number % 2 else part
+        part.save(path)
+    config = dataclasses.replace(tiny, dataset=f"masks:{data}", image_size=16, epochs=1)
+    metrics = segmentation.run(config, tmp_path / "run")
+    predictor = segmentation.load(tmp_path / "run")
+    test, right = segmentation.load_data(config)[0].test, []
+    truth = test.fetch(np.arange(len(test)))["label"]
+    paths = sorted(data.glob("test/image/*.png"), key=lambda path: int(path.stem))
+    for path, label in zip(paths, truth, strict=True):
+        with Image.open(path) as picture:
+            image = np.asarray(picture)[..., None]
+        (scores,) = predictor.predict(image[None])
+        assert scores.shape == (*image.shape[:2], 2)
+        mask = scores.argmax(axis=-1).astype(np.uint8)
+        seen = frame_mask(mask, size=16, extent=(16, 16), framing="crop")
+        right.append(seen == label)
+    assert 0.3 < np.mean(right) < 1
+    assert np.mean(right) == pytest.approx(metrics["pixel_accuracy"], abs=1e-6)
+    with pytest.raises(Refusal, match="--tile is not for runs that bring images to 16"):
+        predictor.predict_tiled(image, tile=32)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
