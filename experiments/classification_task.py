@@ -36,7 +36,9 @@ class Config(TrainingConfig):
         "First layers of a ResNet or MobileNet: small for images up to 64 pixels.",
         choices=("imagenet", "small"),
     )
-    width: float = option(1.0, "Multiplies the channels of every layer.", above=0)
+    width: float = option(
+        1.0, "Multiplies the channels of every layer.", above=0, at_most=16
+    )
     norm: str = option("batch", "Normalisation in the model.", choices=layers.NORMS)
     activation: str | None = option(
         None,

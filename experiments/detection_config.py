@@ -4,49 +4,52 @@ import dataclasses
 
 from cnnjax.models import DETECTORS, layers
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.flags import option
+from cnnjax.training.flags import option, redefine
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(TrainingConfig):
     """A detector and how it is trained."""
 
-    dataset: str = option(
+    dataset: str = redefine(
+        TrainingConfig,
+        "dataset",
         "scenes",
         "Data as scheme:location: scenes, voc:PATH, coco:PATH, tfds:NAME[:VERSION].",
     )
-    epochs: float = option(
+    epochs: float = redefine(
+        TrainingConfig,
+        "epochs",
         16.0,
         "Passes over as many windows as a round has, all rounds together.",
-        above=0,
     )
-    eval_every: float = option(
-        8.0, "Epochs between evaluations (fractions are fine).", above=0
-    )
-    batch_size: int = option(
-        128, "Windows an update, over all devices and processes.", at_least=1
+    eval_every: float = redefine(TrainingConfig, "eval_every", 8.0)
+    batch_size: int = redefine(
+        TrainingConfig,
+        "batch_size",
+        128,
+        "Windows an update, over all devices and processes.",
     )
     image_batch: int = option(
         8,
         "Images that are searched at once, over all devices and processes.",
         at_least=1,
+        at_most=10_000,
     )
-    label_smoothing: float = option(
-        0.0, "Probability shared evenly by all classes.", at_least=0, below=1
-    )
-    optimizer: str = option(
-        "muon",
-        "How gradients become updates (sgd: Nesterov momentum).",
-        choices=("sgd", "adamw", "lamb", "muon"),
-    )
-    learning_rate: float = option(0.02, "Peak of the schedule.", above=0)
-    augment: str = option(
+    label_smoothing: float = redefine(TrainingConfig, "label_smoothing", 0.0)
+    optimizer: str = redefine(TrainingConfig, "optimizer", "muon")
+    learning_rate: float = redefine(TrainingConfig, "learning_rate", 0.02)
+    augment: str = redefine(
+        TrainingConfig,
+        "augment",
         "",
         "Augmentations of windows in their order, NAME[:STRENGTH] joined by commas:"
         " flip, flip_vertical, rot90; jitter, gamma, noise (empty: none).",
     )
     model: str = option("windownet", "The network.", choices=tuple(DETECTORS))
-    width: float = option(0.5, "Multiplies the channels of every layer.", above=0)
+    width: float = option(
+        0.5, "Multiplies the channels of every layer.", above=0, at_most=16
+    )
     norm: str = option(
         "batch", "Normalisation in the model.", choices=("batch", "none")
     )
@@ -66,11 +69,19 @@ class Config(TrainingConfig):
         at_most=4096,
     )
     window: int = option(
-        32, "Side of a window in pixels, a multiple of 4 from 24.", at_least=24
+        32,
+        "Side of a window in pixels, a multiple of 4 from 24.",
+        at_least=24,
+        at_most=256,
     )
-    stride: int = option(4, "Pixels between windows on a level.", at_least=1)
+    stride: int = option(
+        4, "Pixels between windows on a level.", at_least=1, at_most=256
+    )
     context: float = option(
-        1.25, "Side of a window in those of the object in its middle.", at_least=1
+        1.25,
+        "Side of a window in those of the object in its middle.",
+        at_least=1,
+        at_most=8,
     )
     border: float = option(
         0.125,
@@ -83,14 +94,17 @@ class Config(TrainingConfig):
         "Levels of the pyramid: shapes of windows, found by clustering the boxes of the"
         " training split.",
         at_least=1,
+        at_most=64,
     )
     scales: str = option(
         "",
-        "Instead of --shapes: factors by which the image is resized, joined by commas.",
+        "Instead of --shapes: factors from 0.001 to 1000 by which the image is resized,"
+        " joined by commas.",
     )
     aspect_ratios: str = option(
         "1",
-        "With --scales: width / height of what a window sees, joined by commas.",
+        "With --scales: width / height of what a window sees, from 0.001 to 1000,"
+        " joined by commas; at most 64 pairs of a scale and a ratio.",
     )
     shift: float = option(
         0.1,
@@ -105,7 +119,10 @@ class Config(TrainingConfig):
         at_most=1,
     )
     negatives: float = option(
-        3.0, "Windows of background for each window of an object.", above=0
+        3.0,
+        "Windows of background for each window of an object.",
+        above=0,
+        at_most=100,
     )
     background_iou: float = option(
         0.4,
@@ -117,9 +134,13 @@ class Config(TrainingConfig):
         2,
         "How often the detector's own false alarms join the background.",
         at_least=0,
+        at_most=100,
     )
     mining_images: int = option(
-        200, "Training images that are searched for them each time.", at_least=1
+        200,
+        "Training images that are searched for them each time.",
+        at_least=1,
+        at_most=1_000_000,
     )
     refine: bool = option(
         True, "Regresses where in its window an object is (bounding-box regression)."
@@ -129,6 +150,7 @@ class Config(TrainingConfig):
         "How often a window is scored: more than once, it moves to where --refine says"
         " that its object is, and its score is the mean.",
         at_least=1,
+        at_most=10,
     )
     calibrate: bool = option(
         False,
@@ -144,4 +166,6 @@ class Config(TrainingConfig):
     score_threshold: float = option(
         0.02, "The least score that counts as a detection.", at_least=0, below=1
     )
-    max_detections: int = option(100, "Most detections in an image.", at_least=1)
+    max_detections: int = option(
+        100, "Most detections in an image.", at_least=1, at_most=10_000
+    )

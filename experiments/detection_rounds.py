@@ -59,6 +59,11 @@ class Rounds:
                 "No object in the training split: there is no positive window."
             )
         self._wanted = round(config.negatives * len(self._positives.label))
+        if not self._wanted:
+            raise Refusal(
+                f"--negatives={config.negatives:g} makes no window of background beside"
+                f" {len(self._positives.label)} of objects; 1 would do."
+            )
 
     def first(self) -> Source:
         """What round 0 learns from."""

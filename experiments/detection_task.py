@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,9 @@ from experiments.detection_sampling import Objects, shapes_of
 from experiments.inputs import pixels, scaled, started_from
 
 Tree = Any
+_FACTORS = 1e-3, 1e3  # of scales and aspect ratios
+_LEVELS = 64  # of a pyramid
+_PIXELS = 2**26  # of a level
 _BETA = 0.1  # sides of a window: where the loss of a refinement becomes linear
 
 
@@ -73,6 +75,11 @@ def factors_of(config: Config, objects: Objects) -> Float[np.ndarray, "levels 2"
             _numbers(name, getattr(config, name))
             for name in ("scales", "aspect_ratios")
         )
+        if len(scales) * len(ratios) > _LEVELS:
+            raise Refusal(
+                f"--scales and --aspect_ratios make {len(scales) * len(ratios)} pairs;"
+                f" {_LEVELS} is the most."
+            )
         return np.float32(detection.level_factors(scales, ratios))
     if config.aspect_ratios != "1":
         raise Refusal(
@@ -87,9 +94,11 @@ def _numbers(name: str, text: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = [0.0]
-    if not all(0 < number < math.inf for number in numbers):
+    low, high = _FACTORS
+    if not all(low <= number <= high for number in numbers):
         raise Refusal(
-            f"--{name} takes positive numbers joined by commas, got {text!r}."
+            f"--{name} takes numbers from {low:g} to {high:g} joined by commas, got"
+            f" {text!r}."
         )
     return numbers
 
@@ -144,6 +153,15 @@ def find(
 def _check_sizes(
     config: Config, data: sources.Dataset, factors: Float[np.ndarray, "levels 2"]
 ) -> None:
+    """Refuses levels that are all too small for a window, or one too large to see."""
+    levels = np.float64(factors) * data.image_shape[:2]
+    height, width = levels[levels.prod(axis=1).argmax()]
+    if height * width > _PIXELS:
+        raise Refusal(
+            f"--window={config.window} for the smallest objects makes a level of"
+            f" {height:.0f} x {width:.0f} pixels, more than {_PIXELS:,}: a smaller"
+            " --window, or fewer --shapes or smaller --scales would do."
+        )
     fit = functools.partial(
         detection.fitting_levels, factors=factors.tolist(), **window_of(config)
     )
@@ -188,6 +206,12 @@ def make_task(
     rounds: Rounds,
 ) -> Task:
     """Detection in `data`, chosen by `held`."""
+    most = max(len(data.train), len(data.test))
+    if config.image_batch > most:
+        raise Refusal(
+            f"--image_batch={config.image_batch} is more than the {most} images that"
+            " there are to search."
+        )
     devices.check_batch_size(config.image_batch, flag="image_batch")
     classes = len(data.class_names)
     model = build(config, classes)

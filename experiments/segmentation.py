@@ -51,6 +51,7 @@ class Sitting(launch.Sitting):
         "Side of the tiles, in pixels, that --predict takes large images apart into"
         " (none given: it takes them whole; for --model=unet).",
         at_least=1,
+        at_most=4096,
     )
 
 

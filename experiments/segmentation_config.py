@@ -5,42 +5,47 @@ import dataclasses
 from cnnjax.models import SEGMENTERS, layers
 from cnnjax.models.unet import PADDINGS, UPSAMPLINGS
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.flags import option
+from cnnjax.training.flags import option, redefine
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(TrainingConfig):
     """A segmenter and how it is trained."""
 
-    dataset: str = option(
-        "scenes", "Data as scheme:location: scenes, masks:PATH, tfds:NAME[:VERSION]."
+    dataset: str = redefine(
+        TrainingConfig,
+        "dataset",
+        "scenes",
+        "Data as scheme:location: scenes, masks:PATH, tfds:NAME[:VERSION].",
     )
-    epochs: float = option(16.0, "Passes over the training split.", above=0)
-    eval_every: float = option(
-        4.0, "Epochs between evaluations (fractions are fine).", above=0
+    epochs: float = redefine(TrainingConfig, "epochs", 16.0)
+    eval_every: float = redefine(TrainingConfig, "eval_every", 4.0)
+    batch_size: int = redefine(
+        TrainingConfig,
+        "batch_size",
+        8,
+        "Images an update, over all devices and processes.",
     )
-    batch_size: int = option(
-        8, "Images an update, over all devices and processes.", at_least=1
-    )
-    optimizer: str = option(
-        "muon",
-        "How gradients become updates (sgd: Nesterov momentum).",
-        choices=("sgd", "adamw", "lamb", "muon"),
-    )
-    learning_rate: float = option(0.02, "Peak of the schedule.", above=0)
-    label_smoothing: float = option(
-        0.0, "Probability shared evenly by all classes.", at_least=0, below=1
-    )
-    augment: str = option(
+    optimizer: str = redefine(TrainingConfig, "optimizer", "muon")
+    learning_rate: float = redefine(TrainingConfig, "learning_rate", 0.02)
+    label_smoothing: float = redefine(TrainingConfig, "label_smoothing", 0.0)
+    augment: str = redefine(
+        TrainingConfig,
+        "augment",
         "",
         "Augmentations in their order, NAME[:STRENGTH] joined by commas: of image and"
         " mask flip, flip_vertical, rot90, rotate, scale, shift, elastic; of the image"
         " alone jitter, gamma, noise (empty: none).",
     )
     model: str = option("unet", "The network.", choices=tuple(SEGMENTERS))
-    width: float = option(0.125, "Multiplies the paper's channels.", above=0)
+    width: float = option(
+        0.125, "Multiplies the paper's channels.", above=0, at_most=16
+    )
     depth: int | None = option(
-        None, "How often a U-Net halves the size (none given: 4).", at_least=1
+        None,
+        "How often a U-Net halves the size (none given: 4).",
+        at_least=1,
+        at_most=8,
     )
     upsampling: str | None = option(
         None,
@@ -54,7 +59,10 @@ class Config(TrainingConfig):
         choices=PADDINGS,
     )
     dilation: int | None = option(
-        None, "Growth of the dilation from layer to layer of `dilated`.", at_least=1
+        None,
+        "Growth of the dilation from layer to layer of `dilated`.",
+        at_least=1,
+        at_most=4,
     )
     unpooling: str | None = option(
         None,
@@ -83,6 +91,7 @@ class Config(TrainingConfig):
         "Height and width of the part of an image that a step sees, anywhere in it"
         " (none given: all of it).",
         at_least=1,
+        at_most=4096,
     )
     binary: bool = option(False, "Makes one class of all ids of a mask but 0.")
     loss: str = option(
@@ -99,9 +108,13 @@ class Config(TrainingConfig):
         "What pixels between touching cells weigh more in the cross entropy, as w0 of"
         " the U-Net paper (class 1 is the cells).",
         at_least=0,
+        at_most=10_000,
     )
     border_sigma: float = option(
-        5.0, "Half the width in pixels of a gap that weighs so.", above=0
+        5.0,
+        "Half the width in pixels of a gap that weighs so.",
+        at_least=0.1,
+        at_most=100,
     )
     flips: bool = option(
         False,

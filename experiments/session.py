@@ -8,7 +8,7 @@ import jax
 
 from cnnjax.data.sources import Dataset
 from cnnjax.models import weights
-from cnnjax.training import devices, progress, provenance, record
+from cnnjax.training import devices, memory, progress, provenance, record
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import plan
@@ -52,6 +52,7 @@ def conduct(
     """
     origin = provenance.provenance(data.fingerprint)
     steps = plan(config, len(task.train), rounds=task.rounds)
+    memory.check_model(task.shapes)
     opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
     with opened as keep:
         result = keep.result()

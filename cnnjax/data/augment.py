@@ -86,9 +86,12 @@ def parse(
         table: what the names stand for.
 
     Raises:
-        Refusal: if a name is unknown or comes twice, or a strength is out of range.
+        Refusal: if a name is missing, unknown or comes twice, or a strength is out of
+            range.
     """
     parts = [part.strip() for part in spec.split(",") if part.strip()]
+    if spec and not parts:
+        raise _unknown(spec, table)
     steps = tuple(_parse_step(part, table) for part in parts)
     names = [step.name for step in steps]
     for name in names:
@@ -169,12 +172,15 @@ def _partners(x: Array) -> Array:
     return x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
 
 
+def _unknown(name: str, table: dict[str, Augmentation]) -> Refusal:
+    known = ", ".join(table)
+    return Refusal(f"An augmentation must be one of {known}, got {name!r}.")
+
+
 def _parse_step(text: str, table: dict[str, Augmentation]) -> Step:
     name, colon, number = text.partition(":")
     if name not in table:
-        raise Refusal(
-            f"An augmentation must be one of {', '.join(table)}, got {name!r}."
-        )
+        raise _unknown(name, table)
     entry = table[name]
     if not colon:
         return Step(name, entry.strength)

@@ -1,15 +1,40 @@
 """What every reader of classified images ends with: checks, holdout, fingerprint."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from cnnjax.refusal import Refusal
 
+from . import pictures
 from .framing import frame_all
-from .sources import Arrays, Dataset, Options, Source, hold_out
+from .sources import Arrays, Dataset, Examples, Options, Source, hold_out
+
+
+class Framed(Arrays):
+    """Images in memory that are framed when they are fetched."""
+
+    in_memory = False
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "n h w c"],
+        labels: Int32[np.ndarray, "n"],
+        options: Options,
+    ):
+        super().__init__(images, labels)
+        self._frame = functools.partial(
+            frame_all, size=options.image_size, framing=options.framing
+        )
+
+    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns the examples at `indices`, framed."""
+        examples = super().fetch(indices)
+        examples["image"], extents = self._frame(examples["image"])
+        return examples if extents is None else {**examples, "extent": extents}
 
 
 def in_memory(
@@ -17,7 +42,13 @@ def in_memory(
     labels: Int32[np.ndarray, "n"],
     options: Options,
 ) -> Arrays:
-    """Returns a source of `images`, framed as `options` ask."""
+    """Returns a source of `images`, framed as `options` ask.
+
+    Once where that fits into `pictures.MEMORY_LIMIT`, else on fetch.
+    """
+    size = options.image_size
+    if size and len(images) * size * size * images.shape[3] > pictures.MEMORY_LIMIT:
+        return Framed(images, labels, options)
     images, extents = frame_all(
         images, size=options.image_size, framing=options.framing
     )

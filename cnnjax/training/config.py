@@ -37,16 +37,21 @@ class TrainingConfig:
         at_least=0,
         below=2**31,
     )
-    epochs: float = option(30.0, "Passes over the training split.", above=0)
+    epochs: float = option(
+        30.0, "Passes over the training split.", above=0, at_most=1_000_000
+    )
     batch_size: int = option(
-        64, "Examples an update, over all devices and processes.", at_least=1
+        64,
+        "Examples an update, over all devices and processes.",
+        at_least=1,
+        at_most=1_000_000,
     )
     optimizer: str = option(
         "sgd",
         "How gradients become updates (sgd: Nesterov momentum).",
         choices=("sgd", "adamw", "lamb", "muon"),
     )
-    learning_rate: float = option(0.05, "Peak of the schedule.", above=0)
+    learning_rate: float = option(0.05, "Peak of the schedule.", above=0, at_most=1000)
     momentum: float = option(
         0.9,
         "Momentum of sgd and muon; first decay of adamw and lamb.",
@@ -60,19 +65,31 @@ class TrainingConfig:
         choices=("cosine", "linear", "step", "constant"),
     )
     warmup_epochs: float = option(
-        0.0, "Epochs over which the learning rate rises from zero.", at_least=0
+        0.0,
+        "Epochs over which the learning rate rises from zero.",
+        at_least=0,
+        at_most=1_000_000,
     )
     weight_decay: float = option(
-        5e-4, "Decay of kernels; norms and biases are left out.", at_least=0
+        5e-4,
+        "Decay of kernels; norms and biases are left out.",
+        at_least=0,
+        at_most=1000,
     )
     label_smoothing: float = option(
         0.1, "Probability shared evenly by all classes.", at_least=0, below=1
     )
     clip_norm: float = option(
-        0.0, "Largest global norm of the gradient (0: no limit).", at_least=0
+        0.0,
+        "Largest global norm of the gradient (0: no limit).",
+        at_least=0,
+        at_most=1_000_000,
     )
     accumulate: int = option(
-        1, "Parts a batch is cut into, whose gradients are averaged.", at_least=1
+        1,
+        "Parts a batch is cut into, whose gradients are averaged.",
+        at_least=1,
+        at_most=10_000,
     )
     ema: float = option(
         0.99,
@@ -95,16 +112,23 @@ class TrainingConfig:
         "jit", "How the step is mapped over the devices.", choices=("jit", "pmap")
     )
     eval_every: float = option(
-        1.0, "Epochs between evaluations (fractions are fine).", above=0
+        1.0,
+        "Epochs between evaluations (fractions are fine).",
+        above=0,
+        at_most=1_000_000,
     )
     checkpoint_every: float = option(
-        1.0, "Epochs between checkpoints (fractions are fine).", above=0
+        1.0,
+        "Epochs between checkpoints (fractions are fine).",
+        above=0,
+        at_most=1_000_000,
     )
     patience: int = option(
         0,
         "Evaluations without improvement on the validation part after which the run"
         " stops and keeps its best weights (0: never).",
         at_least=0,
+        at_most=1_000_000,
     )
     init_from: str = option(
         "", "A run or a .safetensors/.npz file whose weights to start from."

@@ -12,6 +12,7 @@ user gets wrong is refused here, in one line, before anything runs.
 
 import dataclasses
 import math
+import re
 import textwrap
 import types
 import typing
@@ -24,6 +25,8 @@ from cnnjax.refusal import Refusal
 
 Config = TypeVar("Config")
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _DEFINE: dict[type, Callable] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -42,20 +45,37 @@ def option(
     above: float | None = None,
     below: float | None = None,
     compared: bool = True,
+    written: bool = True,
 ) -> Any:
     """A dataclass field whose flag defaults to `default` and is explained by `doc`.
 
     `choices` lists the only values allowed; `at_least`, `at_most`, `above` and
-    `below` bound a number. What only says where things are is not `compared` when
-    a run goes on.
+    `below` bound a number, and `--help` says so. What only says where things are is
+    not `compared` when a run goes on. What is `written` into a run's flagfile must be
+    text that comes back from there.
     """
     bounds = {
         "at least": at_least,
-        "at most": at_most,
         "above": above,
+        "at most": at_most,
         "below": below,
     }
-    metadata = {"doc": doc, "choices": choices, "bounds": bounds, "compared": compared}
+    metadata = {
+        "doc": doc,
+        "choices": choices,
+        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+        "compared": compared,
+        "written": written,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def redefine(config: type, name: str, default: Any, doc: str | None = None) -> Any:
+    """The option `name` of `config` with another default, and perhaps another `doc`."""
+    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
+    metadata = dict(field.metadata)
+    if doc is not None:
+        metadata["doc"] = doc
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -77,28 +97,42 @@ def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> 
     """The `config` that the flags describe.
 
     Raises:
-        Refusal: if a number is out of its bounds.
+        Refusal: if a number is out of its bounds, or a text no line of a flagfile.
     """
     values = {f.name: flag_values[f.name].value for f in dataclasses.fields(config)}
     return check(config(**values))
 
 
 def check(config: Config) -> Config:
-    """Returns `config`, whose numbers are finite and within their bounds.
+    """Returns `config`: numbers are finite and within their bounds, texts are lines.
 
     Raises:
-        Refusal: naming the flag, its value and the bound.
+        Refusal: naming the flag, its value and what must hold.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise Refusal(f"--{field.name} must be finite, got {value}.")
+        if isinstance(value, str):
+            _check_text(field.name, value, written=field.metadata["written"])
         for name, bound in field.metadata["bounds"].items():
-            if value is None or bound is None:
-                continue
-            if not _HOLDS[name](value, bound):
+            if value is not None and not _HOLDS[name](value, bound):
                 raise Refusal(f"--{field.name} must be {name} {bound}, got {value}.")
     return config
+
+
+def _check_text(name: str, text: str, *, written: bool) -> None:
+    """Refuses what no path can hold, or what a flagfile would not give back."""
+    if "\0" in text or (written and _CONTROL.search(text)):
+        raise Refusal(f"--{name} must have no control characters, got {text!r}.")
+    if written and text != text.strip():
+        raise Refusal(
+            f"--{name} must neither begin nor end with a space, got {text!r}."
+        )
+    if written and _SURROGATE.search(text):
+        raise Refusal(
+            f"--{name} must be UTF-8, got {text!r}; a link with such a name would do."
+        )
 
 
 def given(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
@@ -130,8 +164,11 @@ def describe(config: type) -> str:
 
 
 def _described(field: dataclasses.Field) -> str:
-    choices = field.metadata["choices"]
-    among = f" ({'|'.join(choices)})" if choices else ""
+    choices, bounds = field.metadata["choices"], field.metadata["bounds"].items()
+    limits = ", ".join(f"{name} {bound}" for name, bound in bounds)
+    if choices:
+        limits = "|".join(choices)
+    among = f" ({limits})" if limits else ""
     shown = "" if field.default in (None, "") else f"={field.default}"
     indent = " " * 6
     doc = textwrap.fill(

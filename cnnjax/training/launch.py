@@ -39,11 +39,15 @@ class Sitting:
     """What is asked of one sitting of a run; the result does not depend on it."""
 
     workdir: str | None = option(
-        None, "Where the run lives (default: runs/EXPERIMENT); it goes on there."
+        None,
+        "Where the run lives (default: runs/EXPERIMENT); it goes on there.",
+        written=False,
     )
     overwrite: bool = option(False, "Starts afresh where a run is in the workdir.")
     predict: str | None = option(
-        None, "An image or a folder of them to predict by the run in the workdir."
+        None,
+        "An image or a folder of them to predict by the run in the workdir.",
+        written=False,
     )
     verify_resume: bool = option(
         False,
@@ -56,16 +60,18 @@ class Sitting:
         " `prepare`).",
     )
     manual_dir: str | None = option(
-        None, "The folder of the raw files that --prepare reads, without a network."
+        None,
+        "The folder of the raw files that --prepare reads, without a network.",
+        written=False,
     )
     coordinator: str | None = option(
         None, "host:port of the first of several processes."
     )
     num_processes: int | None = option(
-        None, "How many processes there are.", at_least=1
+        None, "How many processes there are.", at_least=1, at_most=100_000
     )
     process_id: int | None = option(
-        None, "Which of them this one is, from 0.", at_least=0
+        None, "Which of them this one is, from 0.", at_least=0, below=100_000
     )
 
 

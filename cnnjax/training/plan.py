@@ -9,6 +9,7 @@ from cnnjax.training import devices, optimizers
 from cnnjax.training.config import TrainingConfig
 
 _LOGGED_ROWS = 500
+_STEPS = 2**31 - 1  # that a state can count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,10 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
         )
     steps_per_epoch = examples // config.batch_size
     steps = max(1, round(config.epochs * steps_per_epoch))
+    if steps > _STEPS:
+        raise Refusal(
+            f"--epochs={config.epochs:g} make {steps:,} steps; {_STEPS:,} is the most."
+        )
     if steps < rounds:
         raise Refusal(
             f"--epochs={config.epochs:g} make {steps} steps, too few for {rounds}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnjax.data.sources import Source
 from cnnjax.refusal import Refusal
-from cnnjax.training import devices, loop, record, signals
+from cnnjax.training import devices, loop, memory, record, signals
 from cnnjax.training import state as states
 from cnnjax.training.checkpoint import Checkpoints
 from cnnjax.training.clock import Clock
@@ -274,6 +274,7 @@ class _Run:
         """A mapped function compiled for batches like this one; that has its time."""
         self._clock.enter("compile")
         compiled = mapped.lower(state, like).compile()
+        memory.check_program(compiled, what="A batch")
         self._clock.enter("train")
         return compiled
 

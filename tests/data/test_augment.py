@@ -51,6 +51,11 @@ def test_defaults_are_within_their_limits():
         ("crop:2.5", "crop takes a whole number from 1 to 512, got '2.5'"),
         ("flip:1.5", "flip takes a number from 0 to 1, got '1.5'"),
         ("mixup:nan", "mixup takes a number from 0.01 to 100, got 'nan'"),
+        (",", "must be one of crop, flip, .* got ','"),
+        (" ", "must be one of crop, flip, .* got ' '"),
+        ("a:b:c", "must be one of crop, flip, .* got 'a'"),
+        ("crop:1000000", "crop takes a whole number from 1 to 512, got '1000000'"),
+        ("mixup:1e300", "mixup takes a number from 0.01 to 100, got '1e300'"),
         ("jitter:", "jitter takes a number from 0 to 1, got ''"),
     ],
 )

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from cnnjax import data
+from cnnjax.data import pictures
 
 
 def test_digits_are_all_there():
@@ -19,6 +21,21 @@ def test_greys_are_scaled_evenly():
     digits = data.load("digits")
     greys = np.unique(digits.train.fetch(np.arange(1000))["image"])
     np.testing.assert_array_equal(greys, np.rint(np.arange(17) * 255 / 16))
+
+
+@pytest.mark.parametrize("framing", ["crop", "fit"])
+def test_what_would_not_fit_in_memory_is_framed_on_fetch(monkeypatch, framing):
+    whole = data.load("digits", image_size=11, framing=framing)
+    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1797 * 11 * 11 - 1)
+    lazily = data.load("digits", image_size=11, framing=framing)
+    assert whole.train.in_memory
+    assert not lazily.train.in_memory
+    assert lazily.image_shape == whole.image_shape == (11, 11, 1)
+    few = np.array([7, 3, 7])
+    expected, got = whole.test.fetch(few), lazily.test.fetch(few)
+    assert expected.keys() == got.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(got[name], values)
 
 
 def test_fit_gives_extents():

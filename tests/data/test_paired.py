@@ -55,6 +55,8 @@ def test_reads_strengths_and_defaults():
         ("flip,noise,flip", "must come once, got flip twice"),
         ("rotate:200", "rotate takes a number from 0 to 180, got '200'"),
         ("elastic:-1", "elastic takes a number from 0 to 512, got '-1'"),
+        (",", "must be one of flip, .* got ','"),
+        ("rotate:1e300", "rotate takes a number from 0 to 180, got '1e300'"),
         ("scale:", "scale takes a number from 0 to 9, got ''"),
     ],
 )

@@ -17,13 +17,20 @@ class Config:
     size: int | None = option(None, "The size.")
     fast: bool = option(True, "Hurries.")
     place: str = option("", "Where.", compared=False)
+    file: str | None = option(None, "Not of the run.", written=False)
 
 
-def parsed(*arguments):
+@dataclasses.dataclass(frozen=True)
+class Other(Config):
+    rate: float = flags.redefine(Config, "rate", 0.2)
+    seed: int = flags.redefine(Config, "seed", 5, "Other seeds.")
+
+
+def parsed(*arguments, config=Config):
     values = absl_flags.FlagValues()
-    flags.define(Config, values)
+    flags.define(config, values)
     values(["program", *arguments])
-    return flags.parse(Config, values)
+    return flags.parse(config, values)
 
 
 def test_flags_default_to_the_fields():
@@ -88,3 +95,51 @@ def test_identity_leaves_out_where_things_are():
 def test_help_tells_name_default_choices_and_meaning():
     text = flags.describe(Config)
     assert "--model=a (a|b)\n      The model." in text
+
+
+def test_help_tells_the_bounds_of_numbers():
+    text = flags.describe(Config)
+    assert "--seed=0 (at least 0)\n      Seeds." in text
+    assert "--rate=0.1 (above 0, below 1)\n      Steps." in text
+
+
+def test_an_option_with_another_default_keeps_its_bounds():
+    assert parsed(config=Other) == Other(rate=0.2, seed=5)
+    with pytest.raises(Refusal, match="--rate must be below 1"):
+        parsed("--rate=2", config=Other)
+    text = flags.describe(Other)
+    assert "--seed=5 (at least 0)\n      Other seeds." in text
+    assert "--rate=0.2 (above 0, below 1)\n      Steps." in text
+    assert parsed() == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\nb", "--place must have no control characters, got 'a\\nb'."),
+        ("a\x1bb", "no control characters"),
+        (" a", "must neither begin nor end with a space, got ' a'."),
+        (" ", "must neither begin nor end with a space"),
+        ("\udcff", "--place must be UTF-8, got '\\udcff'"),
+    ],
+)
+def test_refuses_texts_that_a_flagfile_would_not_give_back(text, message):
+    with pytest.raises(Refusal) as caught:
+        parsed(f"--place={text}")
+    assert message in str(caught.value)
+
+
+def test_a_path_that_is_not_of_the_run_may_be_any():
+    assert parsed("--file= \n\udcff").file == " \n\udcff"
+    with pytest.raises(Refusal, match="--file must have no control characters"):
+        parsed("--file=a\0")
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b:c", "--x=1", "#x", "//", "a b", "é漢$[red]", ","]
+)
+def test_a_flagfile_gives_texts_back(tmp_path, text):
+    config = Config(place=text)
+    path = tmp_path / "run.flags"
+    path.write_text(flags.flagfile(config))
+    assert parsed(f"--flagfile={path}") == config

@@ -1,0 +1,69 @@
+"""Refuses what the devices cannot hold, before they try: by then it may be too late."""
+
+import math
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+from cnnjax.refusal import Refusal
+
+Tree = Any
+_COPIES = 4  # of the parameters, at least: with gradient, momentum and average
+_CGROUP = pathlib.Path("/sys/fs/cgroup/memory.max")
+
+
+def available() -> int:
+    """Bytes of memory of an accelerator, or of this machine."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int(_CGROUP.read_text()))
+    except (OSError, ValueError):  # there is none, or it says "max"
+        return whole
+
+
+def check_model(shapes: Tree) -> None:
+    """Refuses a model whose parameters do not fit, as often as training has them.
+
+    Args:
+        shapes: of its variables.
+
+    Raises:
+        Refusal: if they do not.
+    """
+    leaves = jax.tree.leaves(shapes["params"])
+    count = sum(math.prod(leaf.shape) for leaf in leaves)
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    _check(_COPIES * size, f"To train {count:,} parameters")
+
+
+def check_program(compiled: Any, *, what: str) -> None:
+    """Refuses a compiled program that needs more memory than there is.
+
+    Args:
+        compiled: by JAX, for the devices of this process.
+        what: it does, for the message.
+
+    Raises:
+        Refusal: if it does.
+    """
+    needs = compiled.memory_analysis()
+    if needs is None:  # not every kind of device tells
+        return
+    size = needs.temp_size_in_bytes + needs.argument_size_in_bytes
+    shared = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+    _check(size * shared, what)
+
+
+def _check(size: int, what: str) -> None:
+    most = available()
+    if size > most:
+        raise Refusal(
+            f"{what} takes at least {size / 2**30:,.1f} GiB of memory, there are"
+            f" {most / 2**30:,.1f}: smaller batches, images, windows or a smaller"
+            " --width would do."
+        )
