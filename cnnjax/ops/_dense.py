@@ -7,7 +7,7 @@ inside `lax.scan` 23 times slower than outside.
 import jax
 import jax.numpy as jnp
 
-from cnnjax.ops import _eigen, _phases, _plain
+from cnnjax.ops import _eigen, _phases
 from cnnjax.ops._geometry import Geometry
 
 
@@ -24,9 +24,7 @@ def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.A
     if geometry.stride == (1, 1):
         turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
         return _eigen.conv(g, turned, geometry.turned)
-    if geometry.dilation == (1, 1):
-        return _phases.input_gradient(g, kernel, geometry)
-    return _plain.input_gradient(g, kernel, geometry)
+    return _phases.input_gradient(g, kernel, geometry)
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:

@@ -3,6 +3,7 @@
 These are the default on GPU and TPU, and what the faster forms must equal.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -26,10 +27,32 @@ def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
 
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """The adjoint of `conv` in its images, applied to the cotangent g."""
+    more = [int(_is_fatal(geometry, axis)) for axis in range(2)]
+    pads = ((low, high - m) for (low, high), m in zip(geometry.pads, more, strict=True))
+    size = tuple(s + m for s, m in zip(geometry.size, more, strict=True))
+    longer = dataclasses.replace(geometry, size=size, pads=tuple(pads))
     channels = kernel.shape[2] * geometry.groups
-    x = jax.ShapeDtypeStruct((g.shape[0], *geometry.size, channels), g.dtype)
-    forward = functools.partial(conv, kernel=kernel, geometry=geometry)
-    return jax.linear_transpose(forward, x)(g)[0]
+    x = jax.ShapeDtypeStruct((g.shape[0], *size, channels), g.dtype)
+    forward = functools.partial(conv, kernel=kernel, geometry=longer)
+    dx = jax.linear_transpose(forward, x)(g)[0]
+    return dx[:, : geometry.size[0], : geometry.size[1]]
+
+
+def _is_fatal(geometry: Geometry, axis: int) -> bool:
+    """Whether XLA's compiler may abort the process over the images' gradient.
+
+    XLA swaps images and kernel where the kernel is the larger, and takes an axis of
+    windows of 2 at stride 2, the cotangents without zeros before and after them, for
+    one that needs no swap (`is_group_dim` in its conv_operand_swapper.cc); the sizes
+    then do not fit. A pixel more behind the image puts a zero after the cotangents.
+    """
+    last = (geometry.out[axis] - 1) * geometry.stride[axis]
+    return (
+        geometry.window[axis] == geometry.stride[axis] == 2
+        and geometry.dilation[axis] == 1
+        and geometry.pads[axis][0] == 1
+        and geometry.size[axis] == last
+    )
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:

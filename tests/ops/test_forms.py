@@ -1,6 +1,9 @@
 """The forms that are fast on CPU against XLA's own, and what derives from them."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +20,7 @@ PADS = [((0, 0), (0, 0)), ((0, 2), (3, 1))]
 GEOMETRIES = [
     Geometry((9, 8), window, stride, pads, dilation)
     for window, stride, pads in itertools.product(WINDOWS, STRIDES, PADS)
-    for dilation in ([(1, 1), (2, 1)] if window == (3, 2) else [(1, 1)])
+    for dilation in ([(1, 1), (2, 1), (2, 3)] if window == (3, 2) else [(1, 1)])
 ]
 
 
@@ -126,6 +129,48 @@ def test_not_a_number_stays_one(normal):
     y = ops.conv2d(x, normal(1, 1, 2, 3))
     assert np.isnan(y[0, 2, 2]).all()
     assert np.isnan(y).sum() == 3
+
+
+FATAL = """
+import jax
+from cnnjax import ops
+from cnnjax.ops import _plain
+from cnnjax.ops._geometry import Geometry
+
+def compiled(f, *shapes):
+    jax.jit(f).lower(*[jax.ShapeDtypeStruct(s, "float32") for s in shapes]).compile()
+
+for size, window, stride, side, dilation in [
+    ((4, 3), (2, 2), (2, 1), ((1, 1), (0, 0)), (1, 2)),
+    ((4, 3), (2, 2), (2, 1), ((1, 2), (0, 0)), (1, 2)),
+    ((4, 4), (2, 4), (2, 4), ((1, 1), (4, 4)), (1, 3)),
+    ((3, 6), (3, 2), (1, 2), ((0, 1), (1, 1)), (1, 1)),
+]:
+    g = Geometry(size, window, stride, side, dilation)
+    kernel, y = (*window, 1, 1), (1, *g.out, 1)
+    options = dict(stride=stride, padding=side, dilation=dilation)
+    compiled(lambda y, k: _plain.input_gradient(y, k, g), y, kernel)
+    compiled(
+        lambda y, k: ops.conv2d_transpose(y, k, output_size=size, **options), y, kernel
+    )
+    compiled(
+        jax.grad(lambda x, k: ops.conv2d(x, k, **options).sum()), (1, *size, 1), kernel
+    )
+print("survived")
+"""
+
+
+def test_what_aborts_xlas_compiler_is_not_given_to_it():
+    """A process of its own: an abort ends it without an exception."""
+    done = subprocess.run(
+        [sys.executable, "-c", FATAL],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.strip() == "survived", done.stderr[:2000]
 
 
 def test_many_phases_equal_the_plain_form(normal):
