@@ -36,20 +36,44 @@ def conv2d(x, kernel, stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1), gro
     return y
 
 
-def conv2d_transpose(y, kernel, size, stride, pads, dilation=(1, 1), overlap="sum"):
+def conv2d_transpose(
+    y, kernel, size, stride, pads, dilation=(1, 1), groups=1, overlap="sum"
+):
     y, kernel = np.asarray(y, float), np.asarray(kernel, float)
     (top, bottom), (left, right) = pads
+    kh, kw, outputs, inputs = kernel.shape
     x = np.zeros(
-        (len(y), size[0] + top + bottom, size[1] + left + right, kernel.shape[2])
+        (len(y), size[0] + top + bottom, size[1] + left + right, outputs * groups)
     )
     reach = np.zeros((1, *x.shape[1:3], 1))
-    for row, column, i, j in np.ndindex(*y.shape[1:3], *kernel.shape[:2]):
+    for row, column, i, j in np.ndindex(*y.shape[1:3], kh, kw):
         place = row * stride[0] + i * dilation[0], column * stride[1] + j * dilation[1]
-        x[:, *place] += y[:, row, column] @ kernel[i, j].T
+        for o in range(inputs):
+            first = o // (inputs // groups) * outputs
+            x[:, *place, first : first + outputs] += (
+                y[:, row, column, o, None] * kernel[i, j, :, o]
+            )
         reach[:, *place] += 1
     if overlap == "mean":
         x = x / np.maximum(reach, 1)
     return x[:, top : top + size[0], left : left + size[1]]
+
+
+def kernel_gradient(x, g, window, stride, pads, dilation=(1, 1), groups=1):
+    """Of <conv2d(x, kernel), g> in the kernel."""
+    x, g = pad(np.asarray(x, float), pads), np.asarray(g, float)
+    inputs, outputs = x.shape[3] // groups, g.shape[3]
+    kernel = np.zeros((*window, inputs, outputs))
+    for row, column, i, j in np.ndindex(*g.shape[1:3], *window):
+        pixel = x[
+            :, row * stride[0] + i * dilation[0], column * stride[1] + j * dilation[1]
+        ]
+        for o in range(outputs):
+            first = o // (outputs // groups) * inputs
+            kernel[i, j, :, o] += (
+                g[:, row, column, o] @ pixel[:, first : first + inputs]
+            )
+    return kernel
 
 
 def pool(reduce, x, window, stride, pads):

@@ -81,14 +81,15 @@ def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
     return kernel
 
 
-def transposed_kernel(kernel: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns `kernel` (h, w, out, in), which must fit the images `y`."""
+def transposed_kernel(kernel: jax.Array, y: jax.Array, groups: int) -> jax.Array:
+    """Returns `kernel` (h, w, out / groups, in), which must fit the images `y`."""
     kernel = same_dtype("kernel", kernel, y.dtype)
     if kernel.ndim != 4 or kernel.shape[3] != y.shape[-1]:
         raise ValueError(
             f"kernel must have the shape (height, width, out, {y.shape[-1]}), the last "
             f"being the channels of y, got the shape {kernel.shape}."
         )
+    group_channels(y.shape[-1], kernel.shape[2] * count("groups", groups), groups)
     return kernel
 
 

@@ -1,5 +1,7 @@
 """Transposed convolution: the exact adjoint of `conv2d`."""
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -9,32 +11,35 @@ from cnnjax.ops._geometry import Geometry
 
 def conv2d_transpose(
     y: Float[Array, "*batch h w c_in"],
-    kernel: Float[Array, "kh kw c_out c_in"],
+    kernel: Float[Array, "kh kw c_group c_in"],
     *,
     bias: Float[Array, " c_out"] | None = None,
     stride: _args.Size = 1,
     padding: _args.Padding = "SAME",
     dilation: _args.Size = 1,
+    groups: int = 1,
     output_size: _args.Size | None = None,
     overlap: str = "sum",
 ) -> Float[Array, "*batch h_out w_out c_out"]:
     """Lays the kernel, weighted by each pixel, onto a larger image.
 
-    The adjoint of `conv2d` with this kernel, stride, padding and dilation: for all x
-    of `output_size`, <conv2d(x, kernel), y> = <x, conv2d_transpose(y, kernel)>, so
-    x[stride p + dilation t - low] gains y[p] kernel[t] for every pixel p and tap t
+    The adjoint of `conv2d` with this kernel, stride, padding, dilation and groups: for
+    all x of `output_size`, <conv2d(x, kernel), y> = <x, conv2d_transpose(y, kernel)>,
+    so x[stride p + dilation t - low] gains y[p] kernel[t] for every pixel p and tap t
     (Dumoulin & Visin, 2016, section 4). The kernel is that of the forward
     convolution, (height, width, its inputs = our outputs, its outputs = our inputs).
 
     Args:
         y: images, with any number of leading batch axes.
-        kernel: the kernel of the forward convolution, in the dtype of `y`.
+        kernel: the kernel of the forward convolution, in the dtype of `y`; c_group is
+            c_out / groups.
         bias: added to each output channel.
         stride: pixels of the result between neighbouring pixels of `y`.
         padding: that of the forward convolution, which cuts it off the result:
             "SAME", "VALID", an int, (vertical, horizontal) or
             ((top, bottom), (left, right)).
         dilation: pixels between neighbouring taps.
+        groups: parts that the channels are divided into, each laid alone.
         output_size: height and width of the result. A stride loses them in the
             forward direction; by default the size that leaves no pixel over:
             stride times that of `y` for "SAME", else
@@ -57,9 +62,10 @@ def conv2d_transpose(
     Array([1., 1., 1., 1., 1.], dtype=float32)
     """
     y = _args.floating("y", _args.images("y", y))
-    kernel = _args.transposed_kernel(kernel, y)
+    kernel = _args.transposed_kernel(kernel, y, groups)
     _args.choice("overlap", overlap, ("sum", "mean"))
     geometry = _geometry(y, kernel, stride, padding, dilation, output_size)
+    geometry = dataclasses.replace(geometry, groups=groups)
     x = _bilinear.input_gradient(y.reshape(-1, *y.shape[-3:]), kernel, geometry)
     if overlap == "mean":
         x = x / _reach(geometry).astype(x.dtype)

@@ -123,6 +123,18 @@ ROWS = [  # operator, arguments, options, message
         {"overlap": "max"},
         "overlap must be one of sum, mean, got 'max'",
     ),
+    (
+        ops.conv2d_transpose,
+        (X, jnp.ones((3, 3, 2, 4))),
+        {"groups": 3},
+        "groups must divide the 4 input and the 6 output channels, got 3",
+    ),
+    (
+        ops.conv2d_transpose,
+        (X, jnp.ones((3, 3, 2, 4))),
+        {"groups": 2.0},
+        "groups must be a positive integer, got 2.0",
+    ),
     (ops.pad, (X, -1), {}, "padding must not be negative, got -1"),
     (ops.pad, (X, 1), {"mode": "mirror"}, "mode must be one of zeros, reflect"),
     (ops.pad, (X, (6, 0)), {"mode": "reflect"}, r"at most \(5, 7\) for an image of"),
