@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Float32, Shaped
 
 from cnnjax.data import decode
 from cnnjax.models import weights
+from cnnjax.refusal import Refusal
 from cnnjax.training import progress
 from experiments.loaded import weights_of
 
@@ -79,8 +80,7 @@ def started_from(location: str, variables: Tree) -> Tree:
     """`variables` with what fits of a run's or a file's weights; says what does not."""
     if not location:
         return variables
-    path = pathlib.Path(location)
-    loaded = weights_of(path) if path.is_dir() else weights.load(path)
+    loaded = _stored(location)
     loaded = {name: loaded[name] for name in variables if name in loaded}
     merged, skipped = weights.merge(variables, loaded)
     progress.tell(
@@ -88,3 +88,25 @@ def started_from(location: str, variables: Tree) -> Tree:
         + (f", but for {', '.join(skipped)}" if skipped else "")
     )
     return merged
+
+
+def check_start(location: str, workdir: pathlib.Path) -> None:
+    """Refuses weights to start from that cannot be read once `workdir` is emptied.
+
+    Raises:
+        Refusal: if they lie in it, or cannot be read now.
+    """
+    if not location:
+        return
+    if pathlib.Path(location).resolve().is_relative_to(workdir.resolve()):
+        raise Refusal(
+            f"--init_from={location} lies in the --workdir, which --overwrite empties;"
+            " name another --workdir."
+        )
+    _stored(location)
+
+
+def _stored(location: str) -> Tree:
+    """The variables of a run or a file."""
+    path = pathlib.Path(location)
+    return weights_of(path) if path.is_dir() else weights.load(path)

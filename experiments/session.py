@@ -14,6 +14,7 @@ from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import plan
 from cnnjax.training.task import Task, Trained
 from cnnjax.training.train import train
+from experiments.inputs import check_start
 
 Tree = Any
 Result = dict[str, Any]
@@ -53,6 +54,8 @@ def conduct(
     origin = provenance.provenance(data.fingerprint)
     steps = plan(config, len(task.train), rounds=task.rounds)
     memory.check_model(task.shapes)
+    if overwrite:
+        check_start(config.init_from, workdir)
     opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
     with opened as keep:
         result = keep.result()

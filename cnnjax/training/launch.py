@@ -189,8 +189,8 @@ def _said_of(workdir: pathlib.Path) -> Iterator[None]:
         if not pathlib.Path(name).absolute().is_relative_to(workdir.absolute()):
             raise
         raise Refusal(
-            f"{name}: {error.strerror}; mend that, or copy the run to another"
-            " --workdir."
+            f"{name.removesuffix('.partial')}: {error.strerror}; mend that, or copy the"
+            " run to another --workdir."
         ) from error
 
 

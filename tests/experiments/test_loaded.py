@@ -1,5 +1,7 @@
 """What a finished run left is used as it left it, or not at all."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from cnnjax.refusal import Refusal
 from cnnjax.training import record, state
 from experiments import classification
 from experiments.classification_task import build
-from experiments.inputs import started_from
+from experiments.inputs import check_start, started_from
 
 CONFIG = classification.Config(model="lenet", norm="batch", width=0.25, tune_cpu=False)
 
@@ -93,3 +95,24 @@ def test_a_run_that_lacks_a_file_is_refused(run, picture, drawn, name):
     for way in use(run, picture, drawn):
         with pytest.raises(Refusal, match=r"holds no finished run|no such file of wei"):
             way()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("run", "lies in the --workdir, which --overwrite empties"),
+        ("run/weights.safetensors", "lies in the --workdir, which --overwrite empties"),
+        ("gone.npz", "no such file of weights"),
+    ],
+)
+def test_there_must_be_a_start_before_a_workdir_is_emptied(run, start, message):
+    check_start(str(run), run.parent / "another")
+    with pytest.raises(Refusal, match=message):
+        check_start(str(run.parent / start), run)
+
+
+def test_overwriting_keeps_the_run_when_there_is_no_start(run):
+    config = dataclasses.replace(CONFIG, init_from=str(run))
+    with pytest.raises(Refusal, match="lies in the --workdir"):
+        classification.run(config, run, overwrite=True)
+    classification.load(run)
