@@ -10,6 +10,7 @@ only. Of a folder the two latest are kept.
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import pathlib
 import shutil
@@ -35,15 +36,17 @@ Progress = dict[str, Any]
 _ROOM = 2**16  # bytes for what orbax writes beside the arrays
 
 
-@contextlib.contextmanager
-def _patient_loops() -> Iterator[None]:
-    """Event loops made meanwhile wait, before they close, for all that runs in them.
+def _patient(
+    make: Callable[[], asyncio.AbstractEventLoop],
+) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes event loops that, when closed, first wait for all that runs in them.
 
-    orbax reads every array as a task of its own loop, and closes it at the first that
-    fails; each read still under way then complains on stderr, from its own thread.
+    orbax reads and writes every array as a task of its own loop, and closes it at the
+    first that fails; each that is still under way would then complain on stderr, from
+    its own thread.
     """
-    make = asyncio.new_event_loop
 
+    @functools.wraps(make)
     def patient() -> asyncio.AbstractEventLoop:
         loop = make()
         close = loop.close
@@ -57,11 +60,10 @@ def _patient_loops() -> Iterator[None]:
         loop.close = close_at_rest
         return loop
 
-    asyncio.new_event_loop = patient
-    try:
-        yield
-    finally:
-        asyncio.new_event_loop = make
+    return patient
+
+
+asyncio.new_event_loop = _patient(asyncio.new_event_loop)
 
 
 class Checkpoints:
@@ -156,8 +158,7 @@ class Checkpoints:
         return state, record["progress"]
 
     def _item(self, step: int, **item: Any) -> Any:
-        with _patient_loops():
-            return self._manager.restore(step, args=ocp.args.Composite(**item))
+        return self._manager.restore(step, args=ocp.args.Composite(**item))
 
     def _set_aside(self, step: int, error: Exception) -> None:
         self._manager.close()

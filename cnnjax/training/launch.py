@@ -127,11 +127,8 @@ def _status(experiment: Experiment) -> int:
         _act(experiment)
     except Refusal as error:
         _exit(2, str(error))
-    except NotFinite as error:
+    except (NotFinite, NotSaved) as error:
         _exit(1, str(error))
-    except NotSaved as error:
-        # Threads of the failed save complain, too, and may be amid a line.
-        _exit(1, str(error), before="\n")
     except signals.Stopped as stopped:
         tell(f"{stopped}; the same command goes on from there")
         return stopped.status
@@ -232,7 +229,8 @@ def _help(experiment: Experiment) -> str:
     )
 
 
-def _exit(status: int, line: str, *, before: str = "") -> None:
-    sys.stderr.write(f"{before}error: {printable(line)}\n")
+def _exit(status: int, line: str) -> None:
+    sys.stderr.write(f"error: {printable(line)}
+")
     sys.stderr.flush()
     sys.exit(status)
