@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cnnjax.data.marks import MOST
 from cnnjax.models import DETECTORS, layers
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.flags import option, redefine
@@ -15,7 +16,8 @@ class Config(TrainingConfig):
         TrainingConfig,
         "dataset",
         "scenes",
-        "Data as scheme:location: scenes, voc:PATH, coco:PATH, tfds:NAME[:VERSION].",
+        "Data as scheme:location: scenes, voc:PATH, coco:PATH, tfds:NAME[:VERSION];"
+        f" {MOST} boxes in an image at most.",
     )
     epochs: float = redefine(
         TrainingConfig,

@@ -121,7 +121,8 @@ def opened(data: bytes | pathlib.Path, *, name: str) -> Iterator[Image.Image]:
         except (Refusal, MemoryError):
             raise
         except Exception as error:  # decoders raise nearly anything on damaged bytes
-            raise Refusal(f"{name} cannot be decoded: {error}.") from error
+            reason = str(error).rstrip(".")
+            raise Refusal(f"{name} cannot be decoded: {reason}.") from error
 
 
 def _orientation(picture):

@@ -21,13 +21,15 @@ class TrainingConfig:
     )
     holdout: float = option(
         0.2,
-        "Fraction of the data held out for testing where there is no test split.",
+        "Fraction of the data held out for testing where there is no test split; one"
+        " image, or one of each class, at least.",
         above=0,
         below=1,
     )
     validation: float = option(
         0.0,
-        "Fraction of the training split held out to choose by (early stopping).",
+        "Fraction of the training split held out to choose by (early stopping); one"
+        " image, or one of each class, at least (0: none).",
         at_least=0,
         below=1,
     )

@@ -271,6 +271,29 @@ def test_refuses_in_one_line_and_leaves_nothing(tiny, values, message, tmp_path)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("void", "message"),
+    [
+        (range(6, 8), "masks that are held out with --validation=0.25 are void (255)"),
+        (
+            range(6),
+            "training masks that are left with --validation=0.25 are void (255)",
+        ),
+    ],
+)
+def test_refuses_parts_of_which_no_pixel_counts(tiny, tmp_path, void, message):
+    made_up.write_masks(tmp_path / "train", count=8, size=8)
+    made_up.write_masks(tmp_path / "test", count=2, size=8)
+    for path in tmp_path.glob("*/label/*.png"):
+        is_void = path.parts[-3] == "train" and int(path.stem) in void
+        mask = np.full((8, 8), 255) if is_void else np.eye(8)
+        Image.fromarray(np.uint8(mask)).save(path)
+    values = {"dataset": f"masks:{tmp_path}", "validation": 0.25}
+    with pytest.raises(Refusal) as caught:
+        segmentation.run(dataclasses.replace(tiny, **values), tmp_path / "run")
+    assert message in str(caught.value)
+
+
 def test_refuses_tiles_smaller_than_the_margin(finished):
     predictor = segmentation.load(finished[0])
     image = np.zeros((40, 40, 1), np.uint8)
