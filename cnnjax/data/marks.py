@@ -12,7 +12,7 @@ from .decode import header
 from .pictures import Picture
 
 CHUNK = 256  # pictures examined at once
-MOST = 4096  # boxes in one image: what compares all with all takes seconds then
+MOST = 4096  # boxes in one image: a minute or two to find room for windows beside them
 FARTHEST = 1e9  # pixels from the corner of an image
 
 

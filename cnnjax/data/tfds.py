@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from cnnjax.refusal import Refusal
 
+from . import files
 from .classification import classification
 from .detection import detection
 from .ids import instance_legend, plain_legend
@@ -170,18 +171,27 @@ def _prepared(location, data_dir):
     """Returns the builder of what is prepared, or None."""
     if not re.fullmatch(NAME, location):
         raise Refusal(f"tfds: takes NAME[/CONFIG][:VERSION], got {location!r}.")
-    try:
-        builder = tfds.core.read_only_builder.builder_from_files(
-            location, data_dir=_folder(data_dir)
-        )
-    except tfds.core.registered.DatasetNotFoundError:
-        return None
+    _check_files(pathlib.Path(_folder(data_dir), re.fullmatch(NAME, location)[1]))
+    with refused(f"What is prepared of {location} cannot be read"):
+        try:
+            builder = tfds.core.read_only_builder.builder_from_files(
+                location, data_dir=_folder(data_dir)
+            )
+        except tfds.core.registered.DatasetNotFoundError:
+            return None
     if builder.info.file_format.value != "array_record":
         raise Refusal(
             f"{builder.data_path} holds {builder.info.file_format.value} files, which "
             "take TensorFlow to read: add --prepare with another --data_dir."
         )
     return builder
+
+
+def _check_files(folder):
+    """Refuses what is no file in `folder`: readers of others' would wait for it."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir():
+            files.opened(path).close()
 
 
 def _check_known(location):

@@ -1,5 +1,6 @@
 import importlib.util
 import io
+import os
 import pathlib
 import shutil
 import urllib.error
@@ -178,9 +179,28 @@ def break_bytes(folder):
     file.write_bytes(content)
 
 
+def pipe(pattern):
+    def damage(folder):
+        (file,) = folder.glob(pattern)
+        file.unlink()
+        os.mkfifo(file)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (pipe("*train*"), r"train.* is no file but a named pipe"),
+        (pipe("dataset_info.json"), r"dataset_info\.json is no file but a named pipe"),
+        (
+            lambda folder: (folder / "dataset_info.json").write_text("{"),
+            "What is prepared of shapes cannot be read: ",
+        ),
+        (
+            lambda folder: (folder / "features.json").write_text("{"),
+            "What is prepared of shapes cannot be read: ",
+        ),
         (break_bytes, r"shapes/1\.2\.3 train cannot be read: Corrupted"),
         (
             lambda folder: next(folder.glob("*test.*")).unlink(),
