@@ -167,7 +167,7 @@ def _listed(folder, *, files=None, suffixes=None):
             folder / entry.name
             for entry in entries
             if not entry.name.startswith((".", "__"))
-            and (files is None or entry.is_file() == files)
+            and (files is None or entry.is_dir() != files)
             and (suffixes is None or entry.name.lower().endswith(suffixes))
         ]
     return sorted(found, key=lambda path: _natural(path.name))

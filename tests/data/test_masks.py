@@ -326,6 +326,8 @@ def no_text(root):
             named_foreign_test_value,
             r"/label/test/4\.png has a pixel of value 77 \(class class 77\), which",
         ),
+        (pipe("label/9.png"), r"/label/9\.png is no file but a named pipe"),
+        (pipe("image/9.png"), r"/image/9\.png is no file but a named pipe"),
         (pipe("classes.txt"), r"/classes\.txt is no file but a named pipe"),
         (blurred, r"/label/9\.webp is a lossy WEBP, which blurs ids"),
         (one_class, r"training masks of .* have one class \(0\): it takes two"),
