@@ -70,7 +70,7 @@ def _pairs(root: pathlib.Path, split: str, kind: str) -> Files:
     for image in sorted(folder.glob(f"*/*{_IMAGE}")):
         name = image.name.removesuffix(_IMAGE)
         mask = root / "gtFine" / split / image.parent.name / f"{name}_gtFine_{kind}.png"
-        if not mask.is_file():
+        if not mask.exists():
             raise Refusal(f"{image} has no mask: there is no {mask}.")
         pairs.append(Pair.of(image, mask))
     if not pairs:

@@ -189,7 +189,7 @@ def _image_folder(path, names):
 
 
 def _image(file, path):
-    if not file.is_file():
+    if not file.exists():
         raise Refusal(
             f"{path} names the image {file.name}, which is not in the folder "
             f"{file.parent}."

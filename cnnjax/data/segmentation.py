@@ -57,8 +57,9 @@ def segmentation(
         held = f"held out the last {len(test)} of {len(seen)} images."
         note = f"No test split: {held} {note}".strip()
     pixels = _class_pixels(seen[: len(train)], legend)
-    _check_pixels(pixels, legend, name)
+    check_known(train, f"the training masks of {name}")
     check_known(test, f"the test masks of {name}")
+    _check_two_classes(pixels, legend, name)
     if has_test:
         _check_classes(pixels, seen[len(train) :], legend)
     unseen = [n for n, count in zip(legend.names, pixels, strict=True) if not count]
@@ -128,9 +129,7 @@ def _check_classes(pixels, tested: list[Seen], legend: Legend) -> None:
                 )
 
 
-def _check_pixels(pixels, legend, name):
-    if not any(pixels):
-        raise Refusal(f"All pixels of the training masks of {name} are void ({VOID}).")
+def _check_two_classes(pixels, legend, name):
     if np.count_nonzero(pixels) < 2:
         only = legend.names[int(np.argmax(pixels))]
         raise Refusal(

@@ -253,6 +253,7 @@ DAMAGES = [
         edit("test.json", lambda x: x["annotations"][0].update(category_id=18)),
         r"test\.json \(4\.png\) marks an object of class dog, which no training image",
     ),
+    (pipe("2.png"), r"2\.png is no file but a named pipe"),
     (pipe("train.json"), r"train\.json is no file but a named pipe"),
     (
         edit("test.json", lambda x: x["categories"][0].update(name="wolf")),
