@@ -76,16 +76,59 @@ def kernel_gradient(x, g, window, stride, pads, dilation=(1, 1), groups=1):
     return kernel
 
 
-def pool(reduce, x, window, stride, pads):
+def pool_places(size, window, stride, pads, dilation=(1, 1), ceil_mode=False):
+    """Where the windows start along each axis, in pixels of the padded image."""
+    axes = []
+    for s, w, t, (low, high), d in zip(
+        size, window, stride, pads, dilation, strict=True
+    ):
+        starts, span = [0], (w - 1) * d + 1
+        while starts[-1] + t + span <= low + s + high or (
+            ceil_mode
+            and starts[-1] + span < low + s + high
+            and starts[-1] + t < low + s
+        ):
+            starts.append(starts[-1] + t)
+        axes.append(starts)
+    return axes
+
+
+def pool(reduce, x, window, stride, pads, dilation=(1, 1), ceil_mode=False):
     """`reduce` over the pixels of each window that lie inside the image."""
-    rows, columns = places(x.shape[1:3], window, stride, pads)
-    x = pad(np.asarray(x, float), pads, np.nan)
-    y = np.zeros((len(x), rows, columns, x.shape[3]))
-    for n, row, column, c in np.ndindex(*y.shape):
-        top, left = row * stride[0], column * stride[1]
-        seen = x[n, top : top + window[0], left : left + window[1], c]
-        y[n, row, column, c] = reduce(seen[~np.isnan(seen)])
+    x = np.asarray(x, float)
+    rows, columns = pool_places(x.shape[1:3], window, stride, pads, dilation, ceil_mode)
+    y = np.zeros((len(x), len(rows), len(columns), x.shape[3]))
+    for at, pixels in _pooled(x, window, stride, pads, dilation, ceil_mode):
+        y[at] = reduce(pixels)
     return y
+
+
+def pool_argmax(x, window, stride, pads, dilation=(1, 1), ceil_mode=False):
+    """The position row * width + column of the first largest pixel; NaN is the largest."""
+    rows, columns = pool_places(x.shape[1:3], window, stride, pads, dilation, ceil_mode)
+    y = np.zeros((len(x), len(rows), len(columns), x.shape[3]), int)
+    number = np.arange(x.shape[1] * x.shape[2]).reshape(1, *x.shape[1:3], 1)
+    number = np.broadcast_to(number, x.shape)
+    windows = (window, stride, pads, dilation, ceil_mode)
+    for (at, pixels), (_, places) in zip(
+        _pooled(x, *windows), _pooled(number, *windows), strict=True
+    ):
+        y[at] = places[np.argmax(pixels)]
+    return y
+
+
+def _pooled(x, window, stride, pads, dilation, ceil_mode):
+    """Each window's index in the result and its pixels inside the image."""
+    axes = pool_places(x.shape[1:3], window, stride, pads, dilation, ceil_mode)
+    inside = [
+        [[p for p in start + np.arange(w) * d - low if 0 <= p < s] for start in starts]
+        for starts, w, d, (low, _), s in zip(
+            axes, window, dilation, pads, x.shape[1:3], strict=True
+        )
+    ]
+    for n, row, column, c in np.ndindex(len(x), len(axes[0]), len(axes[1]), x.shape[3]):
+        pixels = x[n, :, :, c][np.ix_(inside[0][row], inside[1][column])]
+        yield (n, row, column, c), pixels.ravel()
 
 
 def batch_norm(x, scale, bias, epsilon):

@@ -134,11 +134,14 @@ def pads(
     window: tuple[int, int],
     stride: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1),
+    *,
+    ceil_mode: bool = False,
 ) -> Pads:
     """Returns `padding` as ((top, bottom), (left, right)); a window must fit.
 
     "SAME" gives ceil(size / stride) outputs, the odd pixel of padding going to
-    the bottom and right; "VALID" pads nothing.
+    the bottom and right; "VALID" pads nothing. With `ceil_mode` the bottom and right
+    have what the last window needs that starts before the end of the image.
     """
     spans = tuple((w - 1) * d + 1 for w, d in zip(window, dilation, strict=True))
     if isinstance(padding, str):
@@ -154,6 +157,8 @@ def pads(
             else f"window {window} dilated by {dilation} to {spans} does not fit in "
             f"a padded image of {padded}."
         )
+    if ceil_mode:
+        both = tuple(map(_ceil, both, size, spans, stride))
     return both
 
 
@@ -179,6 +184,12 @@ def _same(size: int, span: int, stride: int) -> tuple[int, int]:
 def _valid(size: int, span: int, stride: int) -> tuple[int, int]:
     del size, span, stride
     return 0, 0
+
+
+def _ceil(pads: tuple[int, int], size: int, span: int, stride: int) -> tuple[int, int]:
+    low, high = pads
+    last = min(-(-(size + low + high - span) // stride), (size + low - 1) // stride)
+    return low, max(high, last * stride + span - size - low)
 
 
 def _is_int(value: object) -> bool:

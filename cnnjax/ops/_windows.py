@@ -5,8 +5,7 @@ window again, 20 times slower than the forms here. They remember which tap won, 
 the smallest integer type that can tell the taps apart.
 """
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,6 @@ import numpy as np
 from jax import lax
 
 from cnnjax.ops._adjoint import adjoint_pair
-from cnnjax.ops._alone import alone
 from cnnjax.ops._geometry import Geometry
 
 MOST = 64
@@ -26,10 +24,11 @@ def taps(x: jax.Array, geometry: Geometry, fill: float) -> Iterator[jax.Array]:
     widths = ((0, 0, 0), *((low, high, 0) for low, high in geometry.pads), (0, 0, 0))
     x = lax.pad(x, jnp.asarray(fill, x.dtype), widths)
     for tap in geometry.taps:
+        first = (t * d for t, d in zip(tap, geometry.dilation, strict=True))
         rows, columns = (
             slice(first, first + (count - 1) * stride + 1, stride)
             for first, count, stride in zip(
-                tap, geometry.out, geometry.stride, strict=True
+                first, geometry.out, geometry.stride, strict=True
             )
         )
         yield x[:, rows, columns]
@@ -38,16 +37,22 @@ def taps(x: jax.Array, geometry: Geometry, fill: float) -> Iterator[jax.Array]:
 def largest(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, jax.Array]:
     """The largest value of each window and the first tap that holds it.
 
-    The tap is one inside the image, even where all values are -inf.
+    NaN is larger than every number. The tap is one inside the image, even where all
+    values are -inf.
     """
     first = _first_taps(geometry)
     values = taps(x, geometry, -jnp.inf)
     best = next(values)
     tap = jnp.broadcast_to(jnp.asarray(first)[:, :, None], best.shape)
     for i, value in enumerate(values, start=1):
-        tap = jnp.where(value > best, jnp.asarray(i, tap.dtype), tap)
+        tap = jnp.where(exceeds(value, best), jnp.asarray(i, tap.dtype), tap)
         best = jnp.maximum(best, value)
     return best, tap
+
+
+def exceeds(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Whether a is larger than b, NaN being larger than every number."""
+    return (b == b) & ~(b >= a)
 
 
 def take(x: jax.Array, tap: jax.Array, geometry: Geometry) -> jax.Array:
@@ -105,7 +110,11 @@ _tile_sum = adjoint_pair("tile_sum", _sum_tiles, _spread_tiles)
 
 def _is_tiled(geometry: Geometry) -> bool:
     """Whether no pixel lies in two windows and no window in the padding."""
-    return geometry.window == geometry.stride and geometry.pads == ((0, 0), (0, 0))
+    return (
+        geometry.window == geometry.stride
+        and geometry.pads == ((0, 0), (0, 0))
+        and geometry.dilation == (1, 1)
+    )
 
 
 def _tiles(x: jax.Array, geometry: Geometry) -> jax.Array:
@@ -117,28 +126,23 @@ def _tiles(x: jax.Array, geometry: Geometry) -> jax.Array:
 def _first_taps(geometry: Geometry) -> np.ndarray:
     """The first tap of each window that lies inside the image."""
     first = [
-        np.maximum(low - np.arange(count) * stride, 0)
-        for (low, _), count, stride in zip(
-            geometry.pads, geometry.out, geometry.stride, strict=True
+        np.maximum(-((np.arange(count) * stride - low) // dilation), 0)
+        for (low, _), count, stride, dilation in zip(
+            geometry.pads, geometry.out, geometry.stride, geometry.dilation, strict=True
         )
     ]
     dtype = np.min_scalar_type(len(geometry.taps) - 1)
     return (first[0][:, None] * geometry.window[1] + first[1]).astype(dtype)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def max_pool(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """The largest value of each window; see `largest`."""
-    return functools.reduce(jnp.maximum, taps(x, geometry, -jnp.inf))
-
-
-@max_pool.defjvp
-def _max_pool_jvp(geometry, primals, tangents):
-    best, tap = largest(*primals, geometry)
-    # Recomputed from the taps, so that they are all that the gradient keeps.
-    linear = jax.checkpoint(_take_alone, prevent_cse=False, static_argnums=2)
-    return best, linear(*tangents, tap, geometry)
-
-
-def _take_alone(x: jax.Array, tap: jax.Array, geometry: Geometry) -> jax.Array:
-    return alone(lambda x, tap: take(x, tap, geometry), x, tap)
+def plain(x, geometry: Geometry, init, operation: Callable):
+    """The windows as XLA has them, of one array or several."""
+    return lax.reduce_window(
+        x,
+        init,
+        operation,
+        window_dimensions=(1, *geometry.window, 1),
+        window_strides=(1, *geometry.stride, 1),
+        padding=((0, 0), *geometry.pads, (0, 0)),
+        window_dilation=(1, *geometry.dilation, 1),
+    )

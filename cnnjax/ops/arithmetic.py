@@ -15,12 +15,14 @@ def conv_output_size(
     stride: int = 1,
     padding: str | int | tuple[int, int] = "VALID",
     dilation: int = 1,
+    ceil_mode: bool = False,
     exact: bool = False,
 ) -> int:
     """Length of an axis after a convolution or pooling.
 
     (size + low + high - dilation (window - 1) - 1) // stride + 1 (Dumoulin & Visin,
-    2016, relationship 15).
+    2016, relationship 15), and with `ceil_mode` one more where pixels are left over
+    and the next window would start before the end of the image.
 
     Args:
         size: length of the axis before.
@@ -28,6 +30,7 @@ def conv_output_size(
         stride: step between windows.
         padding: "VALID", "SAME", an int for both ends, or (low, high).
         dilation: step between taps.
+        ceil_mode: that of the pools.
         exact: whether to refuse a stride that leaves pixels over at the end.
 
     Returns:
@@ -45,7 +48,12 @@ def conv_output_size(
     _args.count("stride", stride), _args.count("dilation", dilation)
     sides = padding if isinstance(padding, str | int) else (tuple(padding), (0, 0))
     (low, high), _ = _args.pads(
-        sides, (size, size), (window, window), (stride, stride), (dilation, dilation)
+        sides,
+        (size, size),
+        (window, window),
+        (stride, stride),
+        (dilation, dilation),
+        ceil_mode=ceil_mode,
     )
     steps, over = divmod(size + low + high - dilation * (window - 1) - 1, stride)
     if exact and over:
@@ -124,7 +132,8 @@ def receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
     """How far one output of a stack of layers sees.
 
     With jump the product of the strides so far, each layer adds
-    dilation (window - 1) jump pixels (Araujo, Norris & Sim, 2019, equation 2).
+    dilation (window - 1) jump pixels (Araujo, Norris & Sim, 2019, equation 2). A
+    pool's `ceil_mode` adds windows and changes none.
 
     Args:
         layers: (window, stride, dilation) of each convolution or pooling, in order.

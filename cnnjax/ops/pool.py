@@ -1,17 +1,21 @@
 """Pooling of images over windows, and over the whole image.
 
 Padding never wins and never counts: a window partly outside the image pools what
-lies inside it, and a window wholly outside is refused.
+lies inside it, and a window wholly outside is refused. NaN is larger than every
+number, and of equals the first counts, row by row; so the first NaN (of several
+PyTorch takes the last).
 """
 
+import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from cnnjax.ops import _args, _windows, fast
+from cnnjax.ops import _args, _largest, _windows, fast
 from cnnjax.ops._geometry import Geometry
 
 
@@ -21,6 +25,8 @@ def max_pool(
     *,
     stride: _args.Size | None = None,
     padding: _args.Padding = "VALID",
+    dilation: _args.Size = 1,
+    ceil_mode: bool = False,
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Largest value in each window.
 
@@ -33,21 +39,24 @@ def max_pool(
         stride: step between windows. Defaults to `window`, so windows tile `x`.
         padding: "VALID", "SAME", an int, (vertical, horizontal) or
             ((top, bottom), (left, right)); less than the window.
+        dilation: pixels between neighbouring taps of the window.
+        ceil_mode: whether a last window that starts in the image, or in the padding
+            before it, counts though it ends beyond the padding (as in PyTorch).
 
     Returns:
         The pooled images, in the dtype of `x`.
 
     Raises:
         ValueError: if `x` is not a batch of images of floating point numbers, or no
-            window fits in it, or a window lies outside.
+            window fits in it, or a window lies outside or sees no pixel.
 
     >>> x = jnp.arange(16.0).reshape(4, 4, 1)
     >>> max_pool(x, 2)[..., 0]
     Array([[ 5.,  7.],
            [13., 15.]], dtype=float32)
     """
-    x, geometry = _parse(x, window, stride, padding)
-    return _over_batch(_largest, x, geometry)
+    x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
+    return _over_batch(_largest.max_pool, x, geometry)
 
 
 def avg_pool(
@@ -56,14 +65,21 @@ def avg_pool(
     *,
     stride: _args.Size | None = None,
     padding: _args.Padding = "VALID",
+    dilation: _args.Size = 1,
+    ceil_mode: bool = False,
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Mean of each window, over the pixels of it that lie inside the image.
+
+    Padding and what `ceil_mode` adds are in no mean (PyTorch's
+    `count_include_pad=False`).
 
     Args:
         x: images, with any number of leading batch axes.
         window: height and width in pixels; one int stands for both.
         stride: step between windows. Defaults to `window`, so windows tile `x`.
         padding: as in `max_pool`.
+        dilation: as in `max_pool`.
+        ceil_mode: as in `max_pool`.
 
     Returns:
         The pooled images, in the dtype of `x`; sums are taken in float32 or wider.
@@ -76,7 +92,7 @@ def avg_pool(
     Array([[ 2.5,  4.5],
            [10.5, 12.5]], dtype=float32)
     """
-    x, geometry = _parse(x, window, stride, padding)
+    x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
     wide = x.astype(_args.wide(x.dtype))
     total = _over_batch(_sum, wide, geometry)
     counts = _counts(geometry).astype(wide.dtype)
@@ -89,6 +105,8 @@ def max_pool_with_argmax(
     *,
     stride: _args.Size | None = None,
     padding: _args.Padding = "VALID",
+    dilation: _args.Size = 1,
+    ceil_mode: bool = False,
 ) -> tuple[
     Float[Array, "*batch h_out w_out c"],
     Int[Array, "*batch h_out w_out c"],
@@ -100,6 +118,8 @@ def max_pool_with_argmax(
         window: height and width in pixels; one int stands for both.
         stride: step between windows. Defaults to `window`, so windows tile `x`.
         padding: as in `max_pool`.
+        dilation: as in `max_pool`.
+        ceil_mode: as in `max_pool`.
 
     Returns:
         What `max_pool` returns, and for each value the position row * width + column
@@ -113,16 +133,9 @@ def max_pool_with_argmax(
     Array([[ 5,  7],
            [13, 15]], dtype=int32)
     """
-    x, geometry = _parse(x, window, stride, padding)
-    tap = _over_batch(_first_largest, lax.stop_gradient(x), geometry).astype(jnp.int32)
-    row, column = jnp.divmod(tap, np.int32(geometry.window[1]))
-    (top, _), (left, _) = geometry.pads
-    rows = np.arange(geometry.out[0], dtype=np.int32) * geometry.stride[0] - top
-    columns = np.arange(geometry.out[1], dtype=np.int32) * geometry.stride[1] - left
-    ones = (1,) * (x.ndim - 3)
-    row = row + rows.reshape(*ones, -1, 1, 1)
-    column = column + columns.reshape(*ones, 1, -1, 1)
-    return _over_batch(_largest, x, geometry), row * np.int32(x.shape[-2]) + column
+    x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
+    where = _over_batch(_largest.positions, lax.stop_gradient(x), geometry)
+    return _over_batch(_largest.max_pool, x, geometry), where
 
 
 def global_avg_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]:
@@ -149,6 +162,8 @@ def global_avg_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]
 def global_max_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]:
     """Largest value of each channel over the whole image.
 
+    Of equals, NaN among them, each has its share of the gradient.
+
     Args:
         x: images, with any number of leading batch axes.
 
@@ -161,18 +176,42 @@ def global_max_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]
     >>> global_max_pool(jnp.arange(12.0).reshape(2, 3, 2))
     Array([10., 11.], dtype=float32)
     """
-    return _args.floating("x", _args.images("x", x)).max((-3, -2))
+    return _whole_max(_args.floating("x", _args.images("x", x)))
 
 
-def _parse(x, window, stride, padding) -> tuple[Array, Geometry]:
+@jax.custom_jvp
+def _whole_max(x: Array) -> Array:
+    return x.max((-3, -2))
+
+
+@_whole_max.defjvp
+def _whole_max_jvp(primals, tangents):
+    """JAX's own, but that NaN equals NaN."""
+    (x,), (dx,) = primals, tangents
+    best = x.max((-3, -2), keepdims=True)
+    hit = ((x == best) | (jnp.isnan(x) & jnp.isnan(best))).astype(x.dtype)
+    count = hit.sum((-3, -2))
+    return best[..., 0, 0, :], (dx * hit).sum((-3, -2)) / count
+
+
+def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geometry]:
     x = _args.floating("x", _args.images("x", x))
     size = x.shape[-3:-1]
-    window = _args.pair("window", window)
+    window, dilation = _args.pair("window", window), _args.pair("dilation", dilation)
     stride = window if stride is None else _args.pair("stride", stride)
-    pads = _args.pads(padding, size, window, stride)
-    if any(max(p) >= w for p, w in zip(pads, window, strict=True)):
-        raise ValueError(f"padding must be less than the window {window}, got {pads}.")
-    return x, Geometry(size, window, stride, pads)
+    pads = _args.pads(padding, size, window, stride, dilation)
+    geometry = Geometry(size, window, stride, pads, dilation)
+    if any(max(p) >= w for p, w in zip(pads, geometry.span, strict=True)):
+        raise ValueError(
+            f"padding must be less than the window {geometry.span}, got {pads}."
+        )
+    if not _counts(geometry).all():
+        raise ValueError(
+            f"every window must see a pixel of the image, got windows of {window} "
+            f"dilated by {dilation} on images of {size} padded by {pads}."
+        )
+    pads = _args.pads(padding, size, window, stride, dilation, ceil_mode=ceil_mode)
+    return x, dataclasses.replace(geometry, pads=pads)
 
 
 def _over_batch(form, x: Array, geometry: Geometry) -> Array:
@@ -180,32 +219,10 @@ def _over_batch(form, x: Array, geometry: Geometry) -> Array:
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
-def _largest(x: Array, geometry: Geometry) -> Array:
-    if fast.on_cpu() and len(geometry.taps) <= _windows.MOST:
-        return _windows.max_pool(x, geometry)
-    return _reduce(x, geometry, -jnp.inf, lax.max)
-
-
 def _sum(x: Array, geometry: Geometry) -> Array:
     if fast.on_cpu() and len(geometry.taps) <= _windows.MOST:
         return _windows.total(x, geometry)
-    return _reduce(x, geometry, 0, lax.add)
-
-
-def _first_largest(x: Array, geometry: Geometry) -> Array:
-    return _windows.largest(x, geometry)[1]
-
-
-def _reduce(x: Array, geometry: Geometry, init: float, operation) -> Array:
-    """The windows as XLA has them."""
-    return lax.reduce_window(
-        x,
-        np.asarray(init, x.dtype),
-        operation,
-        window_dimensions=(1, *geometry.window, 1),
-        window_strides=(1, *geometry.stride, 1),
-        padding=((0, 0), *geometry.pads, (0, 0)),
-    )
+    return _windows.plain(x, geometry, np.asarray(0, x.dtype), lax.add)
 
 
 @functools.cache
@@ -213,8 +230,8 @@ def _counts(geometry: Geometry) -> np.ndarray:
     """How many pixels of each window lie inside the image (h_out, w_out, 1)."""
     counts = []
     for axis in range(2):
-        low = geometry.pads[axis][0]
-        first = np.arange(geometry.out[axis]) * geometry.stride[axis] - low
-        last = np.minimum(first + geometry.window[axis], geometry.size[axis])
-        counts.append(last - np.maximum(first, 0))
+        starts = np.arange(geometry.out[axis]) * geometry.stride[axis]
+        taps = np.arange(geometry.window[axis]) * geometry.dilation[axis]
+        pixel = starts[:, None] + taps - geometry.pads[axis][0]
+        counts.append(((pixel >= 0) & (pixel < geometry.size[axis])).sum(1))
     return (counts[0][:, None] * counts[1])[:, :, None]

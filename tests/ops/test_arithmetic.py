@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -26,6 +27,32 @@ def test_output_size_is_that_of_the_convolution(padding):
             size, window, stride=stride, padding=padding, dilation=dilation
         )
         assert y.shape[0] == expected
+
+
+def test_output_size_of_a_pool_in_ceil_mode():
+    for size, window, stride, dilation, padding in itertools.product(
+        (1, 5, 7, 8), (1, 2, 3), (1, 2, 3, 4), (1, 2), (0, 1, "SAME")
+    ):
+        span = dilation * (window - 1) + 1
+        low = 0 if isinstance(padding, str) else padding
+        if low >= span or size + 2 * low < span or (dilation > 1 and size < span):
+            continue
+        options = {"stride": stride, "dilation": dilation, "ceil_mode": True}
+        y = jax.eval_shape(
+            functools.partial(
+                ops.max_pool,
+                window=(window, 1),
+                padding=padding if padding == "SAME" else (padding, 0),
+                **options,
+            ),
+            jax.ShapeDtypeStruct((size, 5, 1), "float32"),
+        )
+        args = {**options, "padding": padding}
+        assert y.shape[0] == arithmetic.conv_output_size(size, window, **args)
+        if padding != "SAME":
+            steps = -(-(size + 2 * padding - span) // stride)  # PyTorch's rule
+            expected = steps + (steps * stride < size + padding)
+            assert y.shape[0] == expected
 
 
 @pytest.mark.parametrize(

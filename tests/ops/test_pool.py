@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from cnnjax import ops
+from cnnjax.ops import fast
 from tests import reference
 
 WINDOWS = [  # window, stride, padding
@@ -108,9 +109,122 @@ def test_argmax_lies_inside_even_where_all_is_minus_infinity():
     np.testing.assert_array_equal(indices[..., 0], [[0, 1], [3, 4]])
 
 
-def test_not_a_number_is_not_hidden(normal):
-    x = normal(1, 4, 4, 1).at[0, 1, 0, 0].set(jnp.nan)
-    assert np.isnan(ops.max_pool(x, 2)[0, 0, 0, 0])
+FURTHER = [  # window, stride, padding, dilation, ceil_mode
+    ((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), False),
+    ((2, 3), (2, 1), ((1, 0), (1, 2)), (2, 1), False),
+    ((3, 2), (2, 3), ((1, 1), (0, 1)), (1, 1), True),
+    ((2, 2), (2, 2), ((0, 0), (1, 1)), (3, 2), True),
+    ((1, 2), (3, 3), ((0, 0), (0, 1)), (1, 4), True),
+    ((9, 8), (3, 2), ((4, 3), (5, 0)), (1, 1), True),  # more taps than taken apart
+    ((9, 8), (2, 1), ((4, 4), (3, 4)), (2, 1), False),
+]
+further = pytest.mark.parametrize(
+    ("window", "stride", "pads", "dilation", "ceil_mode"), FURTHER
+)
+platform = pytest.mark.parametrize("on_cpu", [True, False], ids=["cpu", "elsewhere"])
+
+
+def _options(stride, pads, dilation, ceil_mode):
+    names = ("stride", "padding", "dilation", "ceil_mode")
+    return dict(zip(names, (stride, pads, dilation, ceil_mode), strict=True))
+
+
+@further
+@platform
+def test_the_largest_is_the_first_and_not_a_number_larger_than_all(
+    rng, monkeypatch, on_cpu, window, stride, pads, dilation, ceil_mode
+):
+    """Value, position, gradient and second derivative, against a loop's position."""
+    monkeypatch.setattr(fast, "on_cpu", lambda: on_cpu)
+    where = window, stride, pads, dilation, ceil_mode
+    x = rng.choice(
+        np.array([np.nan, -np.inf, -1, 0, 1, np.inf], "float32"), (2, 9, 8, 3)
+    )
+    position = reference.pool_argmax(x, *where)
+    at = (*np.ogrid[:2, :1, :1, :3], position)
+    g = rng.standard_normal(position.shape, dtype="float32")
+    v = rng.standard_normal(x.shape, dtype="float32")
+
+    def weighed(x, v):  # linear in v: the second derivative in (x, v) of a product
+        pool = functools.partial(ops.max_pool, window=window, **_options(*where[1:]))
+        y, dy = jax.jvp(pool, (x,), (v,))
+        return y, jnp.vdot(dy, g)
+
+    @jax.jit
+    def both(x, v):
+        (y, _), pull = jax.vjp(weighed, x, v)
+        _, dv = pull((jnp.zeros_like(y), jnp.float32(1)))
+        dx, _ = pull((g, jnp.float32(0)))
+        return y, dx, dv, ops.max_pool_with_argmax(x, window, **_options(*where[1:]))
+
+    y, dx, dv, (value, index) = both(x, v)
+    flat = x.reshape(2, 72, 3)
+    picked = flat[at[0], position, at[3]]
+    np.testing.assert_array_equal(y, picked)
+    np.testing.assert_array_equal(value, picked)
+    np.testing.assert_array_equal(index, position)
+    expected = np.zeros_like(flat)
+    np.add.at(expected, (at[0], position, at[3]), g)
+    for gradient in (dx, dv):
+        np.testing.assert_allclose(gradient, expected.reshape(x.shape), atol=1e-5)
+
+
+@further
+@platform
+def test_further_windows_match_loops(
+    normal, monkeypatch, on_cpu, window, stride, pads, dilation, ceil_mode
+):
+    monkeypatch.setattr(fast, "on_cpu", lambda: on_cpu)
+    where = stride, pads, dilation, ceil_mode
+    x = normal(2, 9, 8, 3)
+
+    @jax.jit
+    def mean(x):
+        pool = functools.partial(ops.avg_pool, window=window, **_options(*where))
+        y, pull = jax.vjp(pool, x)
+        return y, pull(y)[0], jax.vmap(pool)(x)
+
+    y, dx, mapped = mean(x)
+    expected = reference.pool(np.mean, x, window, *where)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mapped, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.vdot(dx, x), np.vdot(y, y), rtol=1e-4)
+
+
+def test_ceil_mode_is_pytorchs():
+    """What PyTorch 2.13 gives for 1 to 7, the mean with count_include_pad=False."""
+    x = jnp.arange(1.0, 8).reshape(1, 7, 1)
+    for window, stride, padding, largest, mean in [
+        (2, 2, 0, [2, 4, 6, 7], [1.5, 3.5, 5.5, 7]),
+        (3, 2, 1, [2, 4, 6, 7], [1.5, 3, 5, 6.5]),
+        (2, 3, 0, [2, 5, 7], [1.5, 4.5, 7]),
+        (2, 3, 1, [1, 4, 7], [1, 3.5, 6.5]),
+        (3, 3, 1, [2, 5, 7], [1.5, 4, 6.5]),
+    ]:
+        options = _options((1, stride), (0, padding), 1, True)
+        y = ops.max_pool(x, (1, window), **options)
+        np.testing.assert_array_equal(y[0, :, 0], largest)
+        y = ops.avg_pool(x, (1, window), **options)
+        np.testing.assert_array_equal(y[0, :, 0], mean)
+
+
+@pytest.mark.parametrize("window", [2, 9])
+@pytest.mark.parametrize("op", [ops.max_pool, ops.avg_pool, ops.max_pool_with_argmax])
+def test_empty_batch(op, window):
+    pool = functools.partial(op, window=window, stride=2, ceil_mode=True)
+    y = jax.tree.leaves(pool(jnp.zeros((0, 10, 9, 3))))[0]
+    assert y.shape == (0, *((5, 5) if window == 2 else (2, 1)), 3)
+    grad = jax.grad(lambda x: jax.tree.leaves(pool(x))[0].sum())
+    assert grad(jnp.zeros((0, 10, 9, 3))).shape == (0, 10, 9, 3)
+
+
+def test_not_a_number_takes_the_gradient_of_the_whole_image():
+    """Of equals each has its share; so of several that are no numbers."""
+    x = jnp.asarray([1.0, jnp.nan, jnp.inf, jnp.nan]).reshape(2, 2, 1)
+    g = jax.grad(lambda x: ops.global_max_pool(x).sum())
+    assert np.isnan(ops.global_max_pool(x)[0])
+    np.testing.assert_array_equal(g(x).ravel(), [0, 0.5, 0, 0.5])
+    np.testing.assert_array_equal(g(jnp.ones((2, 2, 1))).ravel(), [0.25] * 4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

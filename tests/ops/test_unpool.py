@@ -38,6 +38,18 @@ def test_a_pixel_that_two_windows_found_is_put_back_once():
     np.testing.assert_array_equal(ops.max_unpool(y, indices, 3), x)
 
 
+def test_max_unpooling_of_dilated_windows_keeps_positions(normal):
+    x = jnp.abs(normal(2, 7, 8, 3)) + 1
+    options = {"stride": 3, "dilation": 2, "ceil_mode": True, "padding": 1}
+    y, indices = ops.max_pool_with_argmax(x, 2, **options)
+    back = ops.max_unpool(y, indices, (7, 8))
+    kept = np.asarray(back) != 0
+    np.testing.assert_array_equal(np.asarray(back)[kept], np.asarray(x)[kept])
+    again, where = ops.max_pool_with_argmax(back, 2, **options)
+    np.testing.assert_array_equal(again, y)
+    np.testing.assert_array_equal(where, indices)
+
+
 def test_max_unpooling_has_the_gradient_of_a_gather(normal):
     x, g = normal(2, 6, 8, 3), normal(2, 6, 8, 3)
     y, indices = ops.max_pool_with_argmax(x, 2)
