@@ -104,7 +104,7 @@ def pool(reduce, x, window, stride, pads, dilation=(1, 1), ceil_mode=False):
 
 
 def pool_argmax(x, window, stride, pads, dilation=(1, 1), ceil_mode=False):
-    """The position row * width + column of the first largest pixel; NaN is the largest."""
+    """The number row * width + column of the first largest pixel, NaN being largest."""
     rows, columns = pool_places(x.shape[1:3], window, stride, pads, dilation, ceil_mode)
     y = np.zeros((len(x), len(rows), len(columns), x.shape[3]), int)
     number = np.arange(x.shape[1] * x.shape[2]).reshape(1, *x.shape[1:3], 1)
