@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.ops.known import may_hold
+
 
 def boxes(name: str, x: jax.Array) -> jax.Array:
     """Returns `x`, boxes (..., 4), in float32 or wider."""
@@ -45,6 +47,17 @@ def one_each(name: str, x: jax.Array, boxes: jax.Array) -> jax.Array:
     return x
 
 
+def images(name: str, x: jax.Array) -> jax.Array:
+    """Returns `x`, a batch of images: (*batch, height, width, channels)."""
+    x = jnp.asarray(x)
+    if x.ndim < 3 or 0 in x.shape[-3:]:
+        raise ValueError(
+            f"{name} must be images (..., height, width, channels) with pixels and "
+            f"channels, got the shape {x.shape}."
+        )
+    return x
+
+
 def features(name: str, x: jax.Array) -> jax.Array:
     """Returns `x`, the features of one image: (height, width, channels)."""
     x = jnp.asarray(x)
@@ -53,26 +66,26 @@ def features(name: str, x: jax.Array) -> jax.Array:
             f"{name} must be of one image (height, width, channels) and of a floating "
             f"point dtype, got the shape {x.shape} and {x.dtype}."
         )
-    return x
+    return images(name, x)
 
 
 def share(name: str, value: float) -> float:
     """Returns `value`, which lies in [0, 1]."""
-    if not 0 <= value <= 1:
+    if not may_hold(lambda v: 0 <= v <= 1, value):
         raise ValueError(f"{name} must be in [0, 1], got {value}.")
     return value
 
 
 def positive(name: str, value: float) -> float:
     """Returns `value`, which is above 0."""
-    if not value > 0:
+    if not may_hold(lambda v: v > 0, value):
         raise ValueError(f"{name} must be positive, got {value}.")
     return value
 
 
 def not_negative(name: str, value: float) -> float:
     """Returns `value`, which is not below 0."""
-    if not value >= 0:
+    if not may_hold(lambda v: v >= 0, value):
         raise ValueError(f"{name} must not be negative, got {value}.")
     return value
 
@@ -81,7 +94,7 @@ def all_positive(name: str, values: Sequence[float], count: int | None = None):
     """Returns `values`, at least one, or `count` of them, all above 0."""
     values = tuple(values)
     few = not values if count is None else len(values) != count
-    if few or not all(value > 0 for value in values):
+    if few or not all(may_hold(lambda v: v > 0, value) for value in values):
         what = "positive numbers" if count is None else f"{count} positive numbers"
         raise ValueError(f"{name} must be {what}, got {values}.")
     return values

@@ -5,6 +5,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from cnnjax.detection import _args
 from cnnjax.detection.boxes import box_iou
+from cnnjax.ops.known import may_hold
 
 BACKGROUND, NEITHER = -1, -2
 
@@ -45,7 +46,7 @@ def match(
     truth, boxes = _args.rows("truth", truth), _args.rows("boxes", boxes)
     valid = _args.one_each("valid", valid, truth)
     _args.positive("positive", _args.share("positive", positive))
-    if not 0 <= negative <= positive:
+    if not may_hold(lambda low, high: 0 <= low <= high, negative, positive):
         raise ValueError(
             f"negative must be in [0, positive = {positive}], got {negative}."
         )

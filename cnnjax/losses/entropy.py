@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from cnnjax.losses import pixels
+from cnnjax.ops.known import may_hold
 
 
 def cross_entropy(
@@ -33,6 +34,7 @@ def cross_entropy(
             "targets must be labels (n,) or probabilities (n, k) for logits (n, k), "
             f"got {targets.shape} for {logits.shape}."
         )
+    pixels.check_classes(logits)
     classes = logits.shape[-1]
     if targets.ndim == 1:
         # A comparison instead of a gather, whose gradient would be a scatter.
@@ -75,7 +77,7 @@ def segmentation_cross_entropy(
     hit = pixels.hits(labels, logits.shape[-1])
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     losses = -jnp.where(hit, log_p, 0).sum(axis=-1)
-    if label_smoothing:
+    if may_hold(lambda s: s != 0, label_smoothing):
         uniform = -log_p.mean(axis=-1)
         losses = (1 - label_smoothing) * losses + label_smoothing * uniform
     if class_weights is not None:
@@ -91,7 +93,7 @@ def segmentation_cross_entropy(
 
 
 def _check_smoothing(label_smoothing: float) -> None:
-    if not 0 <= label_smoothing < 1:
+    if not may_hold(lambda s: 0 <= s < 1, label_smoothing):
         raise ValueError(
             f"label_smoothing must be at least 0 and below 1, got {label_smoothing}."
         )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from cnnjax.losses import pixels
+from cnnjax.ops.known import may_hold
 
 
 def focal(
@@ -29,7 +30,7 @@ def focal(
     Raises:
         ValueError: if the shapes do not fit, or `gamma` is negative.
     """
-    if gamma < 0:
+    if not may_hold(lambda g: g >= 0, gamma):
         raise ValueError(f"gamma must not be negative, got {gamma}.")
     of_pixels = logits.ndim == 4
     if of_pixels:
@@ -39,6 +40,7 @@ def focal(
             "labels must be (n,) for logits (n, k), or (n, h, w) for (n, h, w, k), "
             f"got {labels.shape} for {logits.shape}."
         )
+    pixels.check_classes(logits)
     hit = pixels.hits(labels, logits.shape[-1])
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     # The sum of the others: 1 - p would lose the digits of what is almost right. Below

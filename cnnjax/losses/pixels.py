@@ -23,6 +23,20 @@ def check(logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]) -> None:
             f"There must be at most {VOID} classes, since the label {VOID} is void, "
             f"got {logits.shape[-1]}."
         )
+    check_classes(logits)
+
+
+def check_classes(logits: Float[Array, "*n k"]) -> None:
+    """Refuses logits of no class.
+
+    Raises:
+        ValueError: if there is no class.
+    """
+    if not logits.shape[-1]:
+        raise ValueError(
+            f"logits must have one number or more for each example, one for each "
+            f"class, got the shape {logits.shape}."
+        )
 
 
 def hits(labels: Int[Array, "*n"], classes: int) -> Bool[Array, "*n k"]:

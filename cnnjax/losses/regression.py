@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cnnjax.ops.known import may_hold
+
 
 def smooth_l1(
     predictions: Float[Array, "n *numbers"],
@@ -27,7 +29,7 @@ def smooth_l1(
         raise ValueError(
             f"targets must have the shape {predictions.shape}, got {targets.shape}."
         )
-    if not beta > 0:
+    if not may_hold(lambda b: b > 0, beta):
         raise ValueError(f"beta must be positive, got {beta}.")
     size = jnp.abs(predictions.astype(jnp.float32) - targets.astype(jnp.float32))
     loss = jnp.where(size < beta, size**2 / (2 * beta), size - beta / 2)

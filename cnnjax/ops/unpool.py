@@ -1,12 +1,13 @@
 """Enlarging images again: the three ways back from a pooled image."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Shaped
 
 from cnnjax.ops import _args
+from cnnjax.ops.batch import merge
+from cnnjax.ops.known import known
 
 
 def nearest_unpool(
@@ -89,26 +90,28 @@ def max_unpool(
     Array([[0., 0.],
            [5., 0.]], dtype=float32)
     """
-    y, indices = _args.images("y", y), jnp.asarray(indices)
+    y = _args.images("y", y)
     height, width = _args.pair("output_size", output_size)
+    indices, values = jnp.asarray(indices), known(indices)
     if indices.shape != y.shape:
         raise ValueError(
             f"indices must have the shape of y, {y.shape}, got {indices.shape}."
         )
     if not jnp.issubdtype(indices.dtype, jnp.integer):
         raise ValueError(f"indices must be integers, got {indices.dtype}.")
-    _check_inside(indices, height * width)
-    *batch, rows, columns, channels = y.shape
-    flat = y.reshape(-1, rows * columns, channels)
+    _check_inside(values, height * width)
+    flat, channels = merge(y, 3), y.shape[-1]
+    flat = flat.reshape(len(flat), y.shape[-3] * y.shape[-2], channels)
     where = indices.reshape(flat.shape)
     image = np.arange(len(flat))[:, None, None]
     zeros = jnp.zeros((len(flat), height * width, channels), y.dtype)
-    x = zeros.at[image, where, np.arange(channels)[None, None]].set(flat, mode="drop")
-    return x.reshape(*batch, height, width, channels)
+    place = zeros.at[image, where, np.arange(channels)[None, None]]
+    x = place.set(flat, mode="drop", wrap_negative_indices=False)
+    return x.reshape(*y.shape[:-3], height, width, channels)
 
 
-def _check_inside(indices: Array, pixels: int) -> None:
-    if isinstance(indices, jax.core.Tracer) or not indices.size:
+def _check_inside(indices: np.ndarray | None, pixels: int) -> None:
+    if indices is None or not indices.size:
         return
     low, high = int(indices.min()), int(indices.max())
     if low < 0 or high >= pixels:

@@ -37,7 +37,7 @@ def displacement(
     Raises:
         ValueError: if `spacing` is not positive.
     """
-    spacing = max(size) / 2 if spacing is None else spacing
+    spacing = float(max(size) / 2 if spacing is None else spacing)
     if not spacing > 0:
         raise ValueError(f"spacing must be positive, got {spacing}.")
     rows, columns = (_weights(pixels, spacing) for pixels in size)

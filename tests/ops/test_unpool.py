@@ -59,6 +59,37 @@ def test_max_unpooling_has_the_gradient_of_a_gather(normal):
     np.testing.assert_allclose(dy, expected.reshape(y.shape), rtol=1e-6)
 
 
+OUTSIDE = [-1, -4, -100, 4, 127]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8", "uint32"])
+@pytest.mark.parametrize("index", OUTSIDE)
+def test_an_index_that_nobody_can_check_is_left_out(index, dtype):
+    if index < 0 and dtype.startswith("u"):
+        return
+    y, indices = jnp.asarray([[[5.0], [7.0]]]), np.array([[[index], [2]]], dtype)
+
+    def unpooled(y, indices):
+        return ops.max_unpool(y, indices, 2)
+
+    x, pull = jax.jit(lambda *a: jax.vjp(unpooled, *a))(y, indices)
+    np.testing.assert_array_equal(x.ravel(), [0, 0, 7, 0])
+    dy, _ = pull(jnp.arange(1.0, 5).reshape(x.shape))
+    np.testing.assert_array_equal(dy.ravel(), [0, 3])
+    members = jax.vmap(unpooled)(y[None], jnp.asarray(indices[None]))
+    np.testing.assert_array_equal(members[0], x)
+
+
+@pytest.mark.parametrize("array", [jnp.asarray, np.asarray], ids=["jax", "numpy"])
+def test_indices_closed_over_are_checked_as_they_are_eagerly(normal, array):
+    y, indices = ops.max_pool_with_argmax(normal(2, 6, 8, 3), 2)
+    indices = array(indices)
+    unpool = jax.jit(lambda y: ops.max_unpool(y, indices, (6, 8)))
+    np.testing.assert_array_equal(unpool(y), ops.max_unpool(y, indices, (6, 8)))
+    with pytest.raises(ValueError, match=r"indices must lie in \[0, 16\), got values"):
+        jax.eval_shape(lambda y: ops.max_unpool(y, indices, 4), y)
+
+
 def test_integer_masks_can_be_unpooled():
     mask = jnp.arange(4, dtype="uint8").reshape(2, 2, 1)
     assert ops.nearest_unpool(mask, 2).dtype == "uint8"
