@@ -14,6 +14,7 @@ from cnnjax.detection.crop import crop_boxes
 from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
+from cnnjax.ops.batch import merge, split
 
 # That non-maximum suppression thins out, of each image: at least, and for an output.
 CANDIDATES, CHOICE = 1000, 10
@@ -132,7 +133,10 @@ def _seen(
     if refined:
         boxes = decode_boxes(scores[..., -4:], boxes)
         scores = scores[..., :-4]
-    return tuple(x.reshape(len(x), -1, x.shape[-1]) for x in (scores, boxes, windows))
+    count = scores.shape[1] * scores.shape[2]
+    return tuple(
+        x.reshape(len(x), count, x.shape[-1]) for x in (scores, boxes, windows)
+    )
 
 
 def _seen_again(
@@ -150,8 +154,7 @@ def _seen_again(
     """
     windows = shrunk(found.boxes, 1 / context)
     crops = jax.vmap(functools.partial(crop_boxes, size=window))(images, windows)
-    seen = apply(crops.reshape(-1, *crops.shape[2:]))
-    seen = seen.reshape(*windows.shape[:2], seen.shape[-1])
+    seen = split(apply(merge(crops, 3)), windows.shape[:2])
     label = jax.nn.one_hot(found.labels, seen.shape[-1] - 4)
     scores = (looks * found.scores[..., None] + seen[..., :-4]) / (looks + 1)
     return label * scores, decode_boxes(seen[..., -4:], found.boxes), windows

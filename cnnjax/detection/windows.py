@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32
 
+from cnnjax.detection import _args
+from cnnjax.ops.batch import merge, split
+
 # images -> scores: fully convolutional (n, rows, columns, k), or a row an image (n, k).
 Apply = Callable[[Float[Array, "n h w c"]], Float[Array, "n *grid k"]]
 
@@ -87,6 +90,7 @@ def extract_windows(
     Array([[0., 1., 2.],
            [2., 3., 4.]], dtype=float32)
     """
+    image = _args.images("image", image)
     *batch, height, width, channels = image.shape
     rows, columns = window_grid((height, width), window=window, stride=stride)
     inside = jnp.arange(window, dtype=jnp.int32)[None]
@@ -129,9 +133,10 @@ def dense_scores(
     Array([[1.],
            [3.]], dtype=float32)
     """
-    *batch, height, width, channels = image.shape
+    image = _args.images("image", image)
+    *batch, height, width, _ = image.shape
     rows, columns = window_grid((height, width), window=window, stride=stride)
-    images = image.reshape(-1, height, width, channels)
+    images = merge(image, 3)
     own = _own_stride(apply, window, images)
     if own is None:
         scores = _of_crops(apply, images, window, stride)
@@ -140,7 +145,7 @@ def dense_scores(
         scores = _interleaved(apply, images, window, own, fine)
         step = stride // fine
         scores = scores[:, ::step, ::step][:, :rows, :columns]
-    return scores.reshape(*batch, rows, columns, scores.shape[-1])
+    return split(scores, batch)
 
 
 def _own_stride(apply: Apply, window: int, images: Array) -> int | None:
@@ -165,7 +170,7 @@ def _interleaved(
     apply: Apply, images: Array, window: int, own: int, fine: int
 ) -> Array:
     """Scores of the windows at multiples of `fine`, which divides `own`."""
-    count, height, width, channels = images.shape
+    count, height, width, _ = images.shape
     shifts = own // fine
     if shifts == 1:
         return apply(images)
@@ -183,10 +188,10 @@ def _interleaved(
             for x in range(0, own, fine)
         ]
     )
-    scores = apply(shifted.reshape(-1, *size, channels))
-    scores = scores.reshape(shifts, shifts, count, *coarse, -1)
+    scores = split(apply(merge(shifted, 3)), (shifts, shifts, count))
     scores = scores.transpose(2, 3, 0, 4, 1, 5)
-    scores = scores.reshape(count, coarse[0] * shifts, coarse[1] * shifts, -1)
+    grid = (coarse[0] * shifts, coarse[1] * shifts)
+    scores = scores.reshape(count, *grid, scores.shape[-1])
     return scores[:, :rows, :columns]
 
 
@@ -199,7 +204,6 @@ def _of_crops(apply: Apply, images: Array, window: int, stride: int) -> Array:
         start = (0, stride * number, 0, 0)
         strip = jax.lax.dynamic_slice(images, start, (count, window, width, channels))
         crops = extract_windows(strip, window=window, stride=stride)
-        scores = apply(crops.reshape(-1, window, window, channels))
-        return scores.reshape(count, -1, scores.shape[-1])
+        return split(apply(merge(crops, 3)), crops.shape[:3])[:, 0]
 
     return jnp.moveaxis(jax.lax.map(row, jnp.arange(rows, dtype=jnp.int32)), 0, 1)

@@ -23,6 +23,11 @@ def images(name: str, x: jax.Array) -> jax.Array:
             f"{name} must be images (..., height, width, channels), "
             f"got the shape {x.shape}."
         )
+    if 0 in x.shape[-3:]:
+        raise ValueError(
+            f"{name} must have pixels and channels, got the shape {x.shape}; only a "
+            "batch may be empty."
+        )
     return x
 
 
@@ -66,7 +71,7 @@ def channel_row(name: str, x: jax.Array, images: jax.Array) -> jax.Array:
 def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
     """Returns `kernel` (h, w, in / groups, out), which must fit the images `x`."""
     kernel = same_dtype("kernel", kernel, x.dtype)
-    if kernel.ndim != 4:
+    if kernel.ndim != 4 or 0 in kernel.shape:
         raise ValueError(
             "kernel must have the shape (height, width, in, out), "
             f"got the shape {kernel.shape}."
@@ -84,7 +89,7 @@ def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
 def transposed_kernel(kernel: jax.Array, y: jax.Array, groups: int) -> jax.Array:
     """Returns `kernel` (h, w, out / groups, in), which must fit the images `y`."""
     kernel = same_dtype("kernel", kernel, y.dtype)
-    if kernel.ndim != 4 or kernel.shape[3] != y.shape[-1]:
+    if kernel.ndim != 4 or kernel.shape[3] != y.shape[-1] or 0 in kernel.shape:
         raise ValueError(
             f"kernel must have the shape (height, width, out, {y.shape[-1]}), the last "
             f"being the channels of y, got the shape {kernel.shape}."

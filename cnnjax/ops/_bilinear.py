@@ -30,6 +30,7 @@ from jax.interpreters import ad, batching
 from cnnjax.ops import _plain, fast
 from cnnjax.ops._geometry import Geometry
 from cnnjax.ops._lowering import lower
+from cnnjax.ops.batch import merge, split
 
 
 def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
@@ -113,8 +114,8 @@ def _batch(primitive, args, dims, *, geometry):
     members = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     if b.ndim == 4 and primitive is not kernel_gradient_p:
         a = jnp.moveaxis(a, dims[0], 0)
-        y = _bind(primitive, a.reshape(-1, *a.shape[2:]), b, geometry)
-        return y.reshape(members, -1, *y.shape[1:]), 0
+        y = _bind(primitive, merge(a, a.ndim - 2), b, geometry)
+        return split(y, a.shape[:2]), 0
     a, b = (
         jnp.broadcast_to(x, (members, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
         for x, d in zip(args, dims, strict=True)

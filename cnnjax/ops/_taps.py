@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.batch import merge
 
 
 def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
@@ -44,7 +45,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array
     for tap in geometry.taps:
         seen = _seen(x, tap, geometry, g.shape[-1])
         slabs = (slice(first, first + height) for first in range(0, down, height))
-        rows = sum(seen[:, s] * g[:, s] for s in slabs).reshape(-1, g.shape[-1])
+        rows = merge(sum(seen[:, s] * g[:, s] for s in slabs), 1)
         sums.append(jnp.ones((1, len(rows)), g.dtype) @ rows)
     return jnp.concatenate(sums).reshape(*geometry.window, 1, g.shape[-1])
 

@@ -8,6 +8,7 @@ import jax
 from jax import lax
 
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.batch import merge, split
 
 
 def fits(geometry: Geometry) -> bool:
@@ -22,19 +23,18 @@ def fits(geometry: Geometry) -> bool:
 
 def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Tiles (positions, taps * in) times kernel (taps * in, out)."""
-    y = _to_rows(x, geometry) @ kernel.reshape(-1, kernel.shape[-1])
-    return y.reshape(x.shape[0], *geometry.out, -1)
+    y = _to_rows(x, geometry) @ merge(kernel, 1)
+    return split(y, (x.shape[0], *geometry.out))
 
 
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Cotangents (positions, out) times kernel (out, taps * in), back into place."""
-    matrix = kernel.reshape(-1, kernel.shape[-1]).T
-    return _from_rows(g.reshape(-1, g.shape[-1]) @ matrix, g.shape[0], geometry)
+    return _from_rows(merge(g, 1) @ merge(kernel, 1).T, g.shape[0], geometry)
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Tiles (taps * in, positions) times cotangents (positions, out)."""
-    rows, g = _to_rows(x, geometry), g.reshape(-1, g.shape[-1])
+    rows, g = _to_rows(x, geometry), merge(g, 1)
     product = lax.dot_general(rows, g, (((0,), (0,)), ((), ())))
     return product.reshape(*geometry.window, x.shape[-1], g.shape[-1])
 
@@ -49,5 +49,7 @@ def _to_rows(x: jax.Array, geometry: Geometry) -> jax.Array:
 
 def _from_rows(rows: jax.Array, batch: int, geometry: Geometry) -> jax.Array:
     (height, width), (down, across) = geometry.window, geometry.out
-    tiles = rows.reshape(batch, down, across, height, width, -1)
-    return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(batch, *geometry.size, -1)
+    channels = rows.shape[-1] // (height * width)
+    tiles = rows.reshape(batch, down, across, height, width, channels)
+    x = tiles.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, *geometry.size, channels)

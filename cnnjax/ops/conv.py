@@ -4,6 +4,7 @@ from jaxtyping import Array, Float
 
 from cnnjax.ops import _args, _bilinear
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.batch import merge, split
 from cnnjax.ops.pad import pad
 
 
@@ -74,8 +75,7 @@ def conv2d(
     if padding_mode != "zeros":
         x, pads = pad(x, pads, mode=padding_mode), ((0, 0), (0, 0))
     geometry = Geometry(x.shape[-3:-1], window, stride, pads, dilation, groups)
-    y = _bilinear.conv(x.reshape(-1, *x.shape[-3:]), kernel, geometry)
-    y = y.reshape(*x.shape[:-3], *y.shape[1:])
+    y = split(_bilinear.conv(merge(x, 3), kernel, geometry), x.shape[:-3])
     return y if bias is None else y + _args.channel_row("bias", bias, y)
 
 

@@ -46,7 +46,7 @@ def batch_norm(
 
     Raises:
         ValueError: if shapes or dtypes do not fit, or only one of mean and variance
-            is given.
+            is given, or neither and `x` is empty.
 
     >>> y, mean, variance = batch_norm(jnp.asarray([[1.0], [3.0]]), None, None)
     >>> float(mean[0]), float(variance[0])
@@ -63,6 +63,11 @@ def batch_norm(
         for default, name, vector in [(1, "scale", scale), (0, "bias", bias)]
     )
     if mean is None:
+        if not x.size:
+            raise ValueError(
+                "x must hold something to take the mean and variance of, got the shape "
+                f"{x.shape}; with mean and variance given it may be empty."
+            )
         y, mean, variance = _batch_norm(x, scale, bias, epsilon, axis_name)
     else:
         mean = _row_or(0, "mean", mean, x, wide)
@@ -133,8 +138,7 @@ def layer_norm(
     Array([-1.,  1.], dtype=float32)
     """
     x = _args.floating("x", x)
-    if not x.ndim:
-        raise ValueError("x must have an axis of channels, got the shape ().")
+    _check_channels(x)
     return _affine(_standardise(x, (-1,), epsilon), scale, bias).astype(x.dtype)
 
 
@@ -170,8 +174,7 @@ def local_response_norm(
     """
     x = _args.floating("x", x)
     _args.count("size", size)
-    if not x.ndim:
-        raise ValueError("x must have an axis of channels, got the shape ().")
+    _check_channels(x)
     wide = x.astype(_args.wide(x.dtype))
     before, channels = size // 2, x.shape[-1]
     ends = ((0, 0),) * (x.ndim - 1) + ((before, size - 1 - before),)
@@ -229,6 +232,11 @@ def _mean(x: Array, axis_name: str | None) -> Array:
 def _scaled(x: Array, mean: Array, slope: Array, bias: Array) -> Array:
     y = (x.astype(slope.dtype) - mean) * slope + bias
     return y.astype(x.dtype)
+
+
+def _check_channels(x: Array) -> None:
+    if not x.ndim or not x.shape[-1]:
+        raise ValueError(f"x must have an axis of channels, got the shape {x.shape}.")
 
 
 def _standardise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from cnnjax.ops import _args, _largest, _windows, fast
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.batch import merge, split
 
 
 def max_pool(
@@ -215,8 +216,7 @@ def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geom
 
 
 def _over_batch(form, x: Array, geometry: Geometry) -> Array:
-    y = form(x.reshape(-1, *x.shape[-3:]), geometry)
-    return y.reshape(*x.shape[:-3], *y.shape[1:])
+    return split(form(merge(x, 3), geometry), x.shape[:-3])
 
 
 def _sum(x: Array, geometry: Geometry) -> Array:

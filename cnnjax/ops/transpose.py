@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from cnnjax.ops import _args, _bilinear
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.batch import merge, split
 
 
 def conv2d_transpose(
@@ -66,10 +67,10 @@ def conv2d_transpose(
     _args.choice("overlap", overlap, ("sum", "mean"))
     geometry = _geometry(y, kernel, stride, padding, dilation, output_size)
     geometry = dataclasses.replace(geometry, groups=groups)
-    x = _bilinear.input_gradient(y.reshape(-1, *y.shape[-3:]), kernel, geometry)
+    x = _bilinear.input_gradient(merge(y, 3), kernel, geometry)
     if overlap == "mean":
         x = x / _reach(geometry).astype(x.dtype)
-    x = x.reshape(*y.shape[:-3], *x.shape[1:])
+    x = split(x, y.shape[:-3])
     if bias is not None:
         x = x + _args.channel_row("bias", bias, x)
     return x
