@@ -138,8 +138,11 @@ def _cells(first, last, bins, cells) -> Bool[Array, "n bins cells"]:
 
 
 def _round(x: Array) -> Int32[Array, "..."]:
-    """To the nearest whole number, halves away from 0, as C's `round`."""
-    return (jnp.sign(x) * jnp.floor(jnp.abs(x) + 0.5)).astype(jnp.int32)
+    """To the nearest whole number, halves away from 0, as C's `round`.
+
+    Not by adding 0.5, which is rounded itself: the number before 0.5 would give 1.
+    """
+    return jax.lax.round(x, jax.lax.RoundingMethod.AWAY_FROM_ZERO).astype(jnp.int32)
 
 
 def _largest(x: Array, inside: Array, axis: int) -> Array:

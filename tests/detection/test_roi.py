@@ -53,7 +53,7 @@ def align(features, boxes, size, scale, sampling):
 
 
 def away_from_zero(x):
-    return int(math.copysign(math.floor(abs(x) + 0.5), x))
+    return int(math.copysign(math.floor(abs(float(x)) + 0.5), x))
 
 
 def pool(features, boxes, size, scale):
@@ -96,6 +96,14 @@ def test_pool_matches_loops(features, size, scale):
     function = jax.jit(functools.partial(detection.roi_pool, **options))
     expected = pool(features.astype(float), boxes, **options)
     np.testing.assert_allclose(function(features, boxes), expected, rtol=1e-6)
+
+
+def test_pool_rounds_what_lies_before_a_half_down(features):
+    before = np.nextafter(np.float32([0.5, 1.5, 4.5]), np.float32(0))
+    boxes = np.stack([before, -before, before, before + 2], 1)
+    got = detection.roi_pool(features, boxes, size=1, scale=1.0)
+    expected = pool(features.astype(float), boxes, (1, 1), 1.0)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_aligned_cells_are_the_features_themselves(features):
