@@ -18,6 +18,8 @@ def crop_boxes(
     Bilinear; along an axis that shrinks the kernel is as much wider, so that the crop
     of a whole image is that image, resized by `ops.resize`. Beyond its border the image
     goes on as it is there. A box whose corners are exchanged along an axis is mirrored.
+    Each crop is a product of the whole image with two matrices: one pixel that is NaN
+    or infinite makes its channel NaN in all of them.
 
     Args:
         image: of floating point numbers.

@@ -20,7 +20,8 @@ def roi_align(
     As torchvision's with `aligned=True`: the feature (row, column) lies at the centre
     of its cell. Samples up to a cell outside take the rim's features, those farther
     away 0. The mean over the samples of a bin is a product with two matrices, one for
-    rows and one for columns, since bilinear weights are separable.
+    rows and one for columns, since bilinear weights are separable. Both are as large
+    as the features: one that is NaN or infinite makes its channel NaN in all bins.
 
     Args:
         features: of one image.

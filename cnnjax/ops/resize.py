@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cnnjax.ops import _args
+from cnnjax.ops._banded import Banded, banded
 from cnnjax.ops._blend import blend
 
 
@@ -25,6 +26,10 @@ def resize(
     its centre at (i + 1/2) h / h_out in the input. Each axis is one sparse matrix of
     weights, and the backward pass is its exact transpose. Weights that fall outside
     of the image are left out and the rest scaled to sum to one.
+
+    A pixel that is NaN or infinite spoils what sees it and no more, but for
+    `antialias`: there an axis that changes is a product with the whole matrix, and
+    since 0 times NaN is NaN, all its channel becomes NaN.
 
     Args:
         x: images, with any number of leading batch axes.
@@ -62,6 +67,9 @@ def _along(x: Array, axis: int, count: int, kernel: Callable, antialias: bool) -
         return _repeat(x, axis, count // length)
     if count % length == 0 and kernel is _triangle:
         return blend(x, axis=axis - x.ndim, factor=count // length)
+    if not antialias:
+        return banded(x, axis=axis - x.ndim, matrix=_few(length, count, kernel))
+    # A widened kernel has many taps: one by one they make too long a program.
     weights = jnp.asarray(_weights(length, count, kernel, antialias), x.dtype)
     y = lax.dot_general(
         weights, x, (((1,), (axis,)), ((), ())), precision=lax.Precision.HIGHEST
@@ -92,6 +100,11 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
 
 
 _KERNELS = {"nearest": _box, "bilinear": _triangle, "bicubic": _cubic}
+
+
+@functools.cache
+def _few(length: int, count: int, kernel: Callable) -> Banded:
+    return Banded.of(_weights(length, count, kernel, antialias=False))
 
 
 @functools.cache

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from cnnjax import ops
 from tests import reference
@@ -132,4 +133,28 @@ def test_antialiasing_changes_nothing_that_grows(normal, method):
     plain, smooth = (
         ops.resize(x, (9, 18), method=method, antialias=a) for a in (False, True)
     )
-    np.testing.assert_array_equal(plain, smooth)
+    np.testing.assert_allclose(plain, smooth, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(14, 12), (9, 5), (3, 13), (2, 4)])
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+def test_what_is_not_finite_spoils_what_sees_it_alone(normal, method, size):
+    x, g = normal(7, 6, 1), normal(*size, 1)
+    resize = jax.jit(functools.partial(ops.resize, size=size, method=method))
+    pull = jax.jit(lambda g: jax.vjp(resize, x)[1](g)[0])
+    one, other = np.zeros_like(x), np.zeros_like(g)
+    for pixel, value in [((0, 0), np.nan), ((3, 2), np.inf), ((6, 5), -np.inf)]:
+        one[:] = 0
+        one[pixel] = 1
+        sees, y = np.asarray(resize(one)) != 0, resize(x.at[pixel].set(value))
+        np.testing.assert_array_equal(np.isfinite(y), ~sees)
+        np.testing.assert_array_equal(y[~sees], resize(x)[~sees])
+    for output in [(0, 0), (size[0] // 2, size[1] // 2), (-1, -1)]:
+        other[:] = 0
+        other[output] = 1
+        seen = np.asarray(pull(other)) != 0
+        spoilt = ~np.isfinite(pull(g.at[output].set(np.nan)))
+        assert spoilt[seen].all()
+        # Of pixels that no output sees, some that lie beside these have NaN too.
+        beside = ndimage.binary_dilation(seen, np.ones((3, 3, 1)), iterations=3)
+        assert not spoilt[~beside].any()
