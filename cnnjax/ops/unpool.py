@@ -83,7 +83,7 @@ def max_unpool(
     Raises:
         ValueError: if the shapes of `y` and `indices` differ, or `indices` are not
             integers, or lie outside of `output_size` (seen when their values are
-            known; under `jit` such values are left out).
+            known; of traced ones such values are left out).
 
     >>> y, indices = jnp.asarray([[[5.0]]]), jnp.asarray([[[2]]])
     >>> max_unpool(y, indices, 2)[..., 0]
