@@ -230,7 +230,6 @@ def _help(experiment: Experiment) -> str:
 
 
 def _exit(status: int, line: str) -> None:
-    sys.stderr.write(f"error: {printable(line)}
-")
+    sys.stderr.write(f"error: {printable(line)}\n")
     sys.stderr.flush()
     sys.exit(status)
