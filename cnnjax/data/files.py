@@ -72,15 +72,21 @@ def text(path: pathlib.Path, *, growth: float = 4) -> str:
         raise Refusal(f"{path} is no text in UTF-8.") from None
 
 
+def memory() -> int:
+    """Returns the bytes of memory of this machine, or of the container it is."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # no container, or "max"
+        there = min(there, int(_LIMIT.read_text()))
+    return there
+
+
 def check_memory(what: str, needed: float) -> None:
     """Refuses `what`, which takes `needed` bytes, where the machine has less.
 
     Raises:
         Refusal: if it does not fit.
     """
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # no container, or "max"
-        there = min(there, int(_LIMIT.read_text()))
+    there = memory()
     if needed > there:
         raise Refusal(
             f"{what} takes about {needed / 2**30:,.1f} GiB of memory, and there are "
