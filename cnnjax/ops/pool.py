@@ -189,10 +189,9 @@ def _whole_max(x: Array) -> Array:
 def _whole_max_jvp(primals, tangents):
     """JAX's own, but that NaN equals NaN."""
     (x,), (dx,) = primals, tangents
-    best = x.max((-3, -2), keepdims=True)
-    hit = ((x == best) | (jnp.isnan(x) & jnp.isnan(best))).astype(x.dtype)
-    count = hit.sum((-3, -2))
-    return best[..., 0, 0, :], (dx * hit).sum((-3, -2)) / count
+    best = _whole_max(x)
+    hit = ((x == best[..., None, None, :]) | jnp.isnan(x)).astype(x.dtype)
+    return best, (dx * hit).sum((-3, -2)) / hit.sum((-3, -2))
 
 
 def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geometry]:
@@ -206,13 +205,14 @@ def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geom
         raise ValueError(
             f"padding must be less than the window {geometry.span}, got {pads}."
         )
+    pads = _args.pads(padding, size, window, stride, dilation, ceil_mode=ceil_mode)
+    geometry = dataclasses.replace(geometry, pads=pads)
     if not _counts(geometry).all():
         raise ValueError(
             f"every window must see a pixel of the image, got windows of {window} "
             f"dilated by {dilation} on images of {size} padded by {pads}."
         )
-    pads = _args.pads(padding, size, window, stride, dilation, ceil_mode=ceil_mode)
-    return x, dataclasses.replace(geometry, pads=pads)
+    return x, geometry
 
 
 def _over_batch(form, x: Array, geometry: Geometry) -> Array:

@@ -155,6 +155,17 @@ ROWS = [  # operator, arguments, options, message
         {"padding": (1, 0), "dilation": (3, 1), "stride": 1},
         r"every window must see a pixel .* \(2, 2\) dilated by \(3, 1\) on images of",
     ),
+    (
+        ops.avg_pool,  # the second window is the one that ceil_mode adds
+        (X[:, :1], (2, 1)),
+        {
+            "padding": ((4, 2), (0, 0)),
+            "dilation": (4, 1),
+            "stride": 3,
+            "ceil_mode": True,
+        },
+        r"every window must see a pixel .* \(2, 1\) dilated by \(4, 1\) on images of",
+    ),
     (ops.max_pool, (X, 2), {"dilation": 0}, "dilation must be positive, got 0"),
     (ops.max_pool, (X.astype("int32"), 2), {}, "x must be of a floating point dtype"),
     (ops.avg_pool, (X, (2, 9)), {}, r"window \(2, 9\) does not fit in a padded image"),
