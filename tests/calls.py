@@ -109,8 +109,8 @@ def _dense(images: jax.Array) -> jax.Array:
 
 
 def _refining(images: jax.Array) -> jax.Array:
-    scores = images.mean((1, 2))
-    return jnp.concatenate([scores, jnp.zeros((len(scores), 4))], -1)
+    scores = _dense(images)
+    return jnp.concatenate([scores, jnp.zeros((*scores.shape[:3], 4))], -1)
 
 
 def _class_sums(count: int) -> dict[str, np.ndarray]:

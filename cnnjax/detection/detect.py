@@ -14,7 +14,7 @@ from cnnjax.detection.crop import crop_boxes
 from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
-from cnnjax.ops.batch import merge, split
+from cnnjax.ops.batch import merge
 
 # That non-maximum suppression thins out, of each image: at least, and for an output.
 CANDIDATES, CHOICE = 1000, 10
@@ -154,7 +154,8 @@ def _seen_again(
     """
     windows = shrunk(found.boxes, 1 / context)
     crops = jax.vmap(functools.partial(crop_boxes, size=window))(images, windows)
-    seen = split(apply(merge(crops, 3)), windows.shape[:2])
+    seen = apply(merge(crops, 3))
+    seen = seen.reshape(*windows.shape[:2], seen.shape[-1])
     label = jax.nn.one_hot(found.labels, seen.shape[-1] - 4)
     scores = (looks * found.scores[..., None] + seen[..., :-4]) / (looks + 1)
     return label * scores, decode_boxes(seen[..., -4:], found.boxes), windows
