@@ -151,9 +151,11 @@ class Predictor(Loaded):
                 f"--tile={tile} is smaller than the margin of {margin} pixels that the"
                 f" network sees around it; {margin} would do."
             )
+        image = np.asarray(image)
+        tile = max(margin, min(tile, max(image.shape[:2])))  # the image is all there is
         return predict_tiled(
             lambda tiles: self.predict(np.asarray(tiles)),
-            np.asarray(image),
+            image,
             tile=-(-tile // stride) * stride,
             margin=margin,
             stride=stride,

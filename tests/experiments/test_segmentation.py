@@ -153,8 +153,9 @@ def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
     # Where the image ends a SAME network sees zeros, its tile the mirror image.
     inside = () if padding == "VALID" else (slice(margin, -margin),) * 2
     expected = predictor.predict(image[None])[0].argmax(axis=-1)
-    tiled = predictor.predict_tiled(image, tile=20)
-    np.testing.assert_array_equal(tiled[inside], expected[inside])
+    for tile in (20, 10**9):
+        tiled = predictor.predict_tiled(image, tile=tile)
+        np.testing.assert_array_equal(tiled[inside], expected[inside])
 
 
 def test_tiles_are_refused_where_the_whole_image_is_normalised(finished):
