@@ -157,10 +157,12 @@ def _check_sizes(
     levels = np.float64(factors) * data.image_shape[:2]
     height, width = levels[levels.prod(axis=1).argmax()]
     if height * width > _PIXELS:
+        cause = f"--window={config.window} for the smallest objects makes"
+        if config.scales:
+            cause = "--scales and --aspect_ratios make"
         raise Refusal(
-            f"--window={config.window} for the smallest objects makes a level of"
-            f" {height:.0f} x {width:.0f} pixels, more than {_PIXELS:,}: a smaller"
-            " --window, or fewer --shapes or smaller --scales would do."
+            f"{cause} a level of {height:.0f} x {width:.0f} pixels, more than"
+            f" {_PIXELS:,}; smaller ones would do."
         )
     fit = functools.partial(
         detection.fitting_levels, factors=factors.tolist(), **window_of(config)
