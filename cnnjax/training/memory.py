@@ -1,17 +1,15 @@
 """Refuses what the devices cannot hold, before they try: by then it may be too late."""
 
 import math
-import os
-import pathlib
 from typing import Any
 
 import jax
 
+from cnnjax.data import files
 from cnnjax.refusal import Refusal
 
 Tree = Any
 _COPIES = 4  # of the parameters, at least: with gradient, momentum and average
-_CGROUP = pathlib.Path("/sys/fs/cgroup/memory.max")
 
 
 def available() -> int:
@@ -19,11 +17,7 @@ def available() -> int:
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"]
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(whole, int(_CGROUP.read_text()))
-    except (OSError, ValueError):  # there is none, or it says "max"
-        return whole
+    return files.memory()
 
 
 def check_model(shapes: Tree) -> None:
