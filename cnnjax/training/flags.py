@@ -27,11 +27,31 @@ Config = TypeVar("Config")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class _Truth(flags.BooleanParser):
+    """absl's own, which says what must hold."""
+
+    def parse(self, argument: str | int | bool) -> bool:
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError):
+            raise ValueError(f"must be true or false, got {argument!r}") from None
+
+
+def _define_boolean(
+    name: str, default: bool, doc: str, *, flag_values: flags.FlagValues
+) -> None:
+    flag = flags.BooleanFlag(name, default, doc)
+    flag.parser = _Truth()
+    flags.DEFINE_flag(flag, flag_values)
+
+
 _DEFINE: dict[type, Callable] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
-    bool: flags.DEFINE_boolean,
+    bool: _define_boolean,
 }
 
 

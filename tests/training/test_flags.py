@@ -78,6 +78,10 @@ def test_refuses_numbers_out_of_bounds(argument, message):
         ("--model=c", "value should be one of <a|b>"),
         ("--sed=1", "Unknown command line flag 'sed'. Did you mean: seed"),
         ("--seed=x", "invalid literal"),
+        ("--fast=maybe", "flag --fast=maybe: must be true or false, got 'maybe'"),
+        ("--fast=2", "must be true or false, got '2'"),
+        ("--fast=", "must be true or false, got ''"),
+        ("--noseed", "Unknown command line flag 'noseed'"),
     ],
 )
 def test_refuses_flags_that_make_no_sense(argument, message):

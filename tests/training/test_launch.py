@@ -41,7 +41,7 @@ for number, arguments in enumerate(cases):
 MEND = "mend that, or copy the run to another --workdir."
 CASES = {
     "--nooverwrite=1": (2, "error: --nooverwrite=1 does not take an argument"),
-    "--tune_cpu=maybe": (2, "error: flag --tune_cpu=maybe: "),
+    "--tune_cpu=maybe": (2, "error: flag --tune_cpu=maybe: must be true or"),
     "--dataset=read-only": (2, "/run/config.json: Read-only file system; " + MEND),
     "--dataset=moved": (2, "/run/x: Is a directory; " + MEND),
     "--dataset=full": (1, "error: No space left on device; with room, "),
