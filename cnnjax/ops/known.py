@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Shaped
+from jax.typing import ArrayLike
+from jaxtyping import Shaped
 
 
-def known(x: Shaped[Array, "*n"] | float) -> Shaped[np.ndarray, "*n"] | None:
+def known(x: ArrayLike) -> Shaped[np.ndarray, "*n"] | None:
     """Returns the values of `x`; None if it is traced, or lies on other hosts too."""
     if isinstance(x, jax.core.Tracer):
         return None
@@ -21,7 +22,7 @@ def known(x: Shaped[Array, "*n"] | float) -> Shaped[np.ndarray, "*n"] | None:
 
 
 def may_hold(
-    condition: Callable[..., Shaped[np.ndarray, "*n"]], *numbers: Array | float
+    condition: Callable[..., Shaped[np.ndarray, "*n"]], *numbers: ArrayLike
 ) -> bool:
     """Whether the condition holds of the numbers, as far as they are known."""
     values = [known(number) for number in numbers]
