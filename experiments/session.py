@@ -62,6 +62,7 @@ def conduct(
         if result is not None:
             progress.tell("finished before (--overwrite trains afresh)")
             if devices.first_process_says(_undrawn(keep)):
+                progress.tell("its figures were not all drawn: draws them now")
                 _draw(figures(train(task, config, steps, keep, clock)), keep)
             return result
         if data.note:
