@@ -144,7 +144,9 @@ WHERE = (
     ("annotations", "iscrowd"),
     ("annotations", "area"),
 )
-# What a reader may take as it is: a name is a text, and some numbers are not needed.
+NEEDED = [place for place in WHERE if place[1] not in ("height", "iscrowd", "area")]
+# What a reader may take as it is: some numbers are not needed, since a picture says how
+# large it is.
 MAY_BE = {
     ("categories", "id", "10**30"),
     ("categories", "id", "10**400"),
@@ -153,8 +155,15 @@ MAY_BE = {
     ("images", "id", "10**30"),
     ("images", "id", "10**400"),
     ("images", "id", "-1"),
-    ("images", "height", "null"),
-    *(("annotations", key, odd) for key in ("iscrowd", "area") for odd in ODD),
+    *(
+        (place, key, odd)
+        for place, key in (
+            ("images", "height"),
+            ("annotations", "iscrowd"),
+            ("annotations", "area"),
+        )
+        for odd in ODD
+    ),
 }
 COCO: dict[str, Callable[[dict], Any]] = {
     **{
@@ -162,7 +171,7 @@ COCO: dict[str, Callable[[dict], Any]] = {
         for place, key in WHERE
         for name, value in ODD.items()
     },
-    **{f"{place} without {key}": _without(place, key) for place, key in WHERE[:-2]},
+    **{f"{place} without {key}": _without(place, key) for place, key in NEEDED},
     **{
         f"{place} {name}": _instead(place, value)
         for place in ("images", "annotations", "categories")
