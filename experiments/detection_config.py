@@ -2,10 +2,12 @@
 
 import dataclasses
 
+from cnnjax.data.augment import listed
 from cnnjax.data.marks import MOST
 from cnnjax.models import DETECTORS, layers
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.flags import option, redefine
+from experiments.detection_jitter import TABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Config(TrainingConfig):
         "augment",
         "",
         "Augmentations of windows in their order, NAME[:STRENGTH] joined by commas:"
-        " flip, flip_vertical, rot90; jitter, gamma, noise (empty: none).",
+        f" {listed(TABLE)} (empty: none).",
     )
     model: str = option("windownet", "The network.", choices=tuple(DETECTORS))
     width: float = option(

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from cnnjax.data import paired
+from cnnjax.data.augment import listed
 from cnnjax.models import SEGMENTERS, layers
 from cnnjax.models.unet import PADDINGS, UPSAMPLINGS
 from cnnjax.training.config import TrainingConfig
@@ -34,8 +36,8 @@ class Config(TrainingConfig):
         "augment",
         "",
         "Augmentations in their order, NAME[:STRENGTH] joined by commas: of image and"
-        " mask flip, flip_vertical, rot90, rotate, scale, shift, elastic; of the image"
-        " alone jitter, gamma, noise (empty: none).",
+        f" mask {listed(paired.MOTIONS)}; of the image alone {listed(paired.COLOURS)}"
+        " (empty: none).",
     )
     model: str = option("unet", "The network.", choices=tuple(SEGMENTERS))
     width: float = option(
@@ -96,7 +98,8 @@ class Config(TrainingConfig):
     binary: bool = option(False, "Makes one class of all ids of a mask but 0.")
     loss: str = option(
         "cross_entropy",
-        "Sum of cross_entropy, dice and focal, NAME[:WEIGHT] joined by +.",
+        "Sum of cross_entropy, dice and focal, NAME[:WEIGHT] joined by +, weights above"
+        " 0 and at most 1000000.",
     )
     class_weights: str = option(
         "none",

@@ -100,6 +100,12 @@ def parse(
     return steps
 
 
+def listed(table: dict[str, Augmentation]) -> str:
+    """The names in `table` with their limits, for a help text."""
+    entries = ((name, *entry.limits) for name, entry in table.items())
+    return ", ".join(f"{name} ({low:g} to {high:g})" for name, low, high in entries)
+
+
 def augmenter(
     spec: str | tuple[Step, ...],
     *,

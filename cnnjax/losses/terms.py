@@ -10,6 +10,7 @@ from cnnjax.losses.entropy import segmentation_cross_entropy
 from cnnjax.losses.focal import focal
 from cnnjax.refusal import Refusal
 
+_HEAVIEST = 1_000_000
 SEGMENTATION_LOSSES: dict[str, Callable[..., Float[Array, "n"]]] = {
     "cross_entropy": segmentation_cross_entropy,
     "dice": soft_dice,
@@ -22,7 +23,7 @@ def parse_terms(spec: str) -> tuple[tuple[str, float], ...]:
     """Reads "cross_entropy+dice:0.5": names, each with its weight or 1.
 
     Raises:
-        Refusal: if a name is unknown or comes twice, or a weight is not positive.
+        Refusal: if a name is unknown or comes twice, or a weight is out of bounds.
 
     >>> parse_terms("cross_entropy+dice:0.5")
     (('cross_entropy', 1.0), ('dice', 0.5))
@@ -47,6 +48,9 @@ def _parse_term(part: str) -> tuple[str, float]:
         weight = float(text) if colon else 1.0
     except ValueError:
         weight = math.nan
-    if not 0 < weight < math.inf:
-        raise Refusal(f'The weight of a loss must be a positive number, got "{part}".')
+    if not 0 < weight <= _HEAVIEST:
+        raise Refusal(
+            "The weight of a loss must be a number above 0 and at most"
+            f' {_HEAVIEST}, got "{part}".'
+        )
     return name, weight

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cnnjax.data import augment
 from cnnjax.training.flags import option
 
 
@@ -107,8 +108,8 @@ class TrainingConfig:
     )
     augment: str = option(
         "crop:2",
-        "Augmentations in their order, NAME[:STRENGTH] joined by commas: crop, flip,"
-        " cutout, jitter, resized_crop, mixup, cutmix (empty: none).",
+        "Augmentations in their order, NAME[:STRENGTH] joined by commas:"
+        f" {augment.listed(augment.AUGMENTATIONS | augment.MIXERS)} (empty: none).",
     )
     parallelism: str = option(
         "jit", "How the step is mapped over the devices.", choices=("jit", "pmap")

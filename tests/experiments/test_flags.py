@@ -64,3 +64,27 @@ def test_every_number_is_bounded_and_its_help_says_so(config, field, kind):
             continue
         with pytest.raises(Refusal, match=f"^--{field.name} must be .* got "):
             parsed(config, argument)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (classification.Config, "crop (1 to 512)"),
+        (segmentation.Config, "rotate (0 to 180)"),
+        (detection.Config, "jitter (0 to 1)"),
+    ],
+)
+def test_help_tells_the_limits_of_augmentations(config, text):
+    assert text in " ".join(flags.describe(config).split())
+
+
+LINES = (",", ":", "a:b:c", "#", "--x", "a b", "$x$", "[red]")
+
+
+@pytest.mark.parametrize("name", ["dataset", "data_dir", "init_from"])
+@pytest.mark.parametrize("text", LINES)
+def test_what_is_written_into_a_flagfile_comes_back(tmp_path, name, text):
+    config = dataclasses.replace(classification.Config(), **{name: text})
+    path = tmp_path / "run.flags"
+    path.write_text(flags.flagfile(config))
+    assert parsed(classification.Config, f"--flagfile={path}") == config
