@@ -19,6 +19,7 @@ from PIL import Image
 
 from cnnjax import detection, plots
 from cnnjax.data import framing, moments
+from cnnjax.names import short
 from cnnjax.refusal import Refusal
 from cnnjax.training import progress, record
 from cnnjax.training.clock import Clock
@@ -43,6 +44,7 @@ from experiments.loaded import Loaded
 
 Tree = Any
 NAME = "detection"
+_LETTERS = 40  # of a name in a caption
 SURE = 0.5  # boxes of a smaller score are not drawn
 
 
@@ -208,7 +210,10 @@ def predict(path: pathlib.Path, workdir: pathlib.Path) -> None:
             row = _row(ids[file], box, score, result["class_ids"][label])
             rows.append({**row, "file_name": file.name, "category_name": name})
         sure = int((scores >= SURE).sum())  # the highest scores come first
-        captions = [f"{n} {s:.2f}" for n, s in zip(names, scores, strict=True)][:sure]
+        captions = [
+            f"{short(name, _LETTERS)} {score:.2f}"
+            for name, score in zip(names[:sure], scores[:sure], strict=True)
+        ]
         drawn = plots.draw_boxes(image, boxes[:sure], captions, colours[labels[:sure]])
         Image.fromarray(drawn).save(out / f"{called[file]}.png")
         counts = collections.Counter(names[:sure])

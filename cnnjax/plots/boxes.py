@@ -13,10 +13,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from PIL import Image, ImageDraw, ImageFont
 
-from cnnjax.names import printable, short
+from cnnjax.names import short
 from cnnjax.plots import layout, png
 
 _LETTERS = 6.5  # points, in a panel
+_CAPTION = 200  # letters, at most
 _NAME = 40  # letters of a class, at most
 _SMALLEST = 10  # pixels of a letter that one can read
 # Distinct without hue too; colours of Okabe & Ito (2008).
@@ -123,7 +124,8 @@ def _captions(
     tall = sum(font.getmetrics()) + air
     said = [number for number, caption in enumerate(captions) if caption]
     texts = [
-        _fitting(printable(captions[number]), font, width - 2 * air) for number in said
+        _fitting(short(captions[number], _CAPTION), font, width - 2 * air)
+        for number in said
     ]
     sizes = [(font.getlength(text) + 2 * air, tall) for text in texts]
     spots = _spots(np.asarray(boxes)[said], sizes, (width, height))
