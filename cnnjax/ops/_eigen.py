@@ -14,6 +14,10 @@ from cnnjax.ops._geometry import Geometry
 
 def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Correlates the images x (n, h, w, in) with the kernel; negative pads crop."""
+    sides = zip(x.shape[1:3], geometry.pads, strict=True)
+    if any(size + min(low, 0) + min(high, 0) <= 0 for size, (low, high) in sides):
+        # Nothing of the images is left, and no more can be cropped.
+        return jnp.zeros((len(x), *geometry.out, kernel.shape[3]), x.dtype)
     # Cropped apart: XLA's convolution on CPU reads beyond the image where one side
     # is cropped and the other padded.
     crop, pads = zip(*map(_split, geometry.pads), strict=True)

@@ -173,6 +173,18 @@ def test_what_aborts_xlas_compiler_is_not_given_to_it():
     assert done.stdout.strip() == "survived", done.stderr[:2000]
 
 
+def test_a_phase_that_sees_no_cotangent_equals_the_plain_form(normal):
+    """The padding reaches further than the cotangents: one phase has no gradient."""
+    geometry = Geometry((6, 1), (2, 2), (4, 2), ((4, 0), (4, 0)), (2, 3))
+    g, kernel = normal(2, *geometry.out, 3), normal(2, 2, 16, 3)
+    np.testing.assert_allclose(
+        fast.input_gradient(g, kernel, geometry),
+        _plain.input_gradient(g, kernel, geometry),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
 def test_many_phases_equal_the_plain_form(normal):
     geometry = Geometry((15, 14), (7, 6), (5, 5), ((1, 1), (0, 2)))
     g, kernel = normal(2, *geometry.out, 3), normal(7, 6, 16, 3)
