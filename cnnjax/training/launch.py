@@ -145,8 +145,7 @@ def _act(experiment: Experiment) -> None:
     config = config_flags.parse(experiment.config)
     sitting = config_flags.parse(experiment.sitting)
     workdir = pathlib.Path(sitting.workdir or f"runs/{experiment.name}")
-    if sitting.manual_dir and not sitting.prepare:
-        raise Refusal("--manual_dir is what --prepare reads; give both.")
+    _check_read(sitting)
     if sitting.verify_resume:
         verify.verify_resume(f"experiments.{experiment.name}", config)
         return
@@ -161,9 +160,7 @@ def _act(experiment: Experiment) -> None:
             config.dataset, data_dir=config.data_dir, manual_dir=sitting.manual_dir
         )
     if sitting.predict is not None:
-        asked = dataclasses.asdict(sitting)
-        for field in dataclasses.fields(Sitting):
-            del asked[field.name]
+        asked = {name: getattr(sitting, name) for name in _of_predict(sitting)}
         given = config_flags.given(experiment.config)
         given.pop("tune_cpu", None)  # of this process, whatever the run had
         with _said_of(workdir):
@@ -172,6 +169,24 @@ def _act(experiment: Experiment) -> None:
     else:
         with _said_of(workdir):
             experiment.run(config, workdir, overwrite=sitting.overwrite)
+
+
+def _check_read(sitting: Sitting) -> None:
+    """Refuses what nothing would read."""
+    if sitting.manual_dir and not sitting.prepare:
+        raise Refusal("--manual_dir is what --prepare reads; give both.")
+    if sitting.predict is None:
+        for name in _of_predict(sitting):
+            if getattr(sitting, name) is not None:
+                raise Refusal(f"--{name} is what --predict reads; give both.")
+    elif sitting.overwrite:
+        raise Refusal("--overwrite trains afresh, --predict reads; give one of them.")
+
+
+def _of_predict(sitting: Sitting) -> list[str]:
+    """The options that a script has beside those of every sitting."""
+    shared = {field.name for field in dataclasses.fields(Sitting)}
+    return [x.name for x in dataclasses.fields(sitting) if x.name not in shared]
 
 
 @contextlib.contextmanager

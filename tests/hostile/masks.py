@@ -107,7 +107,9 @@ SPOILED: dict[str, Callable[[pathlib.Path], None]] = {
     "classes.txt of twice the same": _put("classes.txt", b"one\none\n"),
     "classes.txt of bytes": _put("classes.txt", b"\xff\xfe\xfa\n\xff\n"),
     "classes.txt of too few": _too_few_names,
-    "ids of 32 bits": _mask(MASK, np.full((SIZE, SIZE), 2**20, np.int32)),
+    "ids of 32 bits": _mask(
+        MASK, np.full((SIZE, SIZE), 2**20, np.int32), format="TIFF"
+    ),
 }
 
 

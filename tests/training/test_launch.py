@@ -9,9 +9,14 @@ import pytest
 
 # An experiment whose run fails as `--dataset` says, each with flags of its own.
 SCRIPT = """
-import errno, json, os, pathlib, sys
+import dataclasses, errno, json, os, pathlib, sys
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.launch import Experiment, launch
+from cnnjax.training.flags import option
+from cnnjax.training.launch import Experiment, Sitting, launch
+
+@dataclasses.dataclass(frozen=True)
+class Tiled(Sitting):
+    tile: int | None = option(None, "For --predict.")
 
 def fail(number, path, *target):
     raise OSError(number, os.strerror(number), str(path), *target)
@@ -34,14 +39,17 @@ for number, arguments in enumerate(cases):
     if not child:
         log = os.open(workdir / f"{number}", os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 2)
-        sys.argv = ["x", f"--workdir={workdir}/run", "--notune_cpu", *arguments]
-        launch(Experiment("x", "Fails.", TrainingConfig, run, predict=None))
+        sys.argv = ["x", f"--workdir={workdir}/run", "--notune_cpu", *arguments.split()]
+        launch(Experiment("x", "Fails.", TrainingConfig, run, None, Tiled))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 MEND = "mend that, or copy the run to another --workdir."
 CASES = {
     "--nooverwrite=1": (2, "error: --nooverwrite=1 does not take an argument"),
     "--tune_cpu=maybe": (2, "error: flag --tune_cpu=maybe: must be true or"),
+    "--tile=8": (2, "error: --tile is what --predict reads; give both."),
+    "--manual_dir=.": (2, "error: --manual_dir is what --prepare reads; give both."),
+    "--predict=. --overwrite": (2, "error: --overwrite trains afresh, --predict reads"),
     "--dataset=read-only": (2, "/run/config.json: Read-only file system; " + MEND),
     "--dataset=moved": (2, "/run/x: Is a directory; " + MEND),
     "--dataset=full": (1, "error: No space left on device; with room, "),
@@ -54,7 +62,7 @@ CASES = {
 def ended(tmp_path_factory):
     """Status and stderr of each case."""
     folder = tmp_path_factory.mktemp("launched")
-    cases = json.dumps([[case] for case in CASES])
+    cases = json.dumps(list(CASES))
     done = subprocess.run(
         (sys.executable, "-c", SCRIPT, folder, cases),
         stdout=subprocess.PIPE,
