@@ -38,7 +38,7 @@ class Config(TrainingConfig):
         8,
         "Images that are searched at once, over all devices and processes.",
         at_least=1,
-        at_most=10_000,
+        at_most=1024,
     )
     label_smoothing: float = redefine(TrainingConfig, "label_smoothing", 0.0)
     optimizer: str = redefine(TrainingConfig, "optimizer", "muon")

@@ -208,12 +208,6 @@ def make_task(
     rounds: Rounds,
 ) -> Task:
     """Detection in `data`, chosen by `held`."""
-    most = max(len(data.train), len(data.test))
-    if config.image_batch > most:
-        raise Refusal(
-            f"--image_batch={config.image_batch} is more than the {most} images that"
-            " there are to search."
-        )
     devices.check_batch_size(config.image_batch, flag="image_batch")
     classes = len(data.class_names)
     model = build(config, classes)

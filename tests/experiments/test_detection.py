@@ -398,7 +398,6 @@ def test_refuses_spoiled_files_in_one_line(tiny, tmp_path, spoil, message):
         ({"scales": "999"}, "--aspect_ratios make a level of 39960 x 39960 pixels"),
         ({"scales": "1", "aspect_ratios": "-1"}, "--aspect_ratios takes numbers from"),
         ({"negatives": 1e-300}, "--negatives=1e-300 makes no window of background"),
-        ({"image_batch": 64}, "--image_batch=64 is more than the 60 images"),
         ({"augment": ","}, "An augmentation must be one of"),
         ({"aspect_ratios": "1,2"}, "--aspect_ratios=1,2 goes with --scales"),
         ({"epochs": 0.01}, "--epochs=0.01 make 1 steps, too few for 2 rounds"),

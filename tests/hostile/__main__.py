@@ -47,6 +47,9 @@ def _run(root: pathlib.Path, options: argparse.Namespace) -> int:
     go = functools.partial(
         process.run, scripts=SCRIPTS, jobs=options.jobs, limit=options.limit
     )
+    for case, outcome in go(flags.good(), root=root / "good"):
+        if outcome.status != 0:
+            sys.exit(f"{case.name} fails:\n{outcome.stdout}{outcome.stderr}")
     run = _finished(go, root / "kept")
     chosen = [case for case in _cases(run) if re.search(options.only, case.name)]
     return _report(go(chosen[:: options.every], root=root / "cases"), options.show)

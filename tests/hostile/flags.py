@@ -57,6 +57,12 @@ DATA = {
 }
 
 
+def good() -> Cases:
+    """The commands that are spoiled, as they are: none may be refused."""
+    for experiment in MODULES:
+        yield _on_data(f"good/{experiment}", experiment, [], harmless=True)
+
+
 def cases() -> Cases:
     """All of them."""
     for experiment, module in MODULES.items():
@@ -98,14 +104,18 @@ def _bounded(field: dataclasses.Field) -> bool:
 
 def _one(experiment: str, name: str, value: str, *, harmless: bool = False) -> Case:
     beside = ["--scales=0.5"] if name == "aspect_ratios" else []
-    flags = [*beside, f"--{name}={value}"]
+    flag = f"--{name}={value}"
+    label = f"flags/{experiment} {flag}"
+    return _on_data(label, experiment, [*beside, flag], harmless=harmless)
 
+
+def _on_data(name: str, experiment: str, flags: list[str], *, harmless: bool) -> Case:
     def make(folder: pathlib.Path) -> list[str]:
         dataset, write = DATA[experiment]
         write(folder / "data")
         return on(experiment, dataset, *flags)
 
-    return Case(f"flags/{experiment} {flags[-1]}", experiment, make, harmless=harmless)
+    return Case(name, experiment, make, harmless=harmless)
 
 
 def _command_lines() -> Cases:
