@@ -116,11 +116,11 @@ def _confusions(
     order = np.argsort(-errors, axis=None, kind="stable")[:_PAIRS]
     pairs = [divmod(int(flat), len(counts)) for flat in order]
     pairs = [(i, j) for i, j in pairs if i != j and counts[i, j]]
-    title = "Most frequent errors (truth → predicted)" if pairs else "No errors"
+    title = "Errors (truth → predicted)" if pairs else "No errors"
     axes.set_title(title, loc="left", fontsize=10)
     columns = (
-        (0.1, "right", [f"{counts[pair]:,}" for pair in pairs]),
-        (0.27, "right", [f"{shares[pair]:.1%}" for pair in pairs]),
+        (0.06, "right", [f"{counts[pair]:,}" for pair in pairs]),
+        (0.28, "right", [f"{shares[pair]:.1%}" for pair in pairs]),
         (
             0.31,
             "left",
