@@ -6,11 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
-Tree = Any
 
-
-def tree_sha256(tree: Tree) -> str:
+def tree_sha256(tree: PyTree) -> str:
     """SHA-256 over the names, types, shapes and bytes of all arrays, in hex."""
     digest = hashlib.sha256()
     for (name, kind), leaf in zip(
@@ -21,7 +20,7 @@ def tree_sha256(tree: Tree) -> str:
     return digest.hexdigest()
 
 
-def array_types(tree: Tree) -> dict[str, str]:
+def array_types(tree: PyTree) -> dict[str, str]:
     """Type and shape of each array, by its name."""
     return {
         jax.tree_util.keystr(path): f"{leaf.dtype} {leaf.shape}"

@@ -226,9 +226,9 @@ CALLS: dict[str, list[Call]] = {
     "detection.crop_boxes": [Call((FEATURES, BOXES), {"size": 3})],
     "detection.detect": [
         Call((_means, IMAGES), DETECT),
-        Call((_refining, IMAGES), DETECT | {"refined": True, "looks": 2}),
+        Call((_refining, IMAGES), DETECT | {"refined": True, "refine_steps": 2}),
     ],
-    "detection.shrunk": [Call((BOXES, 2.0))],
+    "detection.scale_boxes": [Call((BOXES, 2.0))],
     "detection.match": [
         Call((BOXES, MASK, _boxes(3)), MATCH),
         Call((_boxes(3), jnp.ones(3, bool), BOXES), MATCH),
@@ -306,7 +306,7 @@ CALLS: dict[str, list[Call]] = {
     ],
     "metrics.rand_score_sums": [Call((_rng.random((6, 8)), CELLS), host=True)],
     "metrics.rand_summary": [Call((_rand_sums(5),), host=True, empty=(_rand_sums(0),))],
-    "metrics.judge": [
+    "metrics.match_detections": [
         Call((_truth(N), _found(3)), host=True),
         Call((_truth(3), _found(N)), host=True),
     ],

@@ -162,8 +162,8 @@ def resize_axis(row, count, weight, reach):
     """One row of pixels, sampled anew: `weight` of the distance, within `reach`."""
     out = np.zeros(count)
     for i in range(count):
-        centre = (i + 0.5) * len(row) / count - 0.5
-        near = [j for j in range(len(row)) if abs(centre - j) <= reach]
-        weights = np.array([weight(centre - j) for j in near])
+        center = (i + 0.5) * len(row) / count - 0.5
+        near = [j for j in range(len(row)) if abs(center - j) <= reach]
+        weights = np.array([weight(center - j) for j in near])
         out[i] = weights @ row[near] / weights.sum()
     return out

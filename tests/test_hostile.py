@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A command for each verdict, told apart by the name of its experiment.
 FAULTS = """
 import json, os, pathlib, sys, time
-from tests.hostile import case, judge, process
+from tests.hostile import case, process, verdict
 
 
 def say(*lines, status):
@@ -32,7 +32,7 @@ scripts = {
 }
 cases = [case.Case(name, name, lambda folder: []) for name in scripts]
 ended = process.run(cases, scripts, pathlib.Path(sys.argv[1]), jobs=8, limit=5.0)
-print(json.dumps({c.name: judge.judge(o, harmless=False).name for c, o in ended}))
+print(json.dumps({c.name: verdict.classify(o, harmless=False).name for c, o in ended}))
 """
 
 

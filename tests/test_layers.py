@@ -18,10 +18,10 @@ MAY_IMPORT = {
     "data": {"ops", "segmentation"},
     "training": {"ops", "data", "losses", "metrics"},
     "digest": set(),
-    "refusal": set(),
+    "errors": set(),
     "names": set(),
 }
-ALL_MAY = {"digest", "names", "refusal"}
+ALL_MAY = {"digest", "names", "errors"}
 # The operators stand alone: nothing but these outside of Python's own library.
 OPS_NEED = {"jax", "numpy", "jaxtyping", "cnnjax"}
 NAMELESS = {"utils", "util", "common", "misc", "helpers", "helper", "base"}

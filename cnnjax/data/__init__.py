@@ -1,11 +1,11 @@
 """From files on disk to batches; readers and grain are imported when used."""
 
-from .sources import Arrays as Arrays
-from .sources import Columns as Columns
-from .sources import Dataset as Dataset
-from .sources import Source as Source
-from .sources import Subset as Subset
-from .sources import hold_out as hold_out
-from .sources import hold_out_last as hold_out_last
-from .sources import load as load
-from .sources import prepare as prepare
+from cnnjax.data.dataset import Dataset as Dataset
+from cnnjax.data.load import load as load
+from cnnjax.data.load import prepare as prepare
+from cnnjax.data.source import Arrays as Arrays
+from cnnjax.data.source import Columns as Columns
+from cnnjax.data.source import Source as Source
+from cnnjax.data.source import Subset as Subset
+from cnnjax.data.split import hold_out as hold_out
+from cnnjax.data.split import hold_out_last as hold_out_last

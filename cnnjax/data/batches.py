@@ -16,9 +16,8 @@ import grain
 import numpy as np
 from jaxtyping import Int
 
-from cnnjax.refusal import Refusal
-
-from .sources import Examples, Source
+from cnnjax.data.source import Examples, Source
+from cnnjax.errors import UsageError
 
 AHEAD = 2  # batches prepared ahead where fetching is work; each is decoded in parallel
 
@@ -66,12 +65,12 @@ def training(
         (n,), the place of each example in `source`.
 
     Raises:
-        Refusal: if a batch is larger than `source` or the processes do not divide it.
+        UsageError: if a batch is larger than `source` or the processes do not divide it.
     """
     share = _share(batch_size, process_index, process_count)
     steps = len(source) // batch_size
     if not steps:
-        raise Refusal(
+        raise UsageError(
             f"batch_size {batch_size} is larger than the training set of "
             f"{len(source)} images."
         )
@@ -113,7 +112,7 @@ def evaluation(
         (n,) and "mask" bool (n,).
 
     Raises:
-        Refusal: if the processes do not divide a batch.
+        UsageError: if the processes do not divide a batch.
     """
     share = _share(batch_size, process_index, process_count)
 
@@ -127,9 +126,9 @@ def evaluation(
 
 def _share(batch_size, process_index, process_count):
     if batch_size < 1:
-        raise Refusal(f"batch_size must be positive, got {batch_size}.")
+        raise UsageError(f"batch_size must be positive, got {batch_size}.")
     if batch_size % process_count:
-        raise Refusal(
+        raise UsageError(
             f"batch_size {batch_size} does not divide among {process_count} processes."
         )
     size = batch_size // process_count

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from cnnjax.refusal import Refusal
+from cnnjax.data import images as pictures
+from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.resize import resize_images
+from cnnjax.data.source import Arrays, Examples, Source
+from cnnjax.data.split import hold_out
+from cnnjax.errors import UsageError
 
-from . import pictures
-from .framing import frame_all
-from .sources import Arrays, Dataset, Examples, Options, Source, hold_out
 
-
-class Framed(Arrays):
+class Resized(Arrays):
     """Images in memory that are framed when they are fetched."""
 
     in_memory = False
@@ -27,14 +28,16 @@ class Framed(Arrays):
     ):
         super().__init__(images, labels)
         self._frame = functools.partial(
-            frame_all, size=options.image_size, framing=options.framing
+            resize_images, size=options.image_size, resize_mode=options.resize_mode
         )
 
     def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
         """Returns the examples at `indices`, framed."""
         examples = super().fetch(indices)
-        examples["image"], extents = self._frame(examples["image"])
-        return examples if extents is None else {**examples, "extent": extents}
+        examples["image"], valid_sizes = self._frame(examples["image"])
+        return (
+            examples if valid_sizes is None else {**examples, "valid_size": valid_sizes}
+        )
 
 
 def in_memory(
@@ -48,11 +51,11 @@ def in_memory(
     """
     size = options.image_size
     if size and len(images) * size * size * images.shape[3] > pictures.MEMORY_LIMIT:
-        return Framed(images, labels, options)
-    images, extents = frame_all(
-        images, size=options.image_size, framing=options.framing
+        return Resized(images, labels, options)
+    images, valid_sizes = resize_images(
+        images, size=options.image_size, resize_mode=options.resize_mode
     )
-    return Arrays(images, labels, extents=extents)
+    return Arrays(images, labels, valid_sizes=valid_sizes)
 
 
 def classification(
@@ -77,7 +80,7 @@ def classification(
         note: what the reader has to tell.
 
     Raises:
-        Refusal: if a split is empty, there is a single class, or the test split
+        UsageError: if a split is empty, there is a single class, or the test split
             has a label that the training split has not.
     """
     _check_splits(train, test, class_names, name)
@@ -88,8 +91,8 @@ def classification(
             train, share, seed=options.seed, class_names=tuple(class_names)
         )
         parts.append(f"holdout={share} seed={options.seed}")
-        held = f"No test split: held out {len(test)} of {total} images."
-        note = f"{held} {note}".strip()
+        held_out = f"No test split: held out {len(test)} of {total} images."
+        note = f"{held_out} {note}".strip()
     first = train.fetch(np.arange(1))["image"]
     return Dataset(
         train=train,
@@ -121,10 +124,10 @@ def _contents(source):
 def _check_splits(train, test, class_names, name):
     _check_split(train, "training", name)
     if len(class_names) < 2:
-        raise Refusal(f"{name} has one class ({class_names[0]}): it takes two.")
+        raise UsageError(f"{name} has one class ({class_names[0]}): it takes two.")
     if train.labels is not None and len(np.unique(train.labels)) < 2:
         only = class_names[train.labels[0]]
-        raise Refusal(
+        raise UsageError(
             f"All training images of {name} have one class ({only}): it takes two."
         )
     if test is None:
@@ -133,7 +136,7 @@ def _check_splits(train, test, class_names, name):
     if test.labels is not None and train.labels is not None:
         new = np.setdiff1d(test.labels, train.labels)
         if len(new):
-            raise Refusal(
+            raise UsageError(
                 f"The test split of {name} has more classes than its training split: "
                 f"no training image has label {new[0]}."
             )
@@ -141,6 +144,6 @@ def _check_splits(train, test, class_names, name):
 
 def _check_split(source, split, name):
     if not len(source):
-        raise Refusal(f"{name} has no {split} images.")
+        raise UsageError(f"{name} has no {split} images.")
     if source.labels is not None and source.labels.min() < 0:
-        raise Refusal(f"{name} has {split} images without a label.")
+        raise UsageError(f"{name} has {split} images without a label.")

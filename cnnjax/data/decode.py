@@ -21,9 +21,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from cnnjax.refusal import Refusal
-
-from . import files, libtiff
+from cnnjax.data import files, libtiff
+from cnnjax.errors import UsageError
 
 # What is read, by Pillow's names, and how files of it are called.
 FORMATS = {
@@ -34,7 +33,7 @@ FORMATS = {
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
 }
-_GREY = ("1", "L", "LA", "I")
+_GRAY = ("1", "L", "LA", "I")
 _KEYED = ("1", "L", "RGB")  # may name one colour that is transparent
 _OTHERS = ("CMYK", "YCbCr")
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -50,7 +49,7 @@ class Header:
 
     height: int
     width: int
-    grey: bool
+    gray: bool
 
 
 def decode(
@@ -64,7 +63,7 @@ def decode(
         name: what a refusal calls the picture.
 
     Raises:
-        Refusal: if it is missing, damaged, or no picture.
+        UsageError: if it is missing, damaged, or no picture.
     """
     with opened(data, name=name) as picture:
         picture.load()
@@ -73,7 +72,7 @@ def decode(
         return _pixels(picture, channels)
 
 
-def recolour(
+def recolor(
     image: UInt8[np.ndarray, "h w c"], *, channels: int
 ) -> UInt8[np.ndarray, "h w channels"]:
     """Returns the pixels that `decode` gives of a file with the pixels of `image`.
@@ -95,12 +94,12 @@ def header(data: bytes | pathlib.Path, *, name: str) -> Header:
     """Returns size and kind of an encoded picture without decoding its pixels.
 
     Raises:
-        Refusal: if it is missing or no picture.
+        UsageError: if it is missing or no picture.
     """
     with opened(data, name=name) as picture:
         size = picture.width, picture.height
         width, height = size[::-1] if _orientation(picture) in _TURNED else size
-        return Header(height, width, _is_grey(picture))
+        return Header(height, width, _is_gray(picture))
 
 
 @contextlib.contextmanager
@@ -108,7 +107,7 @@ def opened(data: bytes | pathlib.Path, *, name: str) -> Iterator[Image.Image]:
     """Yields an encoded picture; what is raised while it is used becomes a refusal.
 
     Raises:
-        Refusal: if it is missing, damaged, or no picture.
+        UsageError: if it is missing, damaged, or no picture.
     """
     is_bytes = isinstance(data, bytes)
     with io.BytesIO(data) if is_bytes else files.opened(data, name=name) as file:
@@ -117,12 +116,14 @@ def opened(data: bytes | pathlib.Path, *, name: str) -> Iterator[Image.Image]:
                 yield picture
         except UnidentifiedImageError:
             kinds = ", ".join(FORMATS)
-            raise Refusal(f"{name} is no image that can be read ({kinds}).") from None
-        except (Refusal, MemoryError):
+            raise UsageError(
+                f"{name} is no image that can be read ({kinds})."
+            ) from None
+        except (UsageError, MemoryError):
             raise
         except Exception as error:  # decoders raise nearly anything on damaged bytes
             reason = str(error).rstrip(".")
-            raise Refusal(f"{name} cannot be decoded: {reason}.") from error
+            raise UsageError(f"{name} cannot be decoded: {reason}.") from error
 
 
 def _orientation(picture):
@@ -131,11 +132,11 @@ def _orientation(picture):
     return picture.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def _is_grey(picture):
+def _is_gray(picture):
     if picture.mode == "P":
         palette = np.reshape(picture.getpalette(), (-1, 3))
         return bool((palette == palette[:, :1]).all())
-    return picture.mode in _GREY or picture.mode.startswith("I;16")
+    return picture.mode in _GRAY or picture.mode.startswith("I;16")
 
 
 def _eight_bits(picture):

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from cnnjax.refusal import Refusal
-
-from .classification import fingerprint
-from .examples import Arrays, Examples, Source, Subset
-from .files import check_memory
-from .framing import fitted
-from .marks import Encoded, Seen, examine
-from .pictures import shape_of, source_of
-from .sources import Dataset, Options, hold_out
+from cnnjax.data.annotations import Encoded, ImageInfo, examine
+from cnnjax.data.classification import fingerprint
+from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.files import check_memory
+from cnnjax.data.images import shape_of, source_of
+from cnnjax.data.resize import fitted_size
+from cnnjax.data.source import Arrays, Examples, Source, Subset
+from cnnjax.data.split import hold_out
+from cnnjax.errors import UsageError
 
 BOX_BYTES = 50  # of memory: corners, label, ignore and area, here and as they are made
 
@@ -36,14 +36,14 @@ class Boxed:
         """Returns the examples at `indices`.
 
         Raises:
-            Refusal: if an image is damaged, or has another size than it had.
+            UsageError: if an image is damaged, or has another size than it had.
         """
-        images, marks = self.images.fetch(indices), self.marks(indices)
-        if (images["extent"] != marks["extent"]).any():
-            raise Refusal("An image had another size when the run started.")
-        return {"image": images["image"], **marks}
+        images, annotations = self.images.fetch(indices), self.annotations(indices)
+        if (images["valid_size"] != annotations["valid_size"]).any():
+            raise UsageError("An image had another size when the run started.")
+        return {"image": images["image"], **annotations}
 
-    def marks(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
         """Returns what is marked in the images at `indices`, which are not read."""
         return {name: column[indices] for name, column in self.columns.items()}
 
@@ -75,17 +75,17 @@ def detection(
         class_ids: the number of each class in the files of the data set.
 
     Raises:
-        Refusal: if a picture is missing or damaged, sizes differ and `options` name
+        UsageError: if a picture is missing or damaged, sizes differ and `options` name
             none, there is nothing to find in a split, or only the test split has a
             class.
     """
-    options = dataclasses.replace(options, framing="fit")
+    options = dataclasses.replace(options, resize_mode="fit")
     parts = [train] if test is None else [train, test]
     seen = [examine(part) for part in parts]
     everything = [one for part in seen for one in part]
     _check_images(seen, name)
     shape = shape_of(everything, options)
-    most = max(1, *(len(one.marks.boxes) for one in everything))
+    most = max(1, *(len(one.annotations.boxes) for one in everything))
     check_memory(
         f"{name} with room for {most:,} boxes in each of {len(everything):,} images",
         len(everything) * most * BOX_BYTES,
@@ -102,8 +102,8 @@ def detection(
     if test is None:
         texts.append(f"holdout={options.holdout} seed={options.seed}")
         sources = hold_out(sources[0], options.holdout, seed=options.seed)
-        held = f"held out {len(sources[1])} of {len(everything)} images."
-        note = f"No test split: {held} {note}"
+        held_out = f"held out {len(sources[1])} of {len(everything)} images."
+        note = f"No test split: {held_out} {note}"
     counts = [_class_counts(source, len(class_names)) for source in sources]
     _check_boxes(counts, name)
     if test is not None:
@@ -121,7 +121,7 @@ def detection(
     )
 
 
-def _columns(seen: list[Seen], most: int, side: int | None) -> Examples:
+def _columns(seen: list[ImageInfo], most: int, side: int | None) -> Examples:
     """Returns the marks of all images as arrays, filled up to `most` boxes each.
 
     Boxes are in pixels of images that fit into a square of `side` pixels.
@@ -131,23 +131,23 @@ def _columns(seen: list[Seen], most: int, side: int | None) -> Examples:
     labels, ignore = np.full(shape, -1, np.int32), np.zeros(shape, bool)
     area = np.zeros(shape, np.float32)
     for row, one in enumerate(seen):
-        place = row, slice(len(one.marks.boxes))
-        boxes[place], labels[place] = one.marks.boxes, one.marks.labels
-        ignore[place], area[place] = one.marks.ignore, one.marks.area
+        place = row, slice(len(one.annotations.boxes))
+        boxes[place], labels[place] = one.annotations.boxes, one.annotations.labels
+        ignore[place], area[place] = one.annotations.ignore, one.annotations.area
     size = np.array([one.size for one in seen], np.int32)
-    extent = size
+    valid_size = size
     if side is not None:
-        extent = np.array([fitted(one.size, side) for one in seen], np.int32)
+        valid_size = np.array([fitted_size(one.size, side) for one in seen], np.int32)
     # Each side by its own ratio: the frame has whole pixels.
-    rows, across = (extent / size).T
+    rows, across = (valid_size / size).T
     ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
     return {
         "boxes": np.float32(boxes * ratio),
         "label": labels,
         "ignore": ignore,
         "area": area,
-        "extent": extent,
-        "scale": np.float32(size.max(axis=1) / extent.max(axis=1)),
+        "valid_size": valid_size,
+        "scale": np.float32(size.max(axis=1) / valid_size.max(axis=1)),
     }
 
 
@@ -163,28 +163,28 @@ def _class_counts(source: Boxed | Subset, classes: int) -> Int[np.ndarray, "clas
 def _check_images(seen, name):
     for split, part in zip(("training", "test"), seen, strict=False):
         if not part:
-            raise Refusal(f"{name} has no {split} images.")
+            raise UsageError(f"{name} has no {split} images.")
 
 
 def _check_boxes(counts, name):
     for split, of_class in zip(("training", "test"), counts, strict=True):
         if not of_class.any():
-            raise Refusal(f"Nothing is marked in the {split} images of {name}.")
+            raise UsageError(f"Nothing is marked in the {split} images of {name}.")
 
 
-def _check_classes(learnt, tested: list[Seen], class_names) -> None:
+def _check_classes(learnt, tested: list[ImageInfo], class_names) -> None:
     """Refuses a class that images of a test split have and training images have not."""
     for one in tested:
-        for label in one.marks.labels[~one.marks.ignore]:
+        for label in one.annotations.labels[~one.annotations.ignore]:
             if not learnt[label]:
-                raise Refusal(
-                    f"{one.marks.name} marks an object of class {class_names[label]}, "
+                raise UsageError(
+                    f"{one.annotations.name} marks an object of class {class_names[label]}, "
                     "which no training image has."
                 )
 
 
-def _dropped(seen: list[Seen]) -> str:
-    files = [one.marks.name for one in seen for _ in range(one.dropped)]
+def _dropped(seen: list[ImageInfo]) -> str:
+    files = [one.annotations.name for one in seen for _ in range(one.dropped)]
     if not files:
         return ""
     boxes = "1 box without area was" if len(files) == 1 else None

@@ -7,7 +7,7 @@ import pathlib
 import stat
 from typing import BinaryIO
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -27,7 +27,7 @@ def opened(path: pathlib.Path, *, name: str | None = None) -> BinaryIO:
         name: what a refusal calls it; else its path.
 
     Raises:
-        Refusal: if it is missing, no regular file, or may not be read.
+        UsageError: if it is missing, no regular file, or may not be read.
     """
     name = str(path) if name is None else name
     try:
@@ -35,13 +35,13 @@ def opened(path: pathlib.Path, *, name: str | None = None) -> BinaryIO:
         if stat.S_ISREG(mode):
             return open(path, "rb")
     except FileNotFoundError:
-        raise Refusal(f"{name} does not exist.") from None
+        raise UsageError(f"{name} does not exist.") from None
     except PermissionError:
-        raise Refusal(f"{name} may not be read.") from None
+        raise UsageError(f"{name} may not be read.") from None
     except OSError as error:
-        raise Refusal(f"{name} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
     kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
-    raise Refusal(f"{name} is no file but {kind}.")
+    raise UsageError(f"{name} is no file but {kind}.")
 
 
 def content(path: pathlib.Path, *, growth: float = 1) -> bytes:
@@ -52,7 +52,7 @@ def content(path: pathlib.Path, *, growth: float = 1) -> bytes:
         growth: bytes of memory that each of its bytes will take.
 
     Raises:
-        Refusal: as `opened`, and if it does not fit in memory.
+        UsageError: as `opened`, and if it does not fit in memory.
     """
     with opened(path) as file:
         check_memory(str(path), growth * os.fstat(file.fileno()).st_size)
@@ -63,13 +63,13 @@ def text(path: pathlib.Path, *, growth: float = 4) -> str:
     """Returns the text in the file at `path`, with line ends as Python has them.
 
     Raises:
-        Refusal: as `content`, and if it is no UTF-8.
+        UsageError: as `content`, and if it is no UTF-8.
     """
     try:
         encoded = io.BytesIO(content(path, growth=growth))
         return io.TextIOWrapper(encoded, encoding="utf-8").read()
     except UnicodeDecodeError:
-        raise Refusal(f"{path} is no text in UTF-8.") from None
+        raise UsageError(f"{path} is no text in UTF-8.") from None
 
 
 def memory() -> int:
@@ -84,11 +84,11 @@ def check_memory(what: str, needed: float) -> None:
     """Refuses `what`, which takes `needed` bytes, where the machine has less.
 
     Raises:
-        Refusal: if it does not fit.
+        UsageError: if it does not fit.
     """
     there = memory()
     if needed > there:
-        raise Refusal(
+        raise UsageError(
             f"{what} takes about {needed / 2**30:,.1f} GiB of memory, and there are "
             f"{there / 2**30:,.1f} GiB."
         )

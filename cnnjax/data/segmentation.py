@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnnjax.refusal import Refusal
-
-from .classification import fingerprint
-from .ids import VOID, Legend
-from .pairs import Encoded, Seen, examine, source_of
-from .pictures import shape_of
-from .sources import Columns, Dataset, Options, Source, hold_out_last
+from cnnjax.data.classification import fingerprint
+from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.image_masks import Encoded, ImageInfo, examine, source_of
+from cnnjax.data.images import shape_of
+from cnnjax.data.labels import VOID, Legend
+from cnnjax.data.source import Columns, Source
+from cnnjax.data.split import hold_out_last
+from cnnjax.errors import UsageError
 
 
 def segmentation(
@@ -37,7 +38,7 @@ def segmentation(
         note: what the reader has to tell.
 
     Raises:
-        Refusal: if a file is damaged, an image and its mask do not agree, an id has
+        UsageError: if a file is damaged, an image and its mask do not agree, an id has
             no meaning, there is nothing to learn from the masks, or only the test
             split has a class.
     """
@@ -54,8 +55,8 @@ def segmentation(
     if not has_test:
         parts.append(f"holdout={options.holdout}")
         train, test = hold_out_last(train, options.holdout)
-        held = f"held out the last {len(test)} of {len(seen)} images."
-        note = f"No test split: {held} {note}".strip()
+        held_out = f"held out the last {len(test)} of {len(seen)} images."
+        note = f"No test split: {held_out} {note}".strip()
     pixels = _class_pixels(seen[: len(train)], legend)
     check_known(train, f"the training masks of {name}")
     check_known(test, f"the test masks of {name}")
@@ -76,7 +77,7 @@ def segmentation(
     )
 
 
-def _check_ids(seen: list[Seen], legend: Legend) -> None:
+def _check_ids(seen: list[ImageInfo], legend: Legend) -> None:
     for one in seen:
         foreign = min(one.pixels.keys() - legend.classes, default=None)
         if foreign is not None:
@@ -84,13 +85,13 @@ def _check_ids(seen: list[Seen], legend: Legend) -> None:
             if len(known) > 6:
                 known = [*known[:2], "...", *known[-2:]]
             hint = " --binary takes ids of instances." if foreign > VOID else ""
-            raise Refusal(
+            raise UsageError(
                 f"{one.mask_name} has a pixel of value {foreign}, which is none of the "
                 f"{len(legend.names)} classes: values are {', '.join(known)}.{hint}"
             )
 
 
-def _class_pixels(seen: list[Seen], legend: Legend) -> tuple[int, ...]:
+def _class_pixels(seen: list[ImageInfo], legend: Legend) -> tuple[int, ...]:
     counts = [0] * len(legend.names)
     for one in seen:
         for id, pixels in one.pixels.items():
@@ -109,21 +110,21 @@ def check_known(source: Source, what: str) -> None:
         what: a refusal calls the masks.
 
     Raises:
-        Refusal: if all pixels are void.
+        UsageError: if all pixels are void.
     """
     for index in range(len(source)):
         if (source.fetch(np.array([index]))["label"] != VOID).any():
             return
-    raise Refusal(f"All pixels of {what} are void ({VOID}).")
+    raise UsageError(f"All pixels of {what} are void ({VOID}).")
 
 
-def _check_classes(pixels, tested: list[Seen], legend: Legend) -> None:
+def _check_classes(pixels, tested: list[ImageInfo], legend: Legend) -> None:
     """Refuses a class that masks of a test split have and training masks have not."""
     for one in tested:
         for id in sorted(one.pixels):
             label = legend.classes[id]
             if label != VOID and not pixels[label]:
-                raise Refusal(
+                raise UsageError(
                     f"{one.mask_name} has a pixel of value {id} (class "
                     f"{legend.names[label]}), which no training mask has."
                 )
@@ -132,7 +133,7 @@ def _check_classes(pixels, tested: list[Seen], legend: Legend) -> None:
 def _check_two_classes(pixels, legend, name):
     if np.count_nonzero(pixels) < 2:
         only = legend.names[int(np.argmax(pixels))]
-        raise Refusal(
+        raise UsageError(
             f"All pixels of the training masks of {name} have one class ({only}): "
             "it takes two."
         )

@@ -12,9 +12,9 @@ from .boxes import generalized_box_iou as generalized_box_iou
 from .coder import decode_boxes as decode_boxes
 from .coder import encode_boxes as encode_boxes
 from .crop import crop_boxes as crop_boxes
-from .detect import Found as Found
+from .detect import Detections as Detections
 from .detect import detect as detect
-from .detect import shrunk as shrunk
+from .detect import scale_boxes as scale_boxes
 from .match import match as match
 from .nms import batched_nms as batched_nms
 from .nms import nms as nms

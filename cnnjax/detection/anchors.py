@@ -46,5 +46,5 @@ def anchors(
     shapes = np.stack([-widths, -heights, widths, heights], -1) / 2
     y, x = ((np.arange(n) + 0.5) * step for n, step in zip(size, stride, strict=True))
     y, x = np.meshgrid(y, x, indexing="ij")
-    centres = np.stack([x, y, x, y], -1)
-    return jnp.asarray(centres[:, :, None] + shapes, jnp.float32)
+    centers = np.stack([x, y, x, y], -1)
+    return jnp.asarray(centers[:, :, None] + shapes, jnp.float32)

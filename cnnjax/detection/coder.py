@@ -42,10 +42,10 @@ def encode_boxes(
     >>> encode_boxes(jnp.array([4, 0, 12, 4]), jnp.array([0, 0, 8, 4]))
     Array([0.5, 0. , 0. , 0. ], dtype=float32)
     """
-    centre, size = _centres("boxes", boxes)
-    origin, unit = _centres("reference", reference)
+    center, size = _centers("boxes", boxes)
+    origin, unit = _centers("reference", reference)
     _same_shape("reference", reference, "boxes", boxes)
-    deltas = jnp.concatenate([(centre - origin) / unit, jnp.log(size / unit)], -1)
+    deltas = jnp.concatenate([(center - origin) / unit, jnp.log(size / unit)], -1)
     return deltas * _weights(weights, deltas)
 
 
@@ -73,15 +73,15 @@ def decode_boxes(
     Array([ 4.,  0., 12.,  4.], dtype=float32)
     """
     deltas = _args.boxes("deltas", deltas)
-    origin, unit = _centres("reference", reference)
+    origin, unit = _centers("reference", reference)
     _same_shape("reference", reference, "deltas", deltas)
     deltas = deltas / _weights(weights, deltas)
     size = unit * jnp.exp(jnp.minimum(deltas[..., 2:], _STRETCH))
-    centre = origin + unit * deltas[..., :2]
-    return box_convert(jnp.concatenate([centre, size], -1), "cxcywh", "xyxy")
+    center = origin + unit * deltas[..., :2]
+    return box_convert(jnp.concatenate([center, size], -1), "cxcywh", "xyxy")
 
 
-def _centres(name, boxes) -> tuple[Array, Array]:
+def _centers(name, boxes) -> tuple[Array, Array]:
     """Centres and sizes of boxes."""
     both = box_convert(_args.boxes(name, boxes), "xyxy", "cxcywh")
     return both[..., :2], jnp.maximum(both[..., 2:], _SHORTEST)

@@ -58,8 +58,8 @@ def _weights(
     """The matrix of each box that samples an axis; its rows sum to one."""
     step = (last - first)[:, None] / count
     number = jnp.arange(count, dtype=first.dtype)[None]
-    centres = first[:, None] + (number + 0.5) * step - 0.5
-    near = jnp.clip(centres, 0, length - 1)[..., None]
+    centers = first[:, None] + (number + 0.5) * step - 0.5
+    near = jnp.clip(centers, 0, length - 1)[..., None]
     width = jnp.maximum(1, jnp.abs(step))[..., None]
     distance = jnp.abs(near - jnp.arange(length, dtype=first.dtype)[None, None])
     weights = jnp.maximum(1 - distance / width, 0)

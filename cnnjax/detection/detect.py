@@ -20,12 +20,12 @@ from cnnjax.ops.batch import merge
 CANDIDATES, CHOICE = 1000, 10
 
 
-class Found(NamedTuple):
+class Detections(NamedTuple):
     """What was found in each image, the highest score first.
 
     Attributes:
         boxes: of the objects, in pixels of the image.
-        scores: as the classifier gave them, the mean of all looks; 0 where there is no
+        scores: as the classifier gave them, the mean over refinement passes; 0 where there is no
             more.
         labels: classes; -1 where there is no more.
         windows: that saw the objects, the last of several.
@@ -48,16 +48,16 @@ def detect(
     score_threshold: float,
     max_outputs: int,
     refined: bool = False,
-    looks: int = 1,
+    refine_steps: int = 1,
     context: float = 1.0,
     border: int = 0,
-    extents: Int[Array, "n 2"] | None = None,
-) -> Found:
+    valid_sizes: Int[Array, "n 2"] | None = None,
+) -> Detections:
     """The objects in each image.
 
     The sliding window of the textbook: every window of every level of a pyramid has
     its scores, and of windows of one class that overlap the best is kept. Further
-    looks move what was kept to where it was refined to, and score and refine it again
+    passes move what was kept to where it was refined to, and score and refine it again
     (iterative localisation: Gidaris & Komodakis, 2015, section 4).
 
     Args:
@@ -72,24 +72,25 @@ def detect(
         score_threshold: leaves out scores that are not above it.
         max_outputs: most objects in an image.
         refined: whether `apply` says where in its window the object is.
-        looks: how often what is kept is scored; more than 1 need `refined`.
+        refine_steps: passes of box refinement: how often what is kept is scored; more
+            than 1 need `refined`.
         context: sides of a window in those of the object in its middle.
         border: pixels around each level in which windows may lie, too; they repeat
             the outermost.
-        extents: height and width of what is valid in the top left of each image;
+        valid_sizes: height and width of what is valid in the top left of each image;
             boxes are clipped to it.
 
     Returns:
         What was found, `max_outputs` of each image with what is empty.
 
     Raises:
-        Refusal: if no window fits on any level.
-        ValueError: if `looks` is not positive, or more than 1 without `refined`.
+        UsageError: if no window fits on any level.
+        ValueError: if `refine_steps` is not positive, or more than 1 without `refined`.
     """
-    if looks < 1 or (looks > 1 and not refined):
+    if refine_steps < 1 or (refine_steps > 1 and not refined):
         raise ValueError(
-            "looks must be positive, and 1 unless refined, "
-            f"got {looks} and refined={refined}."
+            "refine_steps must be positive, and 1 unless refined, "
+            f"got {refine_steps} and refined={refined}."
         )
     levels = fitting_levels(images, factors, window=window, border=border)
     see = functools.partial(
@@ -97,18 +98,20 @@ def detect(
     )
     parts = zip(*[see(level, refined=refined) for level in levels], strict=True)
     scores, boxes, windows = (jnp.concatenate(part, axis=1) for part in parts)
-    if extents is None:
-        extents = jnp.full((len(images), 2), jnp.array(images.shape[1:3]), jnp.int32)
+    if valid_sizes is None:
+        valid_sizes = jnp.full(
+            (len(images), 2), jnp.array(images.shape[1:3]), jnp.int32
+        )
     pick = functools.partial(
         _picked,
         iou_threshold=iou_threshold,
         score_threshold=score_threshold,
         max_outputs=max_outputs,
     )
-    found = jax.vmap(pick)(scores, boxes, windows, extents)
-    for look in range(1, looks):
+    found = jax.vmap(pick)(scores, boxes, windows, valid_sizes)
+    for look in range(1, refine_steps):
         seen = _seen_again(apply, images, found, look, window=window, context=context)
-        found = jax.vmap(pick)(*seen, extents)
+        found = jax.vmap(pick)(*seen, valid_sizes)
     return found
 
 
@@ -129,7 +132,7 @@ def _seen(
     places = window_positions(wide.shape[1:3], window=window, stride=stride)
     windows = jnp.broadcast_to(places - border, (*scores.shape[:-1], 4))
     windows = to_image(windows, level.factors)
-    boxes = shrunk(windows, context)
+    boxes = scale_boxes(windows, context)
     if refined:
         boxes = decode_boxes(scores[..., -4:], boxes)
         scores = scores[..., :-4]
@@ -142,53 +145,55 @@ def _seen(
 def _seen_again(
     apply: Apply,
     images: Float[Array, "n h w c"],
-    found: Found,
-    looks: int,
+    found: Detections,
+    refine_steps: int,
     *,
     window: int,
     context: float,
 ) -> tuple[Array, Array, Array]:
-    """As `_seen`, of windows around what so many looks have found, cut out one by one.
+    """As `_seen`, of windows around what so many passes have found, cut out one by one.
 
-    A score is the mean of all looks at that window; other classes have none.
+    A score is the mean over all passes at that window; other classes have none.
     """
-    windows = shrunk(found.boxes, 1 / context)
+    windows = scale_boxes(found.boxes, 1 / context)
     crops = jax.vmap(functools.partial(crop_boxes, size=window))(images, windows)
     seen = apply(merge(crops, 3))
     seen = seen.reshape(*windows.shape[:2], seen.shape[-1])
     label = jax.nn.one_hot(found.labels, seen.shape[-1] - 4)
-    scores = (looks * found.scores[..., None] + seen[..., :-4]) / (looks + 1)
+    scores = (refine_steps * found.scores[..., None] + seen[..., :-4]) / (
+        refine_steps + 1
+    )
     return label * scores, decode_boxes(seen[..., -4:], found.boxes), windows
 
 
-def shrunk(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
+def scale_boxes(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
     """Boxes with the same centres and smaller sides.
 
     Args:
         boxes: with any number of leading axes.
         factor: by which their sides are divided.
 
-    >>> shrunk(jnp.array([0.0, 0, 8, 4]), 2)
+    >>> scale_boxes(jnp.array([0.0, 0, 8, 4]), 2)
     Array([2., 1., 6., 3.], dtype=float32)
     """
     low, high = boxes[..., :2], boxes[..., 2:]
-    centre, half = (low + high) / 2, (high - low) / (2 * factor)
-    return jnp.concatenate([centre - half, centre + half], axis=-1)
+    center, half = (low + high) / 2, (high - low) / (2 * factor)
+    return jnp.concatenate([center - half, center + half], axis=-1)
 
 
 def _picked(
     scores: Float32[Array, "p k"],
     boxes: Float32[Array, "p 4"],
     windows: Float32[Array, "p 4"],
-    extent: Int[Array, "2"],
+    valid_size: Int[Array, "2"],
     *,
     iou_threshold: float,
     score_threshold: float,
     max_outputs: int,
-) -> Found:
+) -> Detections:
     """The best windows of one image, and of those that overlap the best."""
     count, classes = scores.shape
-    high = jnp.tile(extent[::-1].astype(jnp.float32), 2)
+    high = jnp.tile(valid_size[::-1].astype(jnp.float32), 2)
     boxes = boxes.clip(0, high[None])
     # What lies beyond the extent shows no object; NaN would come first.
     inside = box_area(boxes)[:, None] > 0
@@ -205,7 +210,7 @@ def _picked(
         max_outputs=max_outputs,
         score_threshold=score_threshold,
     )
-    return Found(
+    return Detections(
         jnp.where(valid[:, None], boxes[chosen], 0),
         jnp.where(valid, best[chosen], 0),
         jnp.where(valid, labels[chosen], -1),

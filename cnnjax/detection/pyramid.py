@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32
 
 from cnnjax import ops
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 Factors = tuple[float, float]  # vertical, horizontal
 
@@ -120,7 +120,7 @@ def fitting_levels(
         As `pyramid_levels`, less those that are too small.
 
     Raises:
-        Refusal: if there are none.
+        UsageError: if there are none.
     """
     levels = [
         level
@@ -129,7 +129,7 @@ def fitting_levels(
     ]
     if not levels:
         height, width = image.shape[-3:-1]
-        raise Refusal(
+        raise UsageError(
             f"Images of {height} x {width} pixels (height x width) are smaller than "
             f"the window of {window} pixels at every scale: larger images, or a "
             "smaller window or larger scales would do."

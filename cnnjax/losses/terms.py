@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from jaxtyping import Array, Float
 
+from cnnjax.errors import UsageError
 from cnnjax.losses.dice import soft_dice
 from cnnjax.losses.entropy import segmentation_cross_entropy
 from cnnjax.losses.focal import focal
-from cnnjax.refusal import Refusal
 
 _HEAVIEST = 1_000_000
 SEGMENTATION_LOSSES: dict[str, Callable[..., Float[Array, "n"]]] = {
@@ -23,7 +23,7 @@ def parse_terms(spec: str) -> tuple[tuple[str, float], ...]:
     """Reads "cross_entropy+dice:0.5": names, each with its weight or 1.
 
     Raises:
-        Refusal: if a name is unknown or comes twice, or a weight is out of bounds.
+        UsageError: if a name is unknown or comes twice, or a weight is out of bounds.
 
     >>> parse_terms("cross_entropy+dice:0.5")
     (('cross_entropy', 1.0), ('dice', 0.5))
@@ -32,7 +32,7 @@ def parse_terms(spec: str) -> tuple[tuple[str, float], ...]:
     names = [name for name, _ in terms]
     for name in names:
         if names.count(name) > 1:
-            raise Refusal(f"A loss must come once in a sum, got {name} twice.")
+            raise UsageError(f"A loss must come once in a sum, got {name} twice.")
     return terms
 
 
@@ -40,7 +40,7 @@ def _parse_term(part: str) -> tuple[str, float]:
     name, colon, text = part.partition(":")
     if name not in SEGMENTATION_LOSSES:
         known = ", ".join(SEGMENTATION_LOSSES)
-        raise Refusal(
+        raise UsageError(
             f'A loss must be one of {known}, or a sum such as "cross_entropy+dice:0.5",'
             f' got "{name}".'
         )
@@ -49,7 +49,7 @@ def _parse_term(part: str) -> tuple[str, float]:
     except ValueError:
         weight = math.nan
     if not 0 < weight <= _HEAVIEST:
-        raise Refusal(
+        raise UsageError(
             "The weight of a loss must be a number above 0 and at most"
             f' {_HEAVIEST}, got "{part}".'
         )

@@ -7,7 +7,7 @@ such sums, takes all images at once.
 
 from .average_precision import Detections as Detections
 from .average_precision import Truth as Truth
-from .average_precision import judge as judge
+from .average_precision import match_detections as match_detections
 from .average_precision import precision_recall as precision_recall
 from .average_precision import voc_metrics as voc_metrics
 from .classification import classification_summary as classification_summary

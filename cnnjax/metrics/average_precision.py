@@ -33,7 +33,7 @@ class Detections(NamedTuple):
     scores: Float[np.ndarray, "k"]
 
 
-def judge(
+def match_detections(
     truth: Truth, detections: Detections, *, iou: float = 0.5
 ) -> tuple[Bool[np.ndarray, "k"], Bool[np.ndarray, "k"], Bool[np.ndarray, "m"]]:
     """Says which detections of an image are right, and which objects are found.
@@ -91,7 +91,10 @@ def precision_recall(
         ValueError: if the images do not correspond, or arrays do not fit.
     """
     check_images(truths, detections, len(class_names))
-    judged = [judge(t, d, iou=iou)[:2] for t, d in zip(truths, detections, strict=True)]
+    judged = [
+        match_detections(t, d, iou=iou)[:2]
+        for t, d in zip(truths, detections, strict=True)
+    ]
     return {
         name: _curve(truths, detections, judged, label)
         for label, name in enumerate(class_names)

@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .average_precision import Detections, Truth, check_images
+from cnnjax.metrics.average_precision import Detections, Truth, check_images
 
 STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 STATS += ("ar1", "ar10", "ar100")
@@ -98,11 +98,11 @@ def _results(found: Detections) -> list[dict]:
     ]
 
 
-def _boxes(marked: Truth | Detections) -> tuple[list[list[float]], list[int]]:
+def _boxes(annotated: Truth | Detections) -> tuple[list[list[float]], list[int]]:
     """Returns [x, y, width, height] and label of each box, as Python's numbers."""
-    corners = np.float64(marked.boxes).reshape(-1, 4)
+    corners = np.float64(annotated.boxes).reshape(-1, 4)
     boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    return boxes.tolist(), np.asarray(marked.labels).tolist()
+    return boxes.tolist(), np.asarray(annotated.labels).tolist()
 
 
 def _per_class(precision, class_names) -> dict[str, float | None]:

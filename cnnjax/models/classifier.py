@@ -5,9 +5,9 @@ from typing import ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
+from cnnjax.errors import UsageError
 from cnnjax.models.layers import Dense, dropout
 from cnnjax.models.network import Network, check_choice
-from cnnjax.refusal import Refusal
 
 
 class Classifier(Network):
@@ -20,7 +20,7 @@ class Classifier(Network):
             model's own.
 
     Raises:
-        Refusal: if an option is none that the model has.
+        UsageError: if an option is none that the model has.
     """
 
     stem: str | None = None
@@ -32,7 +32,7 @@ class Classifier(Network):
     def __post_init__(self) -> None:
         if self.stem is not None and not self.STEMS:
             name = type(self).__name__
-            raise Refusal(f"{name} has one stem only, got stem {self.stem!r}.")
+            raise UsageError(f"{name} has one stem only, got stem {self.stem!r}.")
         check_choice("stem", self.stem, self.STEMS)
         super().__post_init__()
 

@@ -6,12 +6,12 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from cnnjax.models import vgg
+from cnnjax.models.encoder_decoder import Decoder, EncoderDecoder
 from cnnjax.models.layers import ConvTranspose, dropout
-from cnnjax.models.mirrored import Decoder, Mirrored
 from cnnjax.models.network import Features
 
 
-class DeconvNet(Mirrored):
+class DeconvNet(EncoderDecoder):
     """DeconvNet (figure 2): unpooling and transposed convolutions mirror VGG-16.
 
     The first fully connected layer is a 7x7 convolution without padding, so that

@@ -6,10 +6,10 @@ from typing import ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
+from cnnjax.errors import UsageError
 from cnnjax.models.layers import Conv, dropout
 from cnnjax.models.network import Features
 from cnnjax.models.segmenter import Segmenter
-from cnnjax.refusal import Refusal
 
 
 class Dilated(Segmenter):
@@ -24,7 +24,7 @@ class Dilated(Segmenter):
         dilation: what the taps' distance is multiplied by from layer to layer.
 
     Raises:
-        Refusal: if an option is none that the model has.
+        UsageError: if an option is none that the model has.
     """
 
     # The power of `dilation` that lies between the taps of each layer.
@@ -34,7 +34,7 @@ class Dilated(Segmenter):
 
     def __post_init__(self) -> None:
         if self.dilation < 1:
-            raise Refusal(f"dilation must be positive, got {self.dilation}.")
+            raise UsageError(f"dilation must be positive, got {self.dilation}.")
         super().__post_init__()
 
     @property

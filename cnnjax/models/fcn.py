@@ -6,11 +6,11 @@ from typing import ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
+from cnnjax.errors import UsageError
 from cnnjax.models import vgg
 from cnnjax.models.layers import Conv, ConvTranspose, bilinear, dropout
 from cnnjax.models.network import Features
 from cnnjax.models.segmenter import Segmenter
-from cnnjax.refusal import Refusal
 
 
 class FCN(Segmenter, kw_only=True):
@@ -28,7 +28,7 @@ class FCN(Segmenter, kw_only=True):
             (with the scores of the fourth pool), or 8 (with those of the third too).
 
     Raises:
-        Refusal: if an option is none that the model has.
+        UsageError: if an option is none that the model has.
     """
 
     # Stages whose scores are added on the way to a step.
@@ -38,7 +38,7 @@ class FCN(Segmenter, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.step not in self.SKIPS:
-            raise Refusal(f"step must be 32, 16 or 8, got {self.step}.")
+            raise UsageError(f"step must be 32, 16 or 8, got {self.step}.")
         super().__post_init__()
 
     @property

@@ -33,7 +33,7 @@ class LeNet(Classifier):
         """Logits, and the features by name.
 
         Raises:
-            Refusal: if the images are smaller than 28x28 pixels.
+            UsageError: if the images are smaller than 28x28 pixels.
         """
         instead = "resnet9 takes 8x8, resnet18 with the small stem takes any size"
         check_images(images, model="LeNet", smallest=self.SMALLEST, instead=instead)

@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from cnnjax.errors import UsageError
 from cnnjax.models.layers import ACTIVATIONS, NORMS, ConvNorm
-from cnnjax.refusal import Refusal
 
 Features = dict[str, Array]
 
@@ -28,7 +28,7 @@ class Network(nn.Module):
             where the model runs inside `pmap` or `shard_map`.
 
     Raises:
-        Refusal: if an option is not one of these.
+        UsageError: if an option is not one of these.
     """
 
     classes: int
@@ -45,11 +45,11 @@ class Network(nn.Module):
 
     def __post_init__(self) -> None:
         if self.classes < 1:
-            raise Refusal(f"classes must be positive, got {self.classes}.")
+            raise UsageError(f"classes must be positive, got {self.classes}.")
         if not self.width > 0:
-            raise Refusal(f"width must be positive, got {self.width}.")
+            raise UsageError(f"width must be positive, got {self.width}.")
         if not 0 <= self.dropout < 1:
-            raise Refusal(
+            raise UsageError(
                 f"dropout must be at least 0 and below 1, got {self.dropout}."
             )
         check_choice("norm", self.norm, NORMS)
@@ -83,13 +83,13 @@ def check_images(
 
     Raises:
         ValueError: if `images` is not a batch of images.
-        Refusal: if they are smaller than `smallest` pixels.
+        UsageError: if they are smaller than `smallest` pixels.
     """
     if images.ndim != 4:
         raise ValueError(f"images must be (n, h, w, c), got the shape {images.shape}.")
     height, width = images.shape[1:3]
     if min(height, width) < smallest:
-        raise Refusal(
+        raise UsageError(
             f"{model} needs images of {smallest}x{smallest} pixels or more, "
             f"got {height}x{width}; {instead}."
         )
@@ -99,7 +99,7 @@ def check_choice(name: str, choice: str | None, choices: Collection[str]) -> Non
     """Refuses a choice that there is not; None is the model's own.
 
     Raises:
-        Refusal: if `choice` is not one of `choices`.
+        UsageError: if `choice` is not one of `choices`.
     """
     if choice is not None and choice not in choices:
-        raise Refusal(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
+        raise UsageError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")

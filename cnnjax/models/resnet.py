@@ -116,7 +116,7 @@ class ResNet9(Classifier):
         """Logits, and the features by name.
 
         Raises:
-            Refusal: if the images are smaller than 8x8 pixels.
+            UsageError: if the images are smaller than 8x8 pixels.
         """
         instead = "resnet18 with the small stem takes any size"
         check_images(images, model="ResNet9", smallest=self.SMALLEST, instead=instead)

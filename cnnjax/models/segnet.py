@@ -4,12 +4,12 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from cnnjax.models import vgg
+from cnnjax.models.encoder_decoder import Decoder, EncoderDecoder
 from cnnjax.models.layers import dropout
-from cnnjax.models.mirrored import Decoder, Mirrored
 from cnnjax.models.network import Features
 
 
-class SegNet(Mirrored):
+class SegNet(EncoderDecoder):
     """SegNet (section 3): the decoder unpools by the indices of the encoder's pools.
 
     `dropout` is of the features between encoder and decoder.

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
+from cnnjax.errors import UsageError
 from cnnjax.models.layers import Conv, ConvStack, ConvTranspose, dropout
 from cnnjax.models.network import Features, check_choice
 from cnnjax.models.segmenter import Segmenter
-from cnnjax.refusal import Refusal
 
 UPSAMPLINGS = ("transpose", "resize")
 PADDINGS = ("SAME", "VALID")
@@ -32,7 +32,7 @@ class UNet(Segmenter):
         padding: of all convolutions: "SAME" or "VALID".
 
     Raises:
-        Refusal: if an option is not one of these, or, for "VALID", the convolutions
+        UsageError: if an option is not one of these, or, for "VALID", the convolutions
             do not fit the size of the images.
     """
 
@@ -42,7 +42,7 @@ class UNet(Segmenter):
 
     def __post_init__(self) -> None:
         if self.depth < 1:
-            raise Refusal(f"depth must be positive, got {self.depth}.")
+            raise UsageError(f"depth must be positive, got {self.depth}.")
         check_choice("upsampling", self.upsampling, UPSAMPLINGS)
         check_choice("padding", self.padding, PADDINGS)
         super().__post_init__()
@@ -72,7 +72,7 @@ class UNet(Segmenter):
         """Length of an axis of the logits for an axis of `size` pixels.
 
         Raises:
-            Refusal: if, under "VALID", a pool would meet an odd size on its way, or
+            UsageError: if, under "VALID", a pool would meet an odd size on its way, or
                 nothing would be left; it names the nearest sizes that fit.
         """
         if self.padding == "SAME":
@@ -80,7 +80,7 @@ class UNet(Segmenter):
         smallest = self._fit(2 * self.margin + 1)
         nearest = [max(smallest, self._fit(n)) for n in (size - self.stride + 1, size)]
         if size not in nearest:
-            raise Refusal(
+            raise UsageError(
                 f"UNet with padding VALID and depth {self.depth} takes heights and "
                 f"widths of {smallest} pixels and every {self.stride} more, got {size};"
                 f" the nearest: {' and '.join(map(str, sorted(set(nearest))))}."

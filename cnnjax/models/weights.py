@@ -16,18 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
+from jaxtyping import PyTree
 from safetensors import numpy as safetensors_numpy
 
 from cnnjax.digest import tree_sha256
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
-Tree = Any
 Path = str | os.PathLike
 _SUM = "arrays_sha256"  # in the metadata, beside the user's words
 
 
 def save(
-    path: Path, variables: Tree, *, metadata: Mapping[str, str] | None = None
+    path: Path, variables: PyTree, *, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes all arrays to a safetensors file, which is there whole or not at all.
 
@@ -59,7 +59,7 @@ def save(
         raise
 
 
-def load(path: Path, *, like: Tree | None = None) -> Tree:
+def load(path: Path, *, like: PyTree | None = None) -> PyTree:
     """Reads the arrays of a safetensors or npz file as nested dicts.
 
     Args:
@@ -67,7 +67,7 @@ def load(path: Path, *, like: Tree | None = None) -> Tree:
         like: variables, or their shapes, whose names and shapes the file must have.
 
     Raises:
-        Refusal: if the file is missing or damaged, or differs from `like`; it names
+        UsageError: if the file is missing or damaged, or differs from `like`; it names
             the file and the first array that differs.
     """
     path = pathlib.Path(path)
@@ -83,13 +83,13 @@ def metadata(path: Path) -> dict[str, str]:
     """The words that `save` wrote beside the arrays.
 
     Raises:
-        Refusal: if the file is missing or damaged.
+        UsageError: if the file is missing or damaged.
     """
     _, words = _read(pathlib.Path(path))
     return {name: word for name, word in words.items() if name != _SUM}
 
 
-def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
+def merge(variables: PyTree, loaded: PyTree) -> tuple[PyTree, list[str]]:
     """Takes from `loaded` every array whose name and shape are those of `variables`.
 
     Floating-point numbers of any precision become those of `variables`.
@@ -100,7 +100,7 @@ def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
         ones without a place.
 
     Raises:
-        Refusal: if no array matches, or one does that holds other than such numbers,
+        UsageError: if no array matches, or one does that holds other than such numbers,
             all finite.
     """
     ours, theirs = _flatten(variables), _flatten(loaded)
@@ -110,7 +110,7 @@ def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
         if name in theirs and theirs[name].shape == x.shape
     }
     if not taken:
-        raise Refusal(
+        raise UsageError(
             "None of the arrays to start from has the name and shape of one of the "
             f"model's; the model has {min(ours)}, they have {min(theirs, default='')}."
         )
@@ -119,14 +119,14 @@ def merge(variables: Tree, loaded: Tree) -> tuple[Tree, list[str]]:
 
 def _taken(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if x.dtype != dtype and not jnp.issubdtype(x.dtype, jnp.floating):
-        raise Refusal(
+        raise UsageError(
             f"{name} to start from must hold floating-point numbers, got {x.dtype};"
             " convert the file first."
         )
     with np.errstate(over="ignore"):
         taken = x.astype(dtype)
     if not np.isfinite(taken).all():
-        raise Refusal(f"{name} to start from holds numbers that are not finite.")
+        raise UsageError(f"{name} to start from holds numbers that are not finite.")
     return taken
 
 
@@ -134,7 +134,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a file, and the words beside them."""
     if not path.is_file():
         missing = "it is no file" if path.exists() else "no such file of weights"
-        raise Refusal(f"{path}: {missing}.")
+        raise UsageError(f"{path}: {missing}.")
     try:
         if path.suffix == ".npz":
             # Opened here, because np.load leaves a damaged file open.
@@ -148,9 +148,9 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: pathlib.Path, error: Exception | str) -> Refusal:
+def _unreadable(path: pathlib.Path, error: Exception | str) -> UsageError:
     words = " ".join(str(error).split()) or type(error).__name__
-    return Refusal(
+    return UsageError(
         f"{path}: not a whole safetensors or npz file of weights ({words}); "
         "save or copy it again."
     )
@@ -161,11 +161,11 @@ def _check_same(
 ) -> None:
     for name in sorted(arrays.keys() | wanted):
         if name not in arrays:
-            raise Refusal(f"{path}: {name} is missing; the model has it.")
+            raise UsageError(f"{path}: {name} is missing; the model has it.")
         if name not in wanted:
-            raise Refusal(f"{path}: {name} has no place in the model.")
+            raise UsageError(f"{path}: {name} has no place in the model.")
         if arrays[name].shape != wanted[name].shape:
-            raise Refusal(
+            raise UsageError(
                 f"{path}: {name} must have the shape {wanted[name].shape}, "
                 f"got {arrays[name].shape}."
             )
@@ -183,15 +183,15 @@ def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _nest(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> Tree:
+def _nest(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> PyTree:
     try:
         return _unflatten(arrays)
     except ValueError as error:
-        raise Refusal(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {error}") from error
 
 
-def _unflatten(flat: Mapping[str, Any]) -> Tree:
-    tree: Tree = {}
+def _unflatten(flat: Mapping[str, Any]) -> PyTree:
+    tree: PyTree = {}
     for name, value in sorted(flat.items()):
         *folders, leaf = name.split("/")
         node = tree

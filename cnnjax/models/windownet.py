@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
+from cnnjax.errors import UsageError
 from cnnjax.models.layers import Conv, dropout
 from cnnjax.models.network import Features, Network, check_choice, check_images
-from cnnjax.refusal import Refusal
 
 
 class WindowNet(Network):
@@ -30,7 +30,7 @@ class WindowNet(Network):
             al., 2014, appendix C).
 
     Raises:
-        Refusal: if an option is none that the model has.
+        UsageError: if an option is none that the model has.
     """
 
     window: int = 32
@@ -41,7 +41,7 @@ class WindowNet(Network):
 
     def __post_init__(self) -> None:
         if self.window < self.SMALLEST or self.window % self.STRIDE:
-            raise Refusal(
+            raise UsageError(
                 f"window must be a multiple of {self.STRIDE}, at least "
                 f"{self.SMALLEST}, got {self.window}."
             )
@@ -60,7 +60,7 @@ class WindowNet(Network):
         """Logits in float32 and the features by name.
 
         Raises:
-            Refusal: if the images are smaller than a window.
+            UsageError: if the images are smaller than a window.
         """
         check_images(
             images,

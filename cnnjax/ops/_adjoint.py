@@ -8,7 +8,7 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from cnnjax.ops._alone import alone
+from cnnjax.ops._fusion_barrier import alone
 from cnnjax.ops._lowering import lower
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from cnnjax.ops import _windows, fast
-from cnnjax.ops._alone import alone
+from cnnjax.ops._fusion_barrier import alone
 from cnnjax.ops._geometry import Geometry
 
 

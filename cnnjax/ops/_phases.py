@@ -20,7 +20,7 @@ from jax import lax
 from cnnjax.ops._eigen import conv
 from cnnjax.ops._geometry import Geometry
 
-FEW = 16
+FEW_CHANNELS = 16
 """Below so many input channels one convolution makes all phases at once.
 
 Each phase alone would be a thin convolution: the 7x7 stem on 3 channels takes 67 ms
@@ -30,15 +30,15 @@ kernel, whatever its channels (3 channels, 3x3 dilated by 2: 9.4 ms at once, 7.7
 by phase, 48 in XLA's form; 8 channels dilated by 12: 151, 2.8 and 21).
 """
 
-MANY = 16
+MANY_PHASES = 16
 """So do more phases than these: one convolution each takes too long to compile (the
 256 phases of a stride of 16 take 5 s, together 0.1 s)."""
 
 
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """See `_plain.input_gradient`."""
-    thin = kernel.shape[2] < FEW and geometry.dilation == (1, 1)
-    if thin or math.prod(geometry.stride) > MANY:
+    thin = kernel.shape[2] < FEW_CHANNELS and geometry.dilation == (1, 1)
+    if thin or math.prod(geometry.stride) > MANY_PHASES:
         return _together(g, kernel, geometry)
     rows, columns = (
         range(min(stride, size))

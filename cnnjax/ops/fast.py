@@ -16,7 +16,7 @@ from types import ModuleType
 import jax
 
 from cnnjax.ops import _args, _dense, _grouped, _taps, _tiled
-from cnnjax.ops._alone import alone
+from cnnjax.ops._fusion_barrier import alone
 from cnnjax.ops._geometry import Geometry
 
 COMPILER_OPTIONS = {

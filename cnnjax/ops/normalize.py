@@ -109,7 +109,7 @@ def group_norm(
     if channels % _args.count("groups", groups):
         raise ValueError(f"groups must divide the {channels} channels, got {groups}.")
     grouped = x.reshape(*batch, height, width, groups, channels // groups)
-    y = _standardise(grouped, (-4, -3, -1), epsilon).reshape(x.shape)
+    y = _standardize(grouped, (-4, -3, -1), epsilon).reshape(x.shape)
     return _affine(y, scale, bias).astype(x.dtype)
 
 
@@ -139,7 +139,7 @@ def layer_norm(
     """
     x = _args.floating("x", x)
     _check_channels(x)
-    return _affine(_standardise(x, (-1,), epsilon), scale, bias).astype(x.dtype)
+    return _affine(_standardize(x, (-1,), epsilon), scale, bias).astype(x.dtype)
 
 
 def local_response_norm(
@@ -239,11 +239,11 @@ def _check_channels(x: Array) -> None:
         raise ValueError(f"x must have an axis of channels, got the shape {x.shape}.")
 
 
-def _standardise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+def _standardize(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     wide = x.astype(_args.wide(x.dtype))
-    centred = wide - wide.mean(axes, keepdims=True)
-    variance = jnp.square(centred).mean(axes, keepdims=True)
-    return centred * lax.rsqrt(variance + epsilon)
+    centerd = wide - wide.mean(axes, keepdims=True)
+    variance = jnp.square(centerd).mean(axes, keepdims=True)
+    return centerd * lax.rsqrt(variance + epsilon)
 
 
 def _affine(y: Array, scale: Array | None, bias: Array | None) -> Array:

@@ -110,7 +110,7 @@ def _few(length: int, count: int, kernel: Callable) -> Banded:
 @functools.cache
 def _weights(length: int, count: int, kernel: Callable, antialias: bool) -> np.ndarray:
     """The matrix (count, length) that resizes an axis; its rows sum to one."""
-    centres = (np.arange(count)[:, None] + 0.5) * length / count - 0.5
+    centers = (np.arange(count)[:, None] + 0.5) * length / count - 0.5
     width = max(1, length / count) if antialias else 1
-    weights = kernel((centres - np.arange(length)) / width)
+    weights = kernel((centers - np.arange(length)) / width)
     return weights / weights.sum(1, keepdims=True)

@@ -10,7 +10,7 @@ from .boxes import draw_boxes as draw_boxes
 from .confusion import confusion_matrix as confusion_matrix
 from .curves import learning_curves as learning_curves
 from .overlays import Segmented as Segmented
-from .overlays import colour_mask as colour_mask
+from .overlays import color_mask as color_mask
 from .overlays import heat_map as heat_map
 from .overlays import overlay as overlay
 from .overlays import segmentation_grid as segmentation_grid

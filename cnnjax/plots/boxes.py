@@ -56,7 +56,7 @@ def draw_boxes(
     image: Shaped[np.ndarray, "h w c"],
     boxes: Float32[np.ndarray, "k 4"],
     captions: Sequence[str],
-    colours: UInt8[np.ndarray, "k 3"],
+    colors: UInt8[np.ndarray, "k 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The image with its boxes, each with a caption in its colour.
 
@@ -74,19 +74,19 @@ def draw_boxes(
         ValueError: if there are not as many captions and colours as boxes, or `image`
             is not one.
     """
-    if not len(boxes) == len(captions) == len(colours):
+    if not len(boxes) == len(captions) == len(colors):
         raise ValueError(
             "Each box needs a caption and a colour, got "
-            f"{len(boxes)} boxes, {len(captions)} captions, {len(colours)} colours."
+            f"{len(boxes)} boxes, {len(captions)} captions, {len(colors)} colours."
         )
     shown = layout.rgb(image).copy()
     height, width, _ = shown.shape
     line = max(1, round(min(height, width) / 240))
-    for box, colour in zip(_pixels(boxes, (width, height)), colours, strict=True):
-        _frame(shown, box, colour, line)
+    for box, color in zip(_pixels(boxes, (width, height)), colors, strict=True):
+        _frame(shown, box, color, line)
     picture = Image.fromarray(shown)
     draw = ImageDraw.Draw(picture)
-    fills = [tuple(map(int, colour)) for colour in colours]
+    fills = [tuple(map(int, color)) for color in colors]
     _captions(draw, boxes, captions, fills)
     return np.asarray(picture)
 
@@ -102,14 +102,14 @@ def _pixels(boxes: Corners, limit: tuple[int, int]) -> list[list[int]]:
 def _frame(
     shown: UInt8[np.ndarray, "h w 3"],
     box: Sequence[int],
-    colour: UInt8[np.ndarray, "3"],
+    color: UInt8[np.ndarray, "3"],
     line: int,
 ) -> None:
     # Pillow's rectangles leave boxes of one or two pixels.
     left, top, right, bottom = box
     inside = shown[top:bottom, left:right]
     for edge in (inside[:line], inside[-line:], inside[:, :line], inside[:, -line:]):
-        edge[:] = colour
+        edge[:] = color
 
 
 def _captions(
@@ -197,7 +197,7 @@ def detection_grid(
         _draw(axes, marks)
     kinds = [mark.kind for marks in marked for mark in marks]
     rim = Line2D([], [], color=_RIM, lw=3.2)
-    lines = [Line2D([], [], color=colour, ls=ls) for colour, ls in _STYLES.values()]
+    lines = [Line2D([], [], color=color, ls=ls) for color, ls in _STYLES.values()]
     figure.legend(
         handles=[(rim, line) for line in lines],
         labels=[f"{kind}: {kinds.count(kind)}" for kind in _STYLES],
@@ -239,9 +239,9 @@ def _marks(row: Detected, class_names: Sequence[str]) -> list[Mark]:
 
 def _draw(axes: Axes, marks: Sequence[Mark]) -> None:
     for kind, (x1, y1, x2, y2), _ in reversed(marks):
-        colour, line = _STYLES[kind]
+        color, line = _STYLES[kind]
         size = x2 - x1, y2 - y1
-        for style in ({"ec": _RIM, "lw": 2.4}, {"ec": colour, "ls": line, "lw": 1.5}):
+        for style in ({"ec": _RIM, "lw": 2.4}, {"ec": color, "ls": line, "lw": 1.5}):
             axes.add_patch(Rectangle((x1, y1), *size, fill=False, **style))
     points = axes.bbox.width / axes.figure.dpi * 72 / axes.get_xlim()[1]
     sizes = [(_width(mark.text) / points, 1.3 * _LETTERS / points) for mark in marks]
@@ -254,9 +254,9 @@ def _draw(axes: Axes, marks: Sequence[Mark]) -> None:
 
 def _label(axes: Axes, mark: Mark, spot: Float[np.ndarray, "4"]) -> None:
     left, top, right, bottom = spot
-    colour, _ = _STYLES[mark.kind]
+    color, _ = _STYLES[mark.kind]
     size = right - left, bottom - top
-    axes.add_patch(Rectangle((left, top), *size, color=colour, lw=0, zorder=3))
+    axes.add_patch(Rectangle((left, top), *size, color=color, lw=0, zorder=3))
     axes.text(
         (left + right) / 2,
         bottom - 0.28 * size[1],

@@ -16,7 +16,7 @@ Points = list[tuple[float, float]]
 
 _COLUMNS = 4  # panels side by side
 # Distinct without hue alone (Okabe & Ito, 2008).
-_COLOURS = {"train": "#8a929c", "validation": "#009e73", "test": "#0072b2"}
+_COLORS = {"train": "#8a929c", "validation": "#009e73", "test": "#0072b2"}
 
 
 def learning_curves(rows: Sequence[Row], path: png.Path) -> None:
@@ -85,14 +85,14 @@ def _grid(figure: Figure, down: int, across: int, count: int) -> list[Axes]:
 
 def _curve(axes: Axes, split: str, metric: str, points: Points) -> None:
     epochs, values = np.array(points, float).T
-    colour = _COLOURS.get(split, "#d55e00")
+    color = _COLORS.get(split, "#d55e00")
     raw = metric.startswith("raw_")
     label = f"{split}, without averaging" if raw else split
     if metric == "learning_rate":
         axes.plot(epochs, values, color="#444b54", lw=1.6)
         return
     if split == "train" and len(values) >= 50:
-        axes.plot(epochs, values, color=colour, lw=0.6, alpha=0.35)
+        axes.plot(epochs, values, color=color, lw=0.6, alpha=0.35)
         half = len(values) // 50
         kernel = np.full(2 * half + 1, 1 / (2 * half + 1))
         values = np.convolve(values, kernel, "valid")
@@ -101,7 +101,7 @@ def _curve(axes: Axes, split: str, metric: str, points: Points) -> None:
     axes.plot(
         epochs,
         values,
-        color=colour,
+        color=color,
         label=label,
         lw=1.6,
         ls="--" if raw else "-",

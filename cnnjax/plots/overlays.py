@@ -15,7 +15,7 @@ from cnnjax.plots import layout, png
 from cnnjax.plots.palette import palette
 
 _VOID = 255  # the label of a pixel that nobody knows
-_VOID_COLOUR = (255, 255, 255)
+_VOID_COLOR = (255, 255, 255)
 _ERROR = np.uint8((213, 94, 0))  # vermillion
 _SIDE = 2.6  # of a panel, inches
 _LETTERS = 24  # of a name
@@ -31,8 +31,8 @@ class Segmented(NamedTuple):
     caption: str
 
 
-def colour_mask(
-    mask: Integer[np.ndarray, "h w"], colours: UInt8[np.ndarray, "k 3"]
+def color_mask(
+    mask: Integer[np.ndarray, "h w"], colors: UInt8[np.ndarray, "k 3"]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The colour of each pixel's class; white where it is void.
 
@@ -41,12 +41,12 @@ def colour_mask(
     """
     if mask.ndim != 2:
         raise ValueError(f"mask must be (h, w), got the shape {mask.shape}.")
-    table = np.full((_VOID + 1, 3), _VOID_COLOUR, np.uint8)
-    table[: len(colours)] = colours
-    unknown = mask[(mask != _VOID) & ((mask < 0) | (mask >= len(colours)))]
+    table = np.full((_VOID + 1, 3), _VOID_COLOR, np.uint8)
+    table[: len(colors)] = colors
+    unknown = mask[(mask != _VOID) & ((mask < 0) | (mask >= len(colors)))]
     if unknown.size:
         raise ValueError(
-            f"There are {len(colours)} colours, none for the class {unknown[0]}."
+            f"There are {len(colors)} colours, none for the class {unknown[0]}."
         )
     return table[mask]
 
@@ -54,7 +54,7 @@ def colour_mask(
 def overlay(
     image: Shaped[np.ndarray, "h w c"],
     mask: Integer[np.ndarray, "h w"],
-    colours: UInt8[np.ndarray, "k 3"],
+    colors: UInt8[np.ndarray, "k 3"],
     *,
     opacity: float = 0.45,
 ) -> UInt8[np.ndarray, "h w 3"]:
@@ -80,7 +80,7 @@ def overlay(
     shown = np.empty((*mask.shape, 3), np.uint8)
     for start in range(0, len(mask), _BAND):
         rows = slice(start, start + _BAND)
-        below, tint = layout.rgb(image[rows]), colour_mask(mask[rows], colours)
+        below, tint = layout.rgb(image[rows]), color_mask(mask[rows], colors)
         share = np.where(mask[rows] == _VOID, 0, opacity)[..., None]
         shown[rows] = np.round((1 - share) * below + share * tint)
     return shown
@@ -103,7 +103,7 @@ def segmentation_grid(
     """
     if not rows:
         raise ValueError("A segmentation grid needs images, got none.")
-    colours = palette(len(class_names))
+    colors = palette(len(class_names))
     tall = max(row.truth.shape[0] / row.truth.shape[1] for row in rows)
     size = 4 * _SIDE, (_SIDE * tall + 0.3) * len(rows) + 0.3
     figure = Figure(figsize=size, layout="constrained")
@@ -112,12 +112,12 @@ def segmentation_grid(
         wrong = (row.prediction != row.truth) & (row.truth != _VOID)
         labelled = max(np.count_nonzero(row.truth != _VOID), 1)
         _panel(line[0], layout.rgb(row.image), textwrap.fill(row.caption, 34))
-        _panel(line[1], colour_mask(row.truth, colours), "truth")
-        _panel(line[2], colour_mask(row.prediction, colours), "prediction")
+        _panel(line[1], color_mask(row.truth, colors), "truth")
+        _panel(line[2], color_mask(row.prediction, colors), "prediction")
         share = np.count_nonzero(wrong) / labelled
         _panel(line[3], _errors(row.image, wrong), f"errors: {share:.1%} of the pixels")
     seen = [part[part != _VOID] for row in rows for part in row[1:3]]
-    _legend(figure, class_names, colours, np.unique(np.concatenate(seen)))
+    _legend(figure, class_names, colors, np.unique(np.concatenate(seen)))
     png.save(figure, path)
 
 
@@ -168,21 +168,21 @@ def _panel(axes: Axes, picture: UInt8[np.ndarray, "h w 3"], title: str) -> None:
 def _errors(
     image: Shaped[np.ndarray, "h w c"], wrong: Shaped[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    grey = layout.rgb(image).mean(axis=-1, keepdims=True)
-    pale = np.round(128 + grey / 2).astype(np.uint8)
+    gray = layout.rgb(image).mean(axis=-1, keepdims=True)
+    pale = np.round(128 + gray / 2).astype(np.uint8)
     return np.where(wrong[..., None], _ERROR, pale)
 
 
 def _legend(
     figure: Figure,
     class_names: Sequence[str],
-    colours: UInt8[np.ndarray, "k 3"],
+    colors: UInt8[np.ndarray, "k 3"],
     seen: Integer[np.ndarray, "m"],
 ) -> None:
     """Names the classes that the figure shows."""
     patches = [
         Patch(
-            facecolor=colours[k] / 255,
+            facecolor=colors[k] / 255,
             edgecolor="#c5cad1",
             label=short(class_names[k], _LETTERS),
         )

@@ -119,11 +119,11 @@ def _image(
     *,
     extent: tuple[float, float, float, float] | None = None,
 ) -> None:
-    grey = image.shape[-1] == 1
+    gray = image.shape[-1] == 1
     top = 255 if image.dtype == np.uint8 else 1
     axes.imshow(
-        image[..., 0] if grey else image.clip(0, top),
-        cmap="gray" if grey else None,
+        image[..., 0] if gray else image.clip(0, top),
+        cmap="gray" if gray else None,
         vmin=0,
         vmax=top,
         interpolation="nearest" if image.shape[0] < 96 else "antialiased",

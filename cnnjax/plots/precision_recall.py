@@ -94,19 +94,19 @@ def _legend(figure: Figure, left: float, rows: Sequence[tuple[Line2D, str]]) -> 
 
 def _line(axes: Axes, number: int, curve: Curve | None) -> tuple[Line2D, str]:
     """Draws a curve; returns it with its best F1 score, and from which score on."""
-    colours = np.delete(palette(8), _PALE, axis=0) / 255
-    colours = np.roll(colours, -4, axis=0)  # the darker hues first
-    colour = colours[number % len(colours)]
-    dashes = _LINES[number // len(colours) % len(_LINES)]
+    colors = np.delete(palette(8), _PALE, axis=0) / 255
+    colors = np.roll(colors, -4, axis=0)  # the darker hues first
+    color = colors[number % len(colors)]
+    dashes = _LINES[number // len(colors) % len(_LINES)]
     recall, precision, scores = (
         np.asarray(values, np.float64) for values in curve or ((), (), ())
     )
-    (line,) = axes.plot(recall, precision, color=colour, ls=dashes, lw=1.6)
+    (line,) = axes.plot(recall, precision, color=color, ls=dashes, lw=1.6)
     if not len(recall):
         return line, "   -     -"
     best, f1 = _best(recall, precision, scores)
     dot = recall[best], precision[best]
-    axes.plot(*dot, "o", color=colour, ms=4.5, zorder=3, clip_on=False)
+    axes.plot(*dot, "o", color=color, ms=4.5, zorder=3, clip_on=False)
     return line, f"{f1:.2f}  {scores[best]:.2f}"
 
 

@@ -20,10 +20,11 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from cnnjax.digest import array_types, json_sha256, tree_sha256
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import devices
 
 
@@ -31,7 +32,6 @@ class NotSaved(Exception):
     """A checkpoint could not be written; those before it are whole."""
 
 
-Tree = Any
 Progress = dict[str, Any]
 _ROOM = 2**16  # bytes for what orbax writes beside the arrays
 
@@ -71,11 +71,13 @@ class Checkpoints:
 
     Args:
         folder: made when missing.
-        tell: called with one line when something has to be said.
+        log_line: called with one line when something has to be said.
     """
 
-    def __init__(self, folder: pathlib.Path, *, tell: Callable[[str], None]) -> None:
-        self._folder, self._tell = folder.absolute(), tell
+    def __init__(
+        self, folder: pathlib.Path, *, log_line: Callable[[str], None]
+    ) -> None:
+        self._folder, self._log_line = folder.absolute(), log_line
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -84,7 +86,7 @@ class Checkpoints:
         )
         return ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, step: int, state: Tree, progress: Progress) -> None:
+    def save(self, step: int, state: PyTree, progress: Progress) -> None:
         """Saves in the background; a save still under way is waited for.
 
         A checkpoint of that step, which can only be the same, is left as it is.
@@ -115,39 +117,39 @@ class Checkpoints:
                 force=True,
             )
 
-    def restore(self, target: Tree) -> tuple[Tree, Progress] | None:
+    def restore(self, target: PyTree) -> tuple[PyTree, Progress] | None:
         """The newest undamaged checkpoint, or None where there is none.
 
         A damaged one is named, moved to `damaged/` beside the checkpoints, and the one
         before it used.
 
         Raises:
-            Refusal: if it is of another model, or all of several are damaged.
+            UsageError: if it is of another model, or all of several are damaged.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
                 return self._read(step, target)
-            except (Refusal, MemoryError, PermissionError):
+            except (UsageError, MemoryError, PermissionError):
                 raise  # nothing that speaks of damage
             # orbax and tensorstore raise whatever the damaged file led them to.
             except Exception as error:
                 self._set_aside(step, error)
         if steps:
-            raise Refusal(
+            raise UsageError(
                 f"Every checkpoint in {self._folder} is damaged and set aside; the same"
                 " command now starts from the beginning."
             )
         return None
 
-    def _read(self, step: int, target: Tree) -> tuple[Tree, Progress]:
+    def _read(self, step: int, target: PyTree) -> tuple[PyTree, Progress]:
         record = self._item(step, record=ocp.args.JsonRestore()).record
         seal = record.pop("record_sha256", None)  # earlier revisions had none
         if seal is not None and seal != json_sha256(record):
             raise ValueError("its record does not have the SHA-256 it was saved with")
         if record["arrays"] != (expected := array_types(target)):
             changed = set(record["arrays"].items()) ^ set(expected.items())
-            raise Refusal(
+            raise UsageError(
                 f"Checkpoint {step} in {self._folder} is of another model: it and this"
                 f" run differ in {min(changed)[0]}; --overwrite starts afresh."
             )
@@ -170,7 +172,7 @@ class Checkpoints:
             (self._folder / str(step)).rename(place)
         devices.first_process_says(True)  # the others open the folder after that
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        self._tell(f"checkpoint {step} is damaged ({reason}); set aside in {place}")
+        self._log_line(f"checkpoint {step} is damaged ({reason}); set aside in {place}")
         self._manager = self._open()
 
     def wait(self) -> None:
@@ -187,7 +189,7 @@ class Checkpoints:
         with self._saving():
             self._manager.close()
 
-    def _check_room(self, state: Tree) -> None:
+    def _check_room(self, state: PyTree) -> None:
         """Fails before a save that would fill the disk half-way."""
         self._folder.mkdir(parents=True, exist_ok=True)
         needed = 1.1 * sum(x.nbytes for x in jax.tree.leaves(state)) + _ROOM

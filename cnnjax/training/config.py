@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cnnjax.data import augment
+from cnnjax.data.augment import images as augment
 from cnnjax.training.flags import option
 
 

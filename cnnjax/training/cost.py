@@ -5,15 +5,15 @@ import sys
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from cnnjax.digest import tree_sha256
 
-Tree = Any
 _PHASES = ("compile", "train", "evaluate")
 
 
 def cost(
-    variables: Tree, seconds: dict[str, float], *, steps: int, images: int
+    variables: PyTree, seconds: dict[str, float], *, steps: int, images: int
 ) -> dict[str, Any]:
     """What result.json says of it.
 

@@ -10,16 +10,15 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
-Tree = Any
 AXIS = "data"
 
 
@@ -39,11 +38,11 @@ class Devices:
     """
 
     axis_name: str | None
-    replicate: Callable[[Tree], Tree]
-    shard: Callable[[Tree], Tree]
+    replicate: Callable[[PyTree], PyTree]
+    shard: Callable[[PyTree], PyTree]
     map_step: Callable[[Callable], Callable]
-    map_measure: Callable[[Callable], Callable]
-    fetch: Callable[[Tree], Tree]
+    map_eval_step: Callable[[Callable], Callable]
+    fetch: Callable[[PyTree], PyTree]
 
 
 def start_processes(
@@ -56,25 +55,29 @@ def start_processes(
     """
     if coordinator:
         if num_processes is None or process_id is None:
-            raise Refusal("--coordinator needs --num_processes and --process_id too.")
+            raise UsageError(
+                "--coordinator needs --num_processes and --process_id too."
+            )
         if process_id >= num_processes:
-            raise Refusal(
+            raise UsageError(
                 f"--process_id must be below --num_processes={num_processes}, got"
                 f" {process_id}."
             )
         if not re.fullmatch(r".+:\d+", coordinator):
-            raise Refusal(f"--coordinator must be host:port, got {coordinator!r}.")
+            raise UsageError(f"--coordinator must be host:port, got {coordinator!r}.")
         try:
             jax.distributed.initialize(
                 coordinator, num_processes, process_id, initialization_timeout=60
             )
         except RuntimeError as error:
-            raise Refusal(
+            raise UsageError(
                 f"--coordinator={coordinator}: no meeting of {num_processes} processes"
                 f" there ({str(error).splitlines()[0]})."
             ) from error
     elif num_processes is not None or process_id is not None:
-        raise Refusal("--num_processes and --process_id need --coordinator=host:port.")
+        raise UsageError(
+            "--num_processes and --process_id need --coordinator=host:port."
+        )
     elif _launched_as_one_of_many():
         jax.distributed.initialize()
 
@@ -106,7 +109,7 @@ def check_batch_size(
         lower, upper = batch_size // unit * unit, -(-batch_size // unit) * unit
         fitting = f"{lower} or {upper}" if lower else f"{upper}"
         parts = f" x --accumulate={accumulate}" if accumulate > 1 else ""
-        raise Refusal(
+        raise UsageError(
             f"--{flag}={batch_size} does not divide by {jax.device_count()}"
             f" devices{parts}; {fitting} would do."
         )
@@ -130,9 +133,9 @@ def _jit() -> Devices:
             out_shardings=everywhere,
             donate_argnums=0,
         ),
-        map_measure=lambda measure: jax.jit(
+        map_eval_step=lambda eval_step: jax.jit(
             jax.shard_map(
-                _gathered(measure),
+                _gathered(eval_step),
                 mesh=_mesh(),
                 in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
                 out_specs=PartitionSpec(),
@@ -147,11 +150,11 @@ def _pmap() -> Devices:
     stacked = NamedSharding(_mesh(), PartitionSpec(AXIS))
     count = jax.local_device_count()
 
-    def replicate(tree: Tree) -> Tree:
+    def replicate(tree: PyTree) -> PyTree:
         copies = jax.tree.map(lambda x: np.broadcast_to(x, (count, *x.shape)), tree)
         return _placed(copies, sharding=stacked)
 
-    def shard(tree: Tree) -> Tree:
+    def shard(tree: PyTree) -> PyTree:
         shares = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
         return _placed(shares, sharding=stacked)
 
@@ -160,27 +163,27 @@ def _pmap() -> Devices:
         replicate=replicate,
         shard=shard,
         map_step=lambda step: jax.pmap(step, axis_name=AXIS, donate_argnums=0),
-        map_measure=lambda measure: jax.pmap(_gathered(measure), axis_name=AXIS),
+        map_eval_step=lambda eval_step: jax.pmap(_gathered(eval_step), axis_name=AXIS),
         fetch=lambda tree: jax.tree.map(lambda x: x[0], _first_copy(tree)),
     )
 
 
-def _gathered(measure: Callable) -> Callable:
+def _gathered(eval_step: Callable) -> Callable:
     """Measures each device's share by itself, and brings all together at the end.
 
     Left to XLA, a loop of `measure` would have the devices meet in every turn; on the
     CPU, where a program's waiting loops can use up all threads, that may hang.
     """
 
-    def gathered(variables: Tree, batch: Tree) -> tuple[Tree, Tree]:
-        sums, examples = measure(variables, batch)
+    def gathered(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
+        sums, examples = eval_step(variables, batch)
         examples = jax.lax.all_gather(examples, AXIS, tiled=True)
         return jax.lax.psum(sums, AXIS), examples
 
     return gathered
 
 
-def _placed(tree: Tree, *, sharding: NamedSharding) -> Tree:
+def _placed(tree: PyTree, *, sharding: NamedSharding) -> PyTree:
     """The share of this process in each array, on its devices."""
     if jax.process_count() == 1:
         return jax.device_put(tree, sharding)  # 5 times as fast
@@ -192,6 +195,6 @@ def _mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def _first_copy(tree: Tree) -> Tree:
+def _first_copy(tree: PyTree) -> PyTree:
     """The part of each array on this process's first device; outlives donation."""
     return jax.tree.map(lambda x: np.array(x.addressable_data(0)), tree)

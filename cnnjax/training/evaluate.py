@@ -6,22 +6,21 @@ size nor on the number of devices.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from cnnjax.training.devices import Devices
 
-Tree = Any
 HostBatch = dict[str, np.ndarray]
 # Sees what was measured of each example of a global batch.
-Observe = Callable[[Tree], None]
+Observe = Callable[[PyTree], None]
 
 
 def evaluate(
-    measure: Callable[[Tree, Tree], tuple[Tree, Tree]],
-    variables: Tree,
+    eval_step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    variables: PyTree,
     batches: Iterable[HostBatch],
     devices: Devices,
     *,
@@ -40,10 +39,10 @@ def evaluate(
         poll: called before each batch; raises to stop.
     """
     totals: dict[str, np.ndarray] = {}
-    pending: Tree | None = None
+    pending: PyTree | None = None
     for batch in batches:
         poll()
-        result = measure(variables, devices.shard(batch))
+        result = eval_step(variables, devices.shard(batch))
         if pending is not None:
             totals = _add(totals, devices.fetch(pending), observe)
         pending = result
@@ -51,7 +50,7 @@ def evaluate(
 
 
 def _add(
-    totals: dict[str, np.ndarray], result: Tree, observe: Observe | None
+    totals: dict[str, np.ndarray], result: PyTree, observe: Observe | None
 ) -> dict[str, np.ndarray]:
     sums, values = result
     if observe is not None:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 Config = TypeVar("Config")
 
@@ -117,7 +117,7 @@ def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> 
     """The `config` that the flags describe.
 
     Raises:
-        Refusal: if a number is out of its bounds, or a text no line of a flagfile.
+        UsageError: if a number is out of its bounds, or a text no line of a flagfile.
     """
     values = {f.name: flag_values[f.name].value for f in dataclasses.fields(config)}
     return check(config(**values))
@@ -127,30 +127,30 @@ def check(config: Config) -> Config:
     """Returns `config`: numbers are finite and within their bounds, texts are lines.
 
     Raises:
-        Refusal: naming the flag, its value and what must hold.
+        UsageError: naming the flag, its value and what must hold.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise Refusal(f"--{field.name} must be finite, got {value}.")
+            raise UsageError(f"--{field.name} must be finite, got {value}.")
         if isinstance(value, str):
             _check_text(field.name, value, written=field.metadata["written"])
         for name, bound in field.metadata["bounds"].items():
             if value is not None and not _HOLDS[name](value, bound):
-                raise Refusal(f"--{field.name} must be {name} {bound}, got {value}.")
+                raise UsageError(f"--{field.name} must be {name} {bound}, got {value}.")
     return config
 
 
 def _check_text(name: str, text: str, *, written: bool) -> None:
     """Refuses what no path can hold, or what a flagfile would not give back."""
     if "\0" in text or (written and _CONTROL.search(text)):
-        raise Refusal(f"--{name} must have no control characters, got {text!r}.")
+        raise UsageError(f"--{name} must have no control characters, got {text!r}.")
     if written and text != text.strip():
-        raise Refusal(
+        raise UsageError(
             f"--{name} must neither begin nor end with a space, got {text!r}."
         )
     if written and _SURROGATE.search(text):
-        raise Refusal(
+        raise UsageError(
             f"--{name} must be UTF-8, got {text!r}; a link with such a name would do."
         )
 

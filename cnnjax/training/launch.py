@@ -20,22 +20,22 @@ import jax
 from absl import app, flags, logging
 
 from cnnjax import data
+from cnnjax.errors import UsageError
 from cnnjax.names import printable
 from cnnjax.ops import fast
-from cnnjax.refusal import Refusal
 from cnnjax.training import config as configs
 from cnnjax.training import devices, record, signals, verify
 from cnnjax.training import flags as config_flags
 from cnnjax.training.checkpoint import NotSaved
 from cnnjax.training.flags import option
-from cnnjax.training.progress import escape_what_cannot_be_written, tell
+from cnnjax.training.progress import escape_what_cannot_be_written, log_line
 from cnnjax.training.train import NotFinite
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
-class Sitting:
+class LaunchOptions:
     """What is asked of one sitting of a run; the result does not depend on it."""
 
     workdir: str | None = option(
@@ -94,14 +94,14 @@ class Experiment:
     config: type[configs.TrainingConfig]
     run: Callable[..., dict[str, Any]]
     predict: Callable[..., None]
-    sitting: type[Sitting] = Sitting
+    options: type[LaunchOptions] = LaunchOptions
 
 
 def launch(experiment: Experiment) -> None:
     """Runs `experiment` as the command line asks, and exits."""
     escape_what_cannot_be_written()
     config_flags.define(experiment.config)
-    config_flags.define(experiment.sitting)
+    config_flags.define(experiment.options)
 
     def parse(argv: Sequence[str]) -> Sequence[str]:
         if {"--help", "-help", "-h"} & set(argv):
@@ -125,12 +125,12 @@ def launch(experiment: Experiment) -> None:
 def _status(experiment: Experiment) -> int:
     try:
         _act(experiment)
-    except Refusal as error:
+    except UsageError as error:
         _exit(2, str(error))
     except (NotFinite, NotSaved) as error:
         _exit(1, str(error))
     except signals.Stopped as stopped:
-        tell(f"{stopped}; the same command goes on from there")
+        log_line(f"{stopped}; the same command goes on from there")
         return stopped.status
     except KeyboardInterrupt:
         _exit(130, "interrupted; the same command goes on from the last checkpoint")
@@ -143,50 +143,52 @@ def _status(experiment: Experiment) -> int:
 
 def _act(experiment: Experiment) -> None:
     config = config_flags.parse(experiment.config)
-    sitting = config_flags.parse(experiment.sitting)
-    workdir = pathlib.Path(sitting.workdir or f"runs/{experiment.name}")
-    _check_read(sitting)
-    if sitting.verify_resume:
+    options = config_flags.parse(experiment.options)
+    workdir = pathlib.Path(options.workdir or f"runs/{experiment.name}")
+    _check_read(options)
+    if options.verify_resume:
         verify.verify_resume(f"experiments.{experiment.name}", config)
         return
     keep_compiled()
     devices.start_processes(
-        sitting.coordinator, sitting.num_processes, sitting.process_id
+        options.coordinator, options.num_processes, options.process_id
     )
     for line in fast.tune_cpu() if config.tune_cpu else ():
-        tell(line)
-    if sitting.prepare:
+        log_line(line)
+    if options.prepare:
         data.prepare(
-            config.dataset, data_dir=config.data_dir, manual_dir=sitting.manual_dir
+            config.dataset, data_dir=config.data_dir, manual_dir=options.manual_dir
         )
-    if sitting.predict is not None:
-        asked = {name: getattr(sitting, name) for name in _of_predict(sitting)}
+    if options.predict is not None:
+        asked = {name: getattr(options, name) for name in _of_predict(options)}
         given = config_flags.given(experiment.config)
         given.pop("tune_cpu", None)  # of this process, whatever the run had
         with _said_of(workdir):
             record.check_given(workdir, given)
-            experiment.predict(pathlib.Path(sitting.predict), workdir, **asked)
+            experiment.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
         with _said_of(workdir):
-            experiment.run(config, workdir, overwrite=sitting.overwrite)
+            experiment.run(config, workdir, overwrite=options.overwrite)
 
 
-def _check_read(sitting: Sitting) -> None:
+def _check_read(options: LaunchOptions) -> None:
     """Refuses what nothing would read."""
-    if sitting.manual_dir and not sitting.prepare:
-        raise Refusal("--manual_dir is what --prepare reads; give both.")
-    if sitting.predict is None:
-        for name in _of_predict(sitting):
-            if getattr(sitting, name) is not None:
-                raise Refusal(f"--{name} is what --predict reads; give both.")
-    elif sitting.overwrite:
-        raise Refusal("--overwrite trains afresh, --predict reads; give one of them.")
+    if options.manual_dir and not options.prepare:
+        raise UsageError("--manual_dir is what --prepare reads; give both.")
+    if options.predict is None:
+        for name in _of_predict(options):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name} is what --predict reads; give both.")
+    elif options.overwrite:
+        raise UsageError(
+            "--overwrite trains afresh, --predict reads; give one of them."
+        )
 
 
-def _of_predict(sitting: Sitting) -> list[str]:
+def _of_predict(options: LaunchOptions) -> list[str]:
     """The options that a script has beside those of every sitting."""
-    shared = {field.name for field in dataclasses.fields(Sitting)}
-    return [x.name for x in dataclasses.fields(sitting) if x.name not in shared]
+    shared = {field.name for field in dataclasses.fields(LaunchOptions)}
+    return [x.name for x in dataclasses.fields(options) if x.name not in shared]
 
 
 @contextlib.contextmanager
@@ -200,7 +202,7 @@ def _said_of(workdir: pathlib.Path) -> Iterator[None]:
             raise
         if not pathlib.Path(name).absolute().is_relative_to(workdir.absolute()):
             raise
-        raise Refusal(
+        raise UsageError(
             f"{name.removesuffix('.partial')}: {error.strerror}; mend that, or copy the"
             " run to another --workdir."
         ) from error
@@ -236,7 +238,7 @@ def _help(experiment: Experiment) -> str:
         (
             experiment.doc.strip(),
             "\nThis sitting:",
-            config_flags.describe(experiment.sitting),
+            config_flags.describe(experiment.options),
             "\nThe run:",
             config_flags.describe(experiment.config),
             "\n  --flagfile\n      Reads flags from a file, such as a recipe.",

@@ -5,22 +5,20 @@ neither the number of devices nor the order in a batch changes what an example s
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from cnnjax.training.state import State
 
-Tree = Any
 Batch = dict[str, Array]
 Metrics = dict[str, Float[Array, ""]]
 # (params, statistics, batch, keys) -> (a loss an example, (statistics, metrics)).
 LossFn = Callable[
-    [Tree, Tree, Batch, Key[Array, "n"]],
-    tuple[Float[Array, "n"], tuple[Tree, Metrics]],
+    [PyTree, PyTree, Batch, Key[Array, "n"]],
+    tuple[Float[Array, "n"], tuple[PyTree, Metrics]],
 ]
 Augment = Callable[[Key[Array, "n"], Batch], Batch]
 Step = Callable[[State, Batch], tuple[State, Metrics]]
@@ -57,25 +55,25 @@ def make_step(
         keys = example_keys(seed, state.step, batch["index"])
         augment_keys, loss_keys = _split(keys)
         batch = augment(augment_keys, batch)
-        grads, statistics, metrics = _gradients(
+        grads, batch_stats, metrics = _gradients(
             loss_fn, state, batch, loss_keys, accumulate
         )
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
         norm = optax.tree.norm(grads)
         metrics = {**metrics, "gradient_norm": norm}
-        updates, opt_state = optimizer.update(grads, state.optimizer, state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         updated = State(
             step=state.step + 1,
             params=params,
-            statistics=statistics,
-            optimizer=opt_state,
-            average=_averaged(state, params, statistics, ema),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=_averaged(state, params, batch_stats, ema),
             finite=state.finite
             & jnp.isfinite(metrics["loss"])
             & jnp.isfinite(norm)
-            & jnp.isfinite(optax.tree.norm((params, statistics))),
+            & jnp.isfinite(optax.tree.norm((params, batch_stats))),
         )
         return _unless_damaged(state, updated), {**metrics, "finite": updated.finite}
 
@@ -105,34 +103,36 @@ def fit(
 
 def _gradients(
     loss_fn: LossFn, state: State, batch: Batch, keys: Key[Array, "n"], parts: int
-) -> tuple[Tree, Tree, Metrics]:
+) -> tuple[PyTree, PyTree, Metrics]:
     """Mean gradient, last statistics and mean metrics over the parts of a batch."""
 
     def mean_loss(
-        params: Tree, statistics: Tree, batch: Batch, keys: Key[Array, "n"]
-    ) -> tuple[Float[Array, ""], tuple[Tree, Metrics]]:
-        losses, (statistics, metrics) = loss_fn(params, statistics, batch, keys)
+        params: PyTree, batch_stats: PyTree, batch: Batch, keys: Key[Array, "n"]
+    ) -> tuple[Float[Array, ""], tuple[PyTree, Metrics]]:
+        losses, (batch_stats, metrics) = loss_fn(params, batch_stats, batch, keys)
         loss = losses.mean()
-        return loss, (statistics, {"loss": loss, **metrics})
+        return loss, (batch_stats, {"loss": loss, **metrics})
 
     grad_fn = jax.grad(mean_loss, has_aux=True)
     if parts == 1:
-        grads, (statistics, metrics) = grad_fn(
-            state.params, state.statistics, batch, keys
+        grads, (batch_stats, metrics) = grad_fn(
+            state.params, state.batch_stats, batch, keys
         )
-        return grads, statistics, metrics
+        return grads, batch_stats, metrics
 
-    def part(statistics: Tree, inputs: tuple) -> tuple[Tree, tuple[Tree, Metrics]]:
-        grads, (statistics, metrics) = grad_fn(state.params, statistics, *inputs)
-        return statistics, (grads, metrics)
+    def part(
+        batch_stats: PyTree, inputs: tuple
+    ) -> tuple[PyTree, tuple[PyTree, Metrics]]:
+        grads, (batch_stats, metrics) = grad_fn(state.params, batch_stats, *inputs)
+        return batch_stats, (grads, metrics)
 
     # Part i holds the examples i, i + parts, …: each stays on the device that has it.
     cut = jax.tree.map(
         lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), (batch, keys)
     )
-    statistics, (grads, metrics) = jax.lax.scan(part, state.statistics, cut)
+    batch_stats, (grads, metrics) = jax.lax.scan(part, state.batch_stats, cut)
     grads, metrics = jax.tree.map(lambda x: x.mean(axis=0), (grads, metrics))
-    return grads, statistics, metrics
+    return grads, batch_stats, metrics
 
 
 def _split(keys: Key[Array, "n"]) -> tuple[Key[Array, "n"], Key[Array, "n"]]:
@@ -141,19 +141,19 @@ def _split(keys: Key[Array, "n"]) -> tuple[Key[Array, "n"], Key[Array, "n"]]:
 
 
 def _averaged(
-    state: State, params: Tree, statistics: Tree, decay: float
-) -> dict[str, Tree] | None:
+    state: State, params: PyTree, batch_stats: PyTree, decay: float
+) -> dict[str, PyTree] | None:
     """The moving average after this step.
 
     Early on the decay is smaller, (1 + t) / (10 + t), so that the random
     initialisation is forgotten.
     """
-    if state.average is None:
+    if state.ema is None:
         return None
-    now = {"params": params, **({"batch_stats": statistics} if statistics else {})}
+    now = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     t = state.step.astype(jnp.float32)
     decay = jnp.minimum(decay, (1 + t) / (10 + t))
-    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state.average, now)
+    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state.ema, now)
 
 
 def _unless_damaged(state: State, updated: State) -> State:

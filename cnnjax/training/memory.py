@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from cnnjax.data import files
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
-Tree = Any
 _COPIES = 4  # of the parameters, at least: with gradient, momentum and average
 
 
@@ -20,14 +20,14 @@ def available() -> int:
     return files.memory()
 
 
-def check_model(shapes: Tree) -> None:
+def check_model(shapes: PyTree) -> None:
     """Refuses a model whose parameters do not fit, as often as training has them.
 
     Args:
         shapes: of its variables.
 
     Raises:
-        Refusal: if they do not.
+        UsageError: if they do not.
     """
     leaves = jax.tree.leaves(shapes["params"])
     count = sum(math.prod(leaf.shape) for leaf in leaves)
@@ -43,7 +43,7 @@ def check_program(compiled: Any, *, what: str) -> None:
         what: it does, for the message.
 
     Raises:
-        Refusal: if it does.
+        UsageError: if it does.
     """
     needs = compiled.memory_analysis()
     if needs is None:  # not every kind of device tells
@@ -56,7 +56,7 @@ def check_program(compiled: Any, *, what: str) -> None:
 def _check(size: int, what: str) -> None:
     most = available()
     if size > most:
-        raise Refusal(
+        raise UsageError(
             f"{what} takes at least {size / 2**30:,.1f} GiB of memory, there are"
             f" {most / 2**30:,.1f}: smaller batches, images, windows or a smaller"
             " --width would do."

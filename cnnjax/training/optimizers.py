@@ -1,15 +1,13 @@
 """Optimizers and learning rates from plain arguments."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import optax
+from jaxtyping import PyTree
 from optax.contrib import MuonDimensionNumbers, muon
 
-from cnnjax.refusal import Refusal
-
-Tree = Any
+from cnnjax.errors import UsageError
 
 
 def schedule(
@@ -26,13 +24,13 @@ def schedule(
         warmup_steps: fewer than `steps`.
 
     Raises:
-        Refusal: if the name is unknown or a number out of range.
+        UsageError: if the name is unknown or a number out of range.
     """
     _check_choice("schedule", name, _SCHEDULES)
     if not learning_rate > 0:
-        raise Refusal(f"learning_rate must be positive, got {learning_rate}.")
+        raise UsageError(f"learning_rate must be positive, got {learning_rate}.")
     if not 0 <= warmup_steps < steps:
-        raise Refusal(
+        raise UsageError(
             "The warm-up must be shorter than the training, "
             f"got {warmup_steps} of {steps} steps."
         )
@@ -68,22 +66,22 @@ def optimizer(
         clip_norm: the global norm that the gradient is clipped to; None: not clipped.
 
     Raises:
-        Refusal: if the name is unknown or a number out of range.
+        UsageError: if the name is unknown or a number out of range.
     """
     _check_choice("optimizer", name, _OPTIMIZERS)
     if not 0 <= momentum < 1:
-        raise Refusal(f"momentum must be at least 0 and below 1, got {momentum}.")
+        raise UsageError(f"momentum must be at least 0 and below 1, got {momentum}.")
     if not weight_decay >= 0:
-        raise Refusal(f"weight_decay must not be negative, got {weight_decay}.")
+        raise UsageError(f"weight_decay must not be negative, got {weight_decay}.")
     if clip_norm is not None and not clip_norm > 0:
-        raise Refusal(f"clip_norm must be positive, got {clip_norm}.")
+        raise UsageError(f"clip_norm must be positive, got {clip_norm}.")
     rule = _OPTIMIZERS[name](schedule, momentum, weight_decay)
     if clip_norm is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(clip_norm), rule)
 
 
-def is_matrix(params: Tree) -> Tree:
+def is_matrix(params: PyTree) -> PyTree:
     """Which parameters have two axes or more: kernels, neither norms nor biases."""
     return jax.tree.map(lambda p: p.ndim >= 2, params)
 
@@ -139,7 +137,7 @@ def _muon(schedule, momentum: float, decay: float) -> optax.GradientTransformati
     )
 
 
-def _as_matrices(params: Tree) -> Tree:
+def _as_matrices(params: PyTree) -> PyTree:
     """How Muon reads each parameter as a matrix; None for those it leaves to Adam."""
     return jax.tree.map(
         lambda p: (
@@ -167,4 +165,4 @@ _OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 def _check_choice(what: str, name: str, choices: dict[str, Callable]) -> None:
     if name not in choices:
-        raise Refusal(f"{what} must be one of {', '.join(choices)}, got {name!r}.")
+        raise UsageError(f"{what} must be one of {', '.join(choices)}, got {name!r}.")

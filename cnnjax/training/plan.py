@@ -4,7 +4,7 @@ import dataclasses
 
 import optax
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import devices, optimizers
 from cnnjax.training.config import TrainingConfig
 
@@ -39,28 +39,28 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
     """The plan of `config` for a training split of so many examples, and rounds.
 
     Raises:
-        Refusal: if a batch is larger than that, or the devices do not divide it, or
+        UsageError: if a batch is larger than that, or the devices do not divide it, or
             there is nothing to choose by, or no step for each round.
     """
     if config.batch_size > examples:
-        raise Refusal(
+        raise UsageError(
             f"--batch_size={config.batch_size} is larger than the training split of"
             f" {examples} examples; {examples} is the most."
         )
     devices.check_batch_size(config.batch_size, accumulate=config.accumulate)
     if config.patience and not config.validation:
-        raise Refusal(
+        raise UsageError(
             "--patience needs a part of the training split to choose by (never the"
             " test split): --validation=0.1 would do."
         )
     steps_per_epoch = examples // config.batch_size
     steps = max(1, round(config.epochs * steps_per_epoch))
     if steps > _STEPS:
-        raise Refusal(
+        raise UsageError(
             f"--epochs={config.epochs:g} make {steps:,} steps; {_STEPS:,} is the most."
         )
     if steps < rounds:
-        raise Refusal(
+        raise UsageError(
             f"--epochs={config.epochs:g} make {steps} steps, too few for {rounds}"
             " rounds; more epochs would do."
         )

@@ -30,7 +30,7 @@ def escape_what_cannot_be_written() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def tell(line: str) -> None:
+def log_line(line: str) -> None:
     """Says one line, once for all processes."""
     if jax.process_index() == 0:
         console.print(_text(line))
@@ -93,14 +93,14 @@ class Progress:
         elif speed and now - self._said > _SECONDS_BETWEEN_LINES:
             self._said = now
             left = duration((self._steps - step) * examples / speed)
-            tell(f"step {step}/{self._steps}  epoch {epoch}  {news}  {left} left")
+            log_line(f"step {step}/{self._steps}  epoch {epoch}  {news}  {left} left")
         return speed
 
     def evaluated(self, step: int, news: str) -> None:
         """Says what an evaluation gave; its time does not count for the speed."""
         self.paused()
         epoch = f"{step / self._steps_per_epoch:.1f}"
-        tell(f"step {step}/{self._steps}  epoch {epoch}  {news}")
+        log_line(f"step {step}/{self._steps}  epoch {epoch}  {news}")
 
     def paused(self) -> None:
         """What was done since the last step does not count for the speed."""

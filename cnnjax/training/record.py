@@ -15,7 +15,7 @@ import jax
 import tensorboardX
 
 from cnnjax.digest import json_sha256
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import devices, flags, workdirs
 
 Row = dict[str, Any]
@@ -36,7 +36,7 @@ class Record:
         overwrite: removes what an earlier run left there.
 
     Raises:
-        Refusal: if the workdir cannot be written, another process is writing there,
+        UsageError: if the workdir cannot be written, another process is writing there,
             or it holds a run of another config, or of one that is not known.
     """
 
@@ -57,16 +57,16 @@ class Record:
         if self._writes:
             try:
                 self._open(overwrite)
-            except Refusal as error:
+            except UsageError as error:
                 refusal = error
         if devices.first_process_says(refusal is not None):
-            raise refusal or Refusal("The first process refused the run.")
+            raise refusal or UsageError("The first process refused the run.")
 
     def _open(self, overwrite: bool) -> None:
         self._lock = workdirs.hold(self.workdir, overwrite=overwrite)
         try:
             _check_same(self.workdir, self._config, self._data)
-        except Refusal:
+        except UsageError:
             self._lock.close()
             raise
 
@@ -119,7 +119,7 @@ class Record:
         """What result.json says, where the run has finished before.
 
         Raises:
-            Refusal: if that is damaged.
+            UsageError: if that is damaged.
         """
         there = (self.workdir / "result.json").exists()
         return finished(self.workdir)[1] if there else None
@@ -144,13 +144,13 @@ def finished(workdir: pathlib.Path) -> tuple[Row, Row]:
     """config.json and result.json of a finished run.
 
     Raises:
-        Refusal: if there is none, or one of them is damaged.
+        UsageError: if there is none, or one of them is damaged.
     """
     files = [workdir / name for name in ("config.json", "result.json")]
     for file in files:
         if not file.is_file() or workdirs.is_being_cleared(workdir):
             why = "is missing" if not file.is_file() else "was to be overwritten"
-            raise Refusal(
+            raise UsageError(
                 f"{workdir} holds no finished run: {file.name} {why}; train there"
                 " first, or name another."
             )
@@ -173,12 +173,12 @@ def check_given(workdir: pathlib.Path, given: Row) -> None:
         given: flags by name.
 
     Raises:
-        Refusal: if there are such, or no finished run.
+        UsageError: if there are such, or no finished run.
     """
     config, _ = finished(workdir)
     changed = _changed(config, given)
     if changed:
-        raise Refusal(
+        raise UsageError(
             f"{workdir} holds a run with other flags: {changed}; it predicts with its"
             " own, leave these out."
         )
@@ -213,7 +213,7 @@ def _read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
     """A JSON object that has what is `needed`.
 
     Raises:
-        Refusal: if the file holds anything else.
+        UsageError: if the file holds anything else.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -227,8 +227,8 @@ def _read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
     return value
 
 
-def _damaged(path: pathlib.Path, reason: str) -> Refusal:
-    return Refusal(
+def _damaged(path: pathlib.Path, reason: str) -> UsageError:
+    return UsageError(
         f"{path} is damaged ({reason}): copy it again, name another --workdir, or"
         " --overwrite trains afresh."
     )
@@ -262,12 +262,12 @@ def _check_same(workdir: pathlib.Path, config: Any, data: str) -> None:
     before = _read_object(path, {_DATA})
     changed = _changed(before, flags.identity(config))
     if changed:
-        raise Refusal(
+        raise UsageError(
             f"{workdir} holds a run with other flags: {changed};"
             " name another --workdir, or --overwrite it."
         )
     if before[_DATA] != data:
-        raise Refusal(
+        raise UsageError(
             f"{workdir} holds a run on other data than --dataset={config.dataset} has"
             " now; name another --workdir, or --overwrite it."
         )

@@ -2,16 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
-Tree = Any
 _IN_HASTE = {"xla_backend_optimization_level": 0}
 
 
@@ -23,23 +21,23 @@ class State:
         step: updates made so far.
         params: what the optimizer changes.
         statistics: running statistics of batch norms; empty where there are none.
-        optimizer: what the optimizer remembers.
+        opt_state: what the optimizer remembers.
         average: moving average of the params and statistics, or None.
         finite: false once a loss or a gradient was not; from then on the state
             stays as it was before that step.
     """
 
     step: Int[Array, ""]
-    params: Tree
-    statistics: Tree
-    optimizer: optax.OptState
-    average: dict[str, Tree] | None
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    ema: dict[str, PyTree] | None
     finite: Bool[Array, ""]
 
 
 def first_variables(
-    init: Callable[[Key[Array, ""]], dict[str, Tree]], key: Key[Array, ""]
-) -> dict[str, Tree]:
+    init: Callable[[Key[Array, ""]], dict[str, PyTree]], key: Key[Array, ""]
+) -> dict[str, PyTree]:
     """The variables that a Flax model's `init` draws from `key`.
 
     Runs once, so the compiler is told not to optimise: 5 times less time to compile.
@@ -48,48 +46,46 @@ def first_variables(
 
 
 def create(
-    variables: dict[str, Tree],
+    variables: dict[str, PyTree],
     optimizer: optax.GradientTransformation,
     *,
-    average: bool = False,
+    ema: bool = False,
 ) -> State:
     """The state before the first step; `variables` as a Flax model's `init` gives."""
-    params, statistics = variables["params"], variables.get("batch_stats", {})
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        statistics=statistics,
-        optimizer=optimizer.init(params),
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
         # Copies: donated buffers must not be shared between two leaves.
-        average=jax.tree.map(jnp.array, _variables(params, statistics))
-        if average
-        else None,
+        ema=jax.tree.map(jnp.array, _variables(params, batch_stats)) if ema else None,
         finite=jnp.ones((), bool),
     )
 
 
 def blank(
-    shapes: dict[str, Tree],
+    shapes: dict[str, PyTree],
     optimizer: optax.GradientTransformation,
     *,
-    average: bool = False,
+    ema: bool = False,
 ) -> State:
     """A host state to read a checkpoint into, of the shapes that `create` gives."""
-    made = functools.partial(create, optimizer=optimizer, average=average)
+    made = functools.partial(create, optimizer=optimizer, ema=ema)
     return jax.tree.map(
         lambda x: np.empty(x.shape, x.dtype), jax.eval_shape(made, shapes)
     )
 
 
-def trained(state: State) -> dict[str, Tree]:
+def trained(state: State) -> dict[str, PyTree]:
     """The variables as the optimizer left them."""
-    return _variables(state.params, state.statistics)
+    return _variables(state.params, state.batch_stats)
 
 
-def delivered(state: State) -> dict[str, Tree]:
+def delivered(state: State) -> dict[str, PyTree]:
     """The variables that a run hands over: the average where there is one."""
-    return trained(state) if state.average is None else state.average
+    return trained(state) if state.ema is None else state.ema
 
 
-def _variables(params: Tree, statistics: Tree) -> dict[str, Tree]:
-    return {"params": params, **({"batch_stats": statistics} if statistics else {})}
+def _variables(params: PyTree, batch_stats: PyTree) -> dict[str, PyTree]:
+    return {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}

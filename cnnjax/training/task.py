@@ -4,17 +4,18 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cnnjax.data.sources import Source
+from jaxtyping import PyTree
+
+from cnnjax.data.source import Source
 from cnnjax.training import loop
 
-Tree = Any
 Metrics = dict[str, Any]
 
 
 class Observer(Protocol):
     """Sees the values of each example of one evaluation, batch by batch."""
 
-    def observe(self, values: Tree) -> None:
+    def observe(self, values: PyTree) -> None:
         """Takes the values of a batch."""
         ...
 
@@ -52,12 +53,12 @@ class Task:
     train: Source
     validation: Source | None
     test: Source
-    shapes: Tree
-    initialise: Callable[[], Tree]
+    shapes: PyTree
+    initialize: Callable[[], PyTree]
     loss_fn: Callable[[str | None], loop.LossFn]
     augment: loop.Augment
-    measure: Callable[[Tree, Tree], tuple[Tree, Tree]]
-    summarise: Callable[[Tree], Metrics]
+    eval_step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
+    compute_metrics: Callable[[PyTree], Metrics]
     observer: Callable[[], Observer]
     score: str
     unit: str = "images"
@@ -78,8 +79,8 @@ class Trained:
         cost: what result.json says of size, time and memory.
     """
 
-    variables: Tree
+    variables: PyTree
     metrics: Metrics
-    sums: Tree
+    sums: PyTree
     observed: Observer
     cost: dict[str, Any]

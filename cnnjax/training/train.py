@@ -11,23 +11,22 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
-from cnnjax.data.sources import Source
-from cnnjax.refusal import Refusal
+from cnnjax.data.source import Source
+from cnnjax.errors import UsageError
 from cnnjax.training import devices, loop, memory, record, signals
 from cnnjax.training import state as states
+from cnnjax.training.batches import Batches
 from cnnjax.training.checkpoint import Checkpoints
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.cost import cost
 from cnnjax.training.evaluate import evaluate
-from cnnjax.training.feed import Feed
 from cnnjax.training.plan import Plan
-from cnnjax.training.position import Position
-from cnnjax.training.progress import Progress, tell
+from cnnjax.training.progress import Progress, log_line
 from cnnjax.training.task import Metrics, Observer, Task, Trained
-
-Tree = Any
+from cnnjax.training.train_progress import TrainProgress
 
 
 class NotFinite(Exception):
@@ -75,10 +74,12 @@ class _Run:
     ) -> None:
         self._task, self._config, self._plan = task, config, plan
         self._record, self._stop = run_record, stop
-        self._checkpoints = Checkpoints(run_record.workdir / "checkpoints", tell=tell)
-        self._best = Checkpoints(run_record.workdir / "best", tell=tell)
+        self._checkpoints = Checkpoints(
+            run_record.workdir / "checkpoints", log_line=log_line
+        )
+        self._best = Checkpoints(run_record.workdir / "best", log_line=log_line)
         self._devices = devices.mapper(config.parallelism)
-        self._feed = Feed(task, config, plan.steps, self._devices, clock)
+        self._feed = Batches(task, config, plan.steps, self._devices, clock)
         self._clock = clock
         self._measure: Callable | None = None
         self._unread: tuple[int, loop.Metrics] | None = None
@@ -86,18 +87,18 @@ class _Run:
     def resume(self) -> None:
         """Puts state, data and clock where the newest checkpoint left them."""
         self._clock.enter("compile")
-        options = {"optimizer": self._plan.optimizer, "average": self._config.ema > 0}
-        self._position = Position(seconds=self._clock.seconds)
+        options = {"optimizer": self._plan.optimizer, "ema": self._config.ema > 0}
+        self._position = TrainProgress(seconds=self._clock.seconds)
         saved = self._checkpoints.restore(states.blank(self._task.shapes, **options))
         if saved is None:
             create = jax.jit(functools.partial(states.create, **options))
-            host = jax.device_get(create(self._task.initialise()))
+            host = jax.device_get(create(self._task.initialize()))
         else:
             host, values = saved
-            self._position = Position(**values)
+            self._position = TrainProgress(**values)
             self._clock.resume(self._position.seconds)
             self._position.seconds = self._clock.seconds
-            tell(f"goes on from step {host.step} of {self._plan.steps}")
+            log_line(f"goes on from step {host.step} of {self._plan.steps}")
         self._start = int(host.step)
         self._record.begin(self._start)
         self._state = self._devices.replicate(host)
@@ -118,8 +119,13 @@ class _Run:
                 self._feed_from(self._start)
                 self._step_on()
         except _Enough:
-            tell(f"stops early: {self._task.score} stays at {self._position.best:.4f}")
-        except (signals.Stopped, Refusal):  # a damaged image is refused when it comes
+            log_line(
+                f"stops early: {self._task.score} stays at {self._position.best:.4f}"
+            )
+        except (
+            signals.Stopped,
+            UsageError,
+        ):  # a damaged image is refused when it comes
             self._save()
             self._checkpoints.wait()
             raise
@@ -214,33 +220,33 @@ class _Run:
 
     def _evaluate_if_due(self, number: int) -> None:
         """Evaluates at its interval; `finish` sees to the last on the test split."""
-        held, last = self._task.validation, number == self._plan.steps
-        due = held is not None if last else number % self._plan.evaluation == 0
+        validation, last = self._task.validation, number == self._plan.steps
+        due = validation is not None if last else number % self._plan.evaluation == 0
         if not due:
             return
         self._settle()
-        split = "test" if held is None else "validation"
-        source = self._task.test if held is None else held
+        split = "test" if validation is None else "validation"
+        source = self._task.test if validation is None else validation
         metrics = self._measured(source, states.delivered(self._state))[0]
-        if self._state.average is not None:
+        if self._state.ema is not None:
             raw = self._measured(source, states.trained(self._state))[0]
             metrics |= {f"raw_{name}": value for name, value in raw.items()}
         self._log(number, split, metrics)
         self._bar.evaluated(
             number, f"{split} {self._task.score} {metrics[self._task.score]:.4f}"
         )
-        self._position.judge(number, metrics[self._task.score])
+        self._position.record_score(number, metrics[self._task.score])
         if self._position.best_step == number:
             host = self._devices.fetch(self._state)
             self._best.save(number, host, {"score": self._position.best})
 
     def _measured(
-        self, source: Source, variables: Tree
-    ) -> tuple[Metrics, Tree, Observer]:
+        self, source: Source, variables: PyTree
+    ) -> tuple[Metrics, PyTree, Observer]:
         """The metrics, and what they were made of."""
         observer = self._task.observer()
         if self._measure is None:
-            mapped = self._devices.map_measure(self._task.measure)
+            mapped = self._devices.map_eval_step(self._task.eval_step)
             like = self._devices.shard(next(self._feed.evaluation(source)))
             self._measure = self._compiled(mapped, variables, like)
         self._clock.enter("evaluate")
@@ -252,7 +258,7 @@ class _Run:
             observe=observer.observe,
             poll=self._stop.poll,
         )
-        metrics = {**self._task.summarise(sums), **observer.metrics()}
+        metrics = {**self._task.compute_metrics(sums), **observer.metrics()}
         self._clock.enter("train")
         return metrics, sums, observer
 
@@ -270,7 +276,7 @@ class _Run:
         like = self._feed.like_training()
         return self._compiled(self._devices.map_step(step), self._state, like)
 
-    def _compiled(self, mapped: Any, state: Tree, like: Tree) -> Any:
+    def _compiled(self, mapped: Any, state: PyTree, like: PyTree) -> Any:
         """A mapped function compiled for batches like this one; that has its time."""
         self._clock.enter("compile")
         compiled = mapped.lower(state, like).compile()

@@ -7,10 +7,10 @@ import sys
 import tempfile
 import time
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import flags, record
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.progress import tell
+from cnnjax.training.progress import log_line
 
 _POLL_SECONDS = 0.02
 
@@ -19,31 +19,31 @@ def verify_resume(module: str, config: TrainingConfig) -> None:
     """Trains straight, and killed half-way and started again; compares the sums.
 
     Raises:
-        Refusal: if a run fails, or the sums differ.
+        UsageError: if a run fails, or the sums differ.
     """
     with tempfile.TemporaryDirectory(prefix="verify_resume_") as folder:
         straight, broken = pathlib.Path(folder, "straight"), pathlib.Path(folder, "two")
         recipe = pathlib.Path(folder, "recipe.flags")
         record.write_text(recipe, flags.flagfile(config))
         command = (sys.executable, "-m", module, f"--flagfile={recipe}")
-        tell("trains straight")
+        log_line("trains straight")
         _finish(command, straight)
         steps = _last_step(straight)
-        tell(f"trains again, to be killed half-way through {steps} steps")
+        log_line(f"trains again, to be killed half-way through {steps} steps")
         _kill(command, broken, after=steps // 2)
-        tell(f"killed at step {_last_step(broken)}; starts it again")
+        log_line(f"killed at step {_last_step(broken)}; starts it again")
         said = _finish(command, broken)
         if "goes on from step" not in said:
-            raise Refusal(
+            raise UsageError(
                 "There was no checkpoint yet to go on from half-way; a smaller"
                 " --checkpoint_every makes one."
             )
         sums = [_sum(straight), _sum(broken)]
-    tell(f"straight     {sums[0]}")
-    tell(f"interrupted  {sums[1]}")
+    log_line(f"straight     {sums[0]}")
+    log_line(f"interrupted  {sums[1]}")
     if sums[0] != sums[1]:
-        raise Refusal("The interrupted run ended in other parameters.")
-    tell("the same parameters, to the bit")
+        raise UsageError("The interrupted run ended in other parameters.")
+    log_line("the same parameters, to the bit")
 
 
 def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> str:
@@ -52,7 +52,7 @@ def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> str:
     )
     if done.returncode:
         *_, last = [f"status {done.returncode}", *done.stderr.strip().splitlines()]
-        raise Refusal(f"A run failed: {last.removeprefix('error: ')}")
+        raise UsageError(f"A run failed: {last.removeprefix('error: ')}")
     return done.stdout
 
 
@@ -65,7 +65,7 @@ def _kill(command: tuple[str, ...], workdir: pathlib.Path, *, after: int) -> Non
     while process.poll() is None and _last_step(workdir) < after:
         time.sleep(_POLL_SECONDS)
     if process.poll() is not None:
-        raise Refusal("The run ended before it could be killed; train for longer.")
+        raise UsageError("The run ended before it could be killed; train for longer.")
     process.kill()
     process.wait()
 

@@ -11,7 +11,7 @@ import pathlib
 import shutil
 from typing import IO
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 FILES = (
     "run.flags",
@@ -41,7 +41,7 @@ def hold(workdir: pathlib.Path, *, overwrite: bool) -> IO[str]:
         overwrite: removes what a run left there, and nothing else.
 
     Raises:
-        Refusal: if it cannot be written or emptied, another process holds it, or what
+        UsageError: if it cannot be written or emptied, another process holds it, or what
             is in it is none of a run that says what it is.
     """
     lock = _locked(workdir)
@@ -69,14 +69,14 @@ def _locked(workdir: pathlib.Path) -> IO[str]:
         _check_kinds(workdir)
         lock = (workdir / _LOCK).open("w")
     except OSError as error:
-        raise Refusal(
+        raise UsageError(
             f"--workdir={workdir} cannot be written: {error.strerror}; name another."
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise Refusal(
+        raise UsageError(
             f"--workdir={workdir} is in use by another run; name another."
         ) from None
     return lock
@@ -90,7 +90,7 @@ def _check_kinds(workdir: pathlib.Path) -> None:
     for names, is_kind, kind in kinds:
         for path in (workdir / name for name in names):
             if os.path.lexists(path) and not is_kind(path):
-                raise Refusal(
+                raise UsageError(
                     f"{path} is no {kind}: move it away, or name another --workdir."
                 )
 
@@ -101,7 +101,7 @@ def _check_known(workdir: pathlib.Path) -> None:
         return
     left = [name for name in _KEPT if _holds_something(workdir / name)]
     if left:
-        raise Refusal(
+        raise UsageError(
             f"{workdir} holds {', '.join(left)} of a run whose config.json is missing:"
             " put it back, name another --workdir, or --overwrite it."
         )
@@ -126,7 +126,7 @@ def _remove(path: pathlib.Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise Refusal(
+        raise UsageError(
             f"{path} cannot be removed: {error.strerror}; remove it by hand, or name"
             " another --workdir."
         ) from error

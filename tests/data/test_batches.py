@@ -6,7 +6,7 @@ import pytest
 
 from cnnjax import data
 from cnnjax.data import batches
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 
 def source(count):
@@ -31,7 +31,7 @@ class Slow:
     def fetch(self, indices):
         self.threads.add(threading.current_thread())
         if self.damaged in indices:
-            raise Refusal("cat/9.jpg cannot be decoded.")
+            raise UsageError("cat/9.jpg cannot be decoded.")
         return self.inner.fetch(indices)
 
 
@@ -152,10 +152,10 @@ def test_threads_are_for_sources_that_take_work():
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_damaged_file_is_refused_through_the_threads(threads):
     slow = Slow(20, damaged=13)
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UsageError) as refusal:
         take(batches.training(slow, batch_size=5, seed=0, threads=threads), 4)
     assert str(refusal.value) == "cat/9.jpg cannot be decoded."
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UsageError) as refusal:
         list(batches.evaluation(slow, batch_size=5, threads=threads))
     assert str(refusal.value) == "cat/9.jpg cannot be decoded."
 
@@ -172,10 +172,12 @@ def test_a_damaged_file_is_refused_through_the_threads(threads):
     ],
 )
 def test_training_refuses(options, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         batches.training(source(20), seed=0, **options)
 
 
 def test_evaluation_refuses_what_processes_do_not_divide():
-    with pytest.raises(Refusal, match="batch_size 5 does not divide among 2 processes"):
+    with pytest.raises(
+        UsageError, match="batch_size 5 does not divide among 2 processes"
+    ):
         batches.evaluation(source(20), batch_size=5, process_count=2)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cnnjax.data.decode import decode, header
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 SHAPE = (9, 7)
 
@@ -20,13 +20,13 @@ def encoded(picture, kind="PNG", **options):
     return file.getvalue()
 
 
-def over_white(colour, alpha):
+def over_white(color, alpha):
     alpha = alpha[..., None] / 255
-    return np.rint(colour * alpha + 255 * (1 - alpha))
+    return np.rint(color * alpha + 255 * (1 - alpha))
 
 
 @pytest.fixture
-def grey(rng):
+def gray(rng):
     return rng.integers(0, 256, SHAPE, dtype=np.uint8)
 
 
@@ -46,15 +46,15 @@ def alpha(rng):
 def test_rgb(rgb, kind, options):
     data = encoded(Image.fromarray(rgb), kind, **options)
     np.testing.assert_array_equal(decode(data, channels=3, name="x"), rgb)
-    assert not header(data, name="x").grey
+    assert not header(data, name="x").gray
 
 
-def test_grey_and_grey_as_rgb(grey):
-    data = encoded(Image.fromarray(grey))
-    np.testing.assert_array_equal(decode(data, channels=1, name="x"), grey[..., None])
-    expected = np.stack([grey] * 3, axis=-1)
+def test_gray_and_gray_as_rgb(gray):
+    data = encoded(Image.fromarray(gray))
+    np.testing.assert_array_equal(decode(data, channels=1, name="x"), gray[..., None])
+    expected = np.stack([gray] * 3, axis=-1)
     np.testing.assert_array_equal(decode(data, channels=3, name="x"), expected)
-    assert header(data, name="x").grey
+    assert header(data, name="x").gray
 
 
 def test_jpeg_is_close(rgb):
@@ -73,10 +73,10 @@ def test_alpha_lies_over_white(rgb, alpha, kind):
     np.testing.assert_allclose(got, expected, atol=1)
 
 
-def test_grey_alpha_lies_over_white(grey, alpha):
-    data = encoded(Image.merge("LA", [Image.fromarray(a) for a in (grey, alpha)]))
-    expected = over_white(grey[..., None], alpha)
-    assert header(data, name="x").grey
+def test_gray_alpha_lies_over_white(gray, alpha):
+    data = encoded(Image.merge("LA", [Image.fromarray(a) for a in (gray, alpha)]))
+    expected = over_white(gray[..., None], alpha)
+    assert header(data, name="x").gray
     np.testing.assert_allclose(decode(data, channels=1, name="x"), expected, atol=1)
 
 
@@ -85,47 +85,47 @@ def test_palette(rgb):
     expected = np.asarray(picture.convert("RGB"))
     data = encoded(picture)
     np.testing.assert_array_equal(decode(data, channels=3, name="x"), expected)
-    assert not header(data, name="x").grey
+    assert not header(data, name="x").gray
     gif = encoded(picture, "GIF")
     np.testing.assert_array_equal(decode(gif, channels=3, name="x"), expected)
 
 
-def test_palette_of_greys_is_grey(grey):
-    picture = Image.fromarray(grey)
+def test_palette_of_grays_is_gray(gray):
+    picture = Image.fromarray(gray)
     data = encoded(picture.convert("P"))
     assert Image.open(io.BytesIO(data)).mode == "P"
-    assert header(data, name="x").grey
-    np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], grey)
+    assert header(data, name="x").gray
+    np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], gray)
 
 
 def test_palette_with_transparency(rgb):
     picture = Image.fromarray(rgb).quantize(16)
     index = np.asarray(picture)
-    colours = np.asarray(picture.convert("RGB"))
+    colors = np.asarray(picture.convert("RGB"))
     alphas = np.arange(16, dtype=np.uint8) * 17
     by_table = decode(
         encoded(picture, transparency=bytes(alphas)), channels=3, name="x"
     )
-    np.testing.assert_allclose(by_table, over_white(colours, alphas[index]), atol=1)
+    np.testing.assert_allclose(by_table, over_white(colors, alphas[index]), atol=1)
     by_index = decode(encoded(picture, transparency=5), channels=3, name="x")
-    expected = np.where((index == 5)[..., None], 255, colours)
+    expected = np.where((index == 5)[..., None], 255, colors)
     np.testing.assert_array_equal(by_index, expected)
 
 
-def test_one_transparent_colour(grey, rgb):
-    data = encoded(Image.fromarray(grey), transparency=int(grey[2, 3]))
-    expected = np.where(grey == grey[2, 3], 255, grey)
+def test_one_transparent_color(gray, rgb):
+    data = encoded(Image.fromarray(gray), transparency=int(gray[2, 3]))
+    expected = np.where(gray == gray[2, 3], 255, gray)
     np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], expected)
     data = encoded(Image.fromarray(rgb), transparency=tuple(map(int, rgb[2, 3])))
     assert (decode(data, channels=3, name="x")[2, 3] == 255).all()
     np.testing.assert_array_equal(decode(data, channels=3, name="x")[0], rgb[0])
 
 
-def test_bilevel(grey):
-    picture = Image.fromarray(grey > 127)
+def test_bilevel(gray):
+    picture = Image.fromarray(gray > 127)
     data = encoded(picture)
     assert Image.open(io.BytesIO(data)).mode == "1"
-    expected = np.where(grey > 127, 255, 0)
+    expected = np.where(gray > 127, 255, 0)
     np.testing.assert_array_equal(decode(data, channels=1, name="x")[..., 0], expected)
 
 
@@ -138,7 +138,7 @@ def test_sixteen_bits_are_scaled(rng, kind):
         content = values.astype(">u2").tobytes()
         picture = Image.frombytes("I;16B", SHAPE[::-1], content)
     data = encoded(picture, kind[:4].strip(","))
-    assert header(data, name="x").grey
+    assert header(data, name="x").gray
     got = decode(data, channels=1, name="x")[..., 0]
     np.testing.assert_array_equal(got, np.rint(values / 257))
 
@@ -196,7 +196,7 @@ def test_refusals_name_the_file(rgb, tmp_path):
         (deep, r"a/b\.png cannot be decoded: pixels of kind F are not known here"),
         (wide, r"a/b\.png cannot be decoded: its grey values do not fit into 16 bits"),
     ]:
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(UsageError, match=message):
             decode(data, channels=3, name="a/b.png")
 
 
@@ -204,7 +204,7 @@ def test_kinds_that_are_not_read_are_not_opened(rgb, tmp_path):
     for kind in ("EPS", "PPM", "TGA", "JPEG2000", "AVIF", "ICO"):
         (tmp_path / "x.png").write_bytes(encoded(Image.fromarray(rgb), kind))
         with pytest.raises(
-            Refusal, match=r"x\.png is no image that can be read \(JPEG"
+            UsageError, match=r"x\.png is no image that can be read \(JPEG"
         ):
             decode(tmp_path / "x.png", channels=3, name="x.png")
 
@@ -212,48 +212,48 @@ def test_kinds_that_are_not_read_are_not_opened(rgb, tmp_path):
 def test_a_pipe_is_no_picture(tmp_path):
     os.mkfifo(tmp_path / "x.png")
     for read in (header, functools.partial(decode, channels=3)):
-        with pytest.raises(Refusal, match=r"a/b\.png is no file but a named pipe"):
+        with pytest.raises(UsageError, match=r"a/b\.png is no file but a named pipe"):
             read(tmp_path / "x.png", name="a/b.png")
 
 
-def fax(grey):
+def fax(gray):
     """A TIFF of black and white with a damaged line, which Pillow takes for good."""
-    data = encoded(Image.fromarray(grey > 127), "TIFF", compression="group4")
+    data = encoded(Image.fromarray(gray > 127), "TIFF", compression="group4")
     with Image.open(io.BytesIO(data)) as picture:
         place = picture.tag_v2[273][0] + 8
     return data[:place] + b"\xff" * 4 + data[place + 4 :]
 
 
 def test_damage_that_libtiff_alone_sees_is_refused(rng):
-    grey = rng.integers(0, 256, (40, 60), dtype=np.uint8)
-    with pytest.raises(Refusal, match=r"x cannot be decoded: .*line \d+ of strip 0"):
-        decode(fax(grey), channels=1, name="x")
+    gray = rng.integers(0, 256, (40, 60), dtype=np.uint8)
+    with pytest.raises(UsageError, match=r"x cannot be decoded: .*line \d+ of strip 0"):
+        decode(fax(gray), channels=1, name="x")
 
 
 SAY_NOTHING = """
 import io, sys
 from PIL import Image
 from cnnjax.data.decode import decode, header
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 Image.MAX_IMAGE_PIXELS = 100  # warns from here to twice as many
 for data in eval(sys.stdin.read()):
     for read in (header, lambda data, name: decode(data, channels=3, name=name)):
         try:
             read(data, name="x")
-        except Refusal as refusal:
+        except UsageError as refusal:
             print(refusal)
 """
 
 
-def test_nothing_but_refusals_is_said(grey, rgb, rng):
+def test_nothing_but_refusals_is_said(gray, rgb, rng):
     tiff = encoded(Image.fromarray(rgb[..., 0]), "TIFF", compression="tiff_lzw")
     exif = Image.Exif()
     exif[0x0112] = 6
     jpeg = encoded(Image.fromarray(rgb), "JPEG", exif=exif)
     start = jpeg.index(b"Exif") + 14
     files = [
-        fax(grey),
+        fax(gray),
         tiff[:60],
         tiff[:-30] + bytes(30),
         jpeg[:start] + b"\xff" * 8 + jpeg[start + 8 :],  # an EXIF with too many entries

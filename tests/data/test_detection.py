@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import framing, pictures
+from cnnjax.data import images as pictures
+from cnnjax.data import resize as resize
+from cnnjax.data.annotations import Annotations, Files, examine
+from cnnjax.data.dataset import Options
 from cnnjax.data.detection import detection
-from cnnjax.data.marks import Files, Marks, examine
-from cnnjax.data.pictures import Picture
-from cnnjax.data.sources import Options
-from cnnjax.refusal import Refusal
+from cnnjax.data.images import Picture
+from cnnjax.errors import UsageError
 
 SIZES = [(40, 40), (40, 72), (96, 33), (10, 14)]
 
@@ -24,10 +25,10 @@ def png(values):
 class Encoded:
     """Images in memory, and their marks."""
 
-    def __init__(self, images, marks):
+    def __init__(self, images, annotations):
         self.pairs = [
             (Picture(png(image), -1, f"i{index}"), mark)
-            for index, (image, mark) in enumerate(zip(images, marks, strict=True))
+            for index, (image, mark) in enumerate(zip(images, annotations, strict=True))
         ]
 
     def __len__(self):
@@ -36,22 +37,22 @@ class Encoded:
     def read(self, indices):
         return [self.pairs[index][0] for index in indices]
 
-    def marked(self, indices):
+    def annotated(self, indices):
         return [self.pairs[index] for index in indices]
 
 
 def at(*boxes, name="m", ignore=False, **others):
-    return Marks.of(name, [(box, 0, ignore) for box in boxes], **others)
+    return Annotations.of(name, [(box, 0, ignore) for box in boxes], **others)
 
 
 def random_split(rng, count, *, sizes=((12, 16),), most=3):
-    images, marks = [], []
+    images, annotations = [], []
     for index in range(count):
         height, width = sizes[index % len(sizes)]
         images.append(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         corners = rng.integers(0, (width - 2, height - 2), (index % most + 1, 2))
-        marks.append(at(*(np.hstack([corners, corners + 2]).tolist())))
-    return Encoded(images, marks)
+        annotations.append(at(*(np.hstack([corners, corners + 2]).tolist())))
+    return Encoded(images, annotations)
 
 
 def load(train, test=None, **options):
@@ -71,12 +72,14 @@ def test_every_image_has_room_for_as_many_boxes(rng):
             "label": np.int32,
             "ignore": np.bool_,
             "area": np.float32,
-            "extent": np.int32,
+            "valid_size": np.int32,
             "scale": np.float32,
         }
-        for row, (picture, marks) in enumerate(split.pairs[::-1]):
-            count = len(marks.boxes)
-            np.testing.assert_array_equal(batch["boxes"][row, :count], marks.boxes)
+        for row, (picture, annotations) in enumerate(split.pairs[::-1]):
+            count = len(annotations.boxes)
+            np.testing.assert_array_equal(
+                batch["boxes"][row, :count], annotations.boxes
+            )
             assert not batch["boxes"][row, count:].any()
             assert (batch["label"][row] == np.where(np.arange(5) < count, 0, -1)).all()
             np.testing.assert_array_equal(
@@ -96,9 +99,9 @@ def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
     found = load(split, split, image_size=side)
     assert found.image_shape == (side, side, 3)
     batch = found.train.fetch(np.arange(1))
-    framed, extent = framing.frame(image, size=side, framing="fit")
+    framed, valid_size = resize.resize_image(image, size=side, resize_mode="fit")
     np.testing.assert_array_equal(batch["image"][0], framed)
-    assert batch["extent"][0].tolist() == list(extent)
+    assert batch["valid_size"][0].tolist() == list(valid_size)
     assert batch["scale"][0] == np.float32(max(size) / side)
     left, top, right, bottom = batch["boxes"][0, 0]
     rows, columns = np.mgrid[:side, :side] + 0.5
@@ -117,7 +120,7 @@ def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
 def test_a_box_around_an_image_ends_with_it(size):
     split = Encoded([np.zeros((*size, 3), np.uint8)], [at((0, 0, size[1], size[0]))])
     batch = load(split, split, image_size=23).train.fetch(np.arange(1))
-    down, across = batch["extent"][0]
+    down, across = batch["valid_size"][0]
     np.testing.assert_allclose(batch["boxes"][0, 0], (0, 0, across, down), rtol=1e-6)
 
 
@@ -135,7 +138,7 @@ def test_large_sets_are_decoded_on_fetch(rng, monkeypatch):
         assert column.dtype == expected[name].dtype
 
 
-def test_grey_images_stay_grey(rng):
+def test_gray_images_stay_gray(rng):
     images = rng.integers(0, 256, (4, 6, 8), dtype=np.uint8)
     split = Encoded(images, [at((0, 0, 2, 2))] * 4)
     assert load(split).image_shape == (6, 8, 1)
@@ -148,53 +151,64 @@ def test_images_are_held_out_at_random(rng):
     other = load(split, holdout=0.3, seed=3)
     assert (len(found.train), len(found.test)) == (14, 6)
     assert found.note == "No test split: held out 6 of 20 images."
-    held = lambda found: found.test.fetch(np.arange(6))["image"]  # noqa: E731
-    np.testing.assert_array_equal(held(found), held(again))
-    assert (held(found) != held(other)).any()
+    held_out = lambda found: found.test.fetch(np.arange(6))["image"]  # noqa: E731
+    np.testing.assert_array_equal(held_out(found), held_out(again))
+    assert (held_out(found) != held_out(other)).any()
     assert found.fingerprint == again.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda image, marks: (image + 1, marks),
-        lambda image, marks: (image, marks._replace(boxes=marks.boxes + 1)),
-        lambda image, marks: (image, marks._replace(labels=marks.labels + 1)),
-        lambda image, marks: (image, marks._replace(ignore=~marks.ignore)),
-        lambda image, marks: (image, marks._replace(area=np.float32([5]))),
+        lambda image, annotations: (image + 1, annotations),
+        lambda image, annotations: (
+            image,
+            annotations._replace(boxes=annotations.boxes + 1),
+        ),
+        lambda image, annotations: (
+            image,
+            annotations._replace(labels=annotations.labels + 1),
+        ),
+        lambda image, annotations: (
+            image,
+            annotations._replace(ignore=~annotations.ignore),
+        ),
+        lambda image, annotations: (image, annotations._replace(area=np.float32([5]))),
     ],
 )
 def test_the_fingerprint_depends_on_everything(rng, change):
-    image, marks = np.zeros((6, 8, 3), np.uint8), at((0, 0, 2, 2))
+    image, annotations = np.zeros((6, 8, 3), np.uint8), at((0, 0, 2, 2))
 
     def fingerprint(changed, changed_marks):
-        split = Encoded([image, changed], [marks, changed_marks])
+        split = Encoded([image, changed], [annotations, changed_marks])
         return detection(
             split, split, ["a", "b"], Options(), name="set", identity="id"
         ).fingerprint
 
-    assert fingerprint(image, marks) == fingerprint(image, marks)
-    assert fingerprint(*change(image, marks)) != fingerprint(image, marks)
+    assert fingerprint(image, annotations) == fingerprint(image, annotations)
+    assert fingerprint(*change(image, annotations)) != fingerprint(image, annotations)
 
 
 def test_boxes_are_clipped_and_those_without_area_dropped():
     image = np.zeros((6, 8, 3), np.uint8)
-    marks = at((-2, 1, 3, 9), (8, 0, 12, 5), (3, 3, 3, 5), (5, 4, 2, 5), name="m1")
-    (seen,) = examine(Encoded([image], [marks]))
-    np.testing.assert_array_equal(seen.marks.boxes, [[0, 1, 3, 6]])
-    np.testing.assert_array_equal(seen.marks.area, [15])
+    annotations = at(
+        (-2, 1, 3, 9), (8, 0, 12, 5), (3, 3, 3, 5), (5, 4, 2, 5), name="m1"
+    )
+    (seen,) = examine(Encoded([image], [annotations]))
+    np.testing.assert_array_equal(seen.annotations.boxes, [[0, 1, 3, 6]])
+    np.testing.assert_array_equal(seen.annotations.area, [15])
     assert seen.dropped == 3
     whole = at((0, 0, 2, 2))
-    split = Encoded([image] * 3, [whole, marks, at((1, 1, 1, 1), (0, 0, 1, 1))])
+    split = Encoded([image] * 3, [whole, annotations, at((1, 1, 1, 1), (0, 0, 1, 1))])
     note = load(split, split).note
     assert note == "8 boxes without area were dropped (first: m1)."
 
 
 def test_an_area_that_is_given_stays():
     image = np.zeros((6, 8, 3), np.uint8)
-    marks = at((1, 1, 1, 4), (0, 0, 4, 4))._replace(area=np.float32([3, 7]))
-    (seen,) = examine(Encoded([image], [marks]))
-    np.testing.assert_array_equal(seen.marks.area, [7])
+    annotations = at((1, 1, 1, 4), (0, 0, 4, 4))._replace(area=np.float32([3, 7]))
+    (seen,) = examine(Encoded([image], [annotations]))
+    np.testing.assert_array_equal(seen.annotations.area, [7])
 
 
 def test_files_are_named_with_their_sizes(tmp_path):
@@ -209,12 +223,12 @@ def test_files_are_named_with_their_sizes(tmp_path):
 
 def test_refuses_boxes_of_another_image():
     image = np.zeros((6, 8, 3), np.uint8)
-    marks = at((0, 0, 9, 2), name="m.xml", size=(6, 9))
+    annotations = at((0, 0, 9, 2), name="m.xml", size=(6, 9))
     message = r"m\.xml marks an image of 6 x 9 \(height x width\), and i0 has 6 x 8"
-    with pytest.raises(Refusal, match=message):
-        examine(Encoded([image], [marks]))
-    (seen,) = examine(Encoded([image], [marks._replace(size=(6, 8))]))
-    assert seen.marks.boxes[0, 2] == 8
+    with pytest.raises(UsageError, match=message):
+        examine(Encoded([image], [annotations]))
+    (seen,) = examine(Encoded([image], [annotations._replace(size=(6, 8))]))
+    assert seen.annotations.boxes[0, 2] == 8
 
 
 @pytest.mark.parametrize(
@@ -231,30 +245,30 @@ def test_refuses_boxes_of_another_image():
 def test_refuses_in_one_line(train, test, options, message):
     def split(counts):
         image = np.zeros((6, 8, 3), np.uint8)
-        marks = [at(*[(0, 0, 2, 2)] * count) for count in counts]
-        return Encoded([image] * len(counts), marks)
+        annotations = [at(*[(0, 0, 2, 2)] * count) for count in counts]
+        return Encoded([image] * len(counts), annotations)
 
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         load(split(train), None if test is None else split(test), **options)
 
 
 def test_refuses_more_boxes_than_memory_has_room_for(rng, monkeypatch):
     monkeypatch.setattr(os, "sysconf", lambda name: 20)  # 400 bytes
     message = r"set with room for 3 boxes in each of 4 images takes about 0\.0 GiB"
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         load(random_split(rng, 4))
 
 
 def test_refuses_where_all_is_to_be_ignored():
     image = np.zeros((6, 8, 3), np.uint8)
     split = Encoded([image], [at((0, 0, 2, 2), ignore=True)])
-    with pytest.raises(Refusal, match="Nothing is marked in the training images"):
+    with pytest.raises(UsageError, match="Nothing is marked in the training images"):
         load(split, split)
 
 
 def test_refuses_unequal_sizes(rng):
     split = random_split(rng, 4, sizes=((12, 16), (12, 17)))
     message = r"unequal sizes: i0 12 x 16, i1 12 x 17 \(height x width\)\. --image_size"
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         load(split)
     assert load(split, image_size=8).image_shape == (8, 8, 3)

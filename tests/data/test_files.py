@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from cnnjax.data import files
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 
 def pipe(folder):
@@ -33,7 +33,7 @@ def bound(folder):
 def test_only_files_are_opened(tmp_path, make, message):
     path = make(tmp_path)
     for read in (files.opened, files.content, files.text):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(UsageError, match=message):
             read(path)
 
 
@@ -43,12 +43,12 @@ def test_text_is_utf_8_with_line_ends_of_any_kind(tmp_path):
     assert files.text(path) == "ä\nb\nc\n"
     assert files.content(path) == "ä\r\nb\rc\n".encode()
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(Refusal, match=r"x\.txt is no text in UTF-8"):
+    with pytest.raises(UsageError, match=r"x\.txt is no text in UTF-8"):
         files.text(path)
 
 
 def test_what_does_not_fit_in_memory_is_not_read(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"12")
-    with pytest.raises(Refusal, match=r"x takes about 32,768\.0 GiB of memory, and"):
+    with pytest.raises(UsageError, match=r"x takes about 32,768\.0 GiB of memory, and"):
         files.content(path, growth=2**44)

@@ -22,9 +22,9 @@ def loop(image, box, size):
         length, step = image.shape[axis], (last - first) / size[axis]
         lines = []
         for i in range(size[axis]):
-            centre = min(max(first + (i + 0.5) * step - 0.5, 0), length - 1)
+            center = min(max(first + (i + 0.5) * step - 0.5, 0), length - 1)
             weights = [
-                max(0, 1 - abs(centre - place) / max(1, abs(step)))
+                max(0, 1 - abs(center - place) / max(1, abs(step)))
                 for place in range(length)
             ]
             lines.append(np.average(image, axis=axis, weights=weights))

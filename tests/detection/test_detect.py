@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnjax import detection
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 WINDOW, STRIDE = 4, 2
 OPTIONS = {
@@ -33,7 +33,7 @@ def image(scores, size=(12, 14), channels=2):
     return jnp.asarray(pixels)
 
 
-STATIC = (*OPTIONS, "refined", "looks", "context", "border")
+STATIC = (*OPTIONS, "refined", "refine_steps", "context", "border")
 DETECT = jax.jit(detection.detect, static_argnums=0, static_argnames=STATIC)
 
 
@@ -95,7 +95,7 @@ def test_refined_boxes_are_those_encoded(context):
     """The deltas are of the object's place, which is the window less its context."""
     box = jnp.array([[2.5, 3.0, 7.5, 4.5]])
     window = jnp.array([[4.0, 2, 8, 6]])
-    deltas = detection.encode_boxes(box, detection.shrunk(window, context))[0]
+    deltas = detection.encode_boxes(box, detection.scale_boxes(window, context))[0]
     pixels = image({(1, 2): (0.8, 0.3, *deltas)}, channels=6)
     found = find(pixels, refined=True, context=context)
     np.testing.assert_allclose(found.boxes[0, :2], [*box, *box], rtol=1e-5)
@@ -117,12 +117,12 @@ LOOKED = {0: (0.8, 0.3), 1: (0.4, 0.7), 2: (0.0, 0.2)}
 @pytest.mark.parametrize(
     ("options", "window", "box", "scores", "labels"),
     [
-        ({"looks": 1}, [0, 0, 4, 4], [1, 0, 5, 4], [0.8, 0.3], [0, 1]),
-        ({"looks": 2}, [1, 0, 5, 4], [2, 0, 6, 4], [0.6, 0.5], [0, 1]),
-        ({"looks": 3}, [2, 0, 6, 4], [3, 0, 7, 4], [0.4, 0.4], [0, 1]),
+        ({"refine_steps": 1}, [0, 0, 4, 4], [1, 0, 5, 4], [0.8, 0.3], [0, 1]),
+        ({"refine_steps": 2}, [1, 0, 5, 4], [2, 0, 6, 4], [0.6, 0.5], [0, 1]),
+        ({"refine_steps": 3}, [2, 0, 6, 4], [3, 0, 7, 4], [0.4, 0.4], [0, 1]),
         # The second window lies between two pixels.
         (
-            {"looks": 2, "context": 2},
+            {"refine_steps": 2, "context": 2},
             [0.5, 0, 4.5, 4],
             [2, 1, 4, 3],
             [0.7, 0.4],
@@ -165,16 +165,18 @@ def test_what_further_looks_bring_together_is_one():
     options = {"refined": True, "iou_threshold": 0.4}
     once = find(pixels, **options)
     np.testing.assert_array_equal(once.boxes[0, :2], [[1, 0, 5, 4], [3, 0, 7, 4]])
-    twice = find(pixels, looks=2, **options)
+    twice = find(pixels, refine_steps=2, **options)
     np.testing.assert_array_equal(twice.labels[0], [0, -1, -1, -1])
     np.testing.assert_array_equal(twice.boxes[0, 0], [2, 0, 6, 4])
     np.testing.assert_allclose(twice.scores[0, 0], 0.9, rtol=1e-6)
 
 
-@pytest.mark.parametrize("looks", [0, 2])
-def test_looks_that_cannot_be_are_refused(looks):
-    with pytest.raises(ValueError, match=f"looks must be .* got {looks} and refined=F"):
-        find(image(SCORES), looks=looks)
+@pytest.mark.parametrize("refine_steps", [0, 2])
+def test_looks_that_cannot_be_are_refused(refine_steps):
+    with pytest.raises(
+        ValueError, match=f"refine_steps must be .* got {refine_steps} and refined=F"
+    ):
+        find(image(SCORES), refine_steps=refine_steps)
 
 
 def test_windows_in_the_border_see_the_rim_repeated():
@@ -186,8 +188,8 @@ def test_windows_in_the_border_see_the_rim_repeated():
 
 def test_boxes_are_clipped_to_what_is_valid_and_none_lies_beyond():
     both = jnp.concatenate([image(SCORES)] * 2)
-    extents = jnp.array([[3, 5], [10, 14]], jnp.int32)
-    found = find(both, extents=extents)
+    valid_sizes = jnp.array([[3, 5], [10, 14]], jnp.int32)
+    found = find(both, valid_sizes=valid_sizes)
     np.testing.assert_array_equal(found.boxes[0, :2], [[2, 0, 5, 3], [0, 0, 4, 3]])
     np.testing.assert_array_equal(found.labels, [[0, 1, -1, -1], [0, 1, 0, -1]])
     np.testing.assert_array_equal(found.boxes[1, 2], [6, 8, 10, 10])
@@ -210,17 +212,19 @@ def test_levels_without_a_window_are_left_out_and_none_is_refused():
         find(pixels, factors=(*small, (1.0, 1.0))),
         find(pixels),
     )
-    with pytest.raises(Refusal, match=r"12 x 14 .* window of 4 pixels at every scale"):
+    with pytest.raises(
+        UsageError, match=r"12 x 14 .* window of 4 pixels at every scale"
+    ):
         find(pixels, factors=small)
 
 
 def test_a_batch_is_found_as_one_by_one(rng):
     images = jnp.asarray(rng.uniform(0, 1, (3, 12, 14, 2)), jnp.float32)
-    extents = jnp.array([[12, 14], [9, 14], [12, 7]], jnp.int32)
+    valid_sizes = jnp.array([[12, 14], [9, 14], [12, 7]], jnp.int32)
     options = {"factors": ((1.0, 1.0), (1.5, 0.8)), "border": 1, "max_outputs": 20}
-    together = find(images, extents=extents, **options)
+    together = find(images, valid_sizes=valid_sizes, **options)
     for i in range(3):
-        alone = find(images[i : i + 1], extents=extents[i : i + 1], **options)
+        alone = find(images[i : i + 1], valid_sizes=valid_sizes[i : i + 1], **options)
         jax.tree.map(
             functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
             jax.tree.map(lambda x, i=i: x[i], together),

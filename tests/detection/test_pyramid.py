@@ -8,7 +8,7 @@ import pytest
 
 from cnnjax import detection, ops
 from cnnjax.detection.pyramid import to_image
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 
 
 def test_levels_are_all_pairs_at_whole_sizes(rng):
@@ -55,7 +55,8 @@ def test_levels_that_hold_no_window_are_left_out():
     assert [f for _, f in fitting(window=16)] == [(1, 1)]
     assert [f for _, f in fitting(window=16, border=4)] == [*factors]
     with pytest.raises(
-        Refusal, match=r"Images of 20 x 30 pixels .* window of 21 pixels at every sca"
+        UsageError,
+        match=r"Images of 20 x 30 pixels .* window of 21 pixels at every sca",
     ):
         fitting(window=21)
 

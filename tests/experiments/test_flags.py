@@ -7,7 +7,7 @@ import typing
 import pytest
 from absl import flags as absl_flags
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import flags, launch
 from experiments import classification, detection, segmentation
 
@@ -15,8 +15,8 @@ CONFIGS = {
     "classification": classification.Config,
     "segmentation": segmentation.Config,
     "detection": detection.Config,
-    "sitting": launch.Sitting,
-    "sitting of segmentation": segmentation.Sitting,
+    "sitting": launch.LaunchOptions,
+    "sitting of segmentation": segmentation.LaunchOptions,
 }
 HOLDS = {
     "at least": operator.ge,
@@ -62,7 +62,7 @@ def test_every_number_is_bounded_and_its_help_says_so(config, field, kind):
             assert getattr(parsed(config, argument), field.name) == value
             assert value < 2**31
             continue
-        with pytest.raises(Refusal, match=f"^--{field.name} must be .* got "):
+        with pytest.raises(UsageError, match=f"^--{field.name} must be .* got "):
             parsed(config, argument)
 
 

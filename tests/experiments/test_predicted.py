@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import decode, framing
-from cnnjax.data.pairs import frame_mask
-from cnnjax.refusal import Refusal
-from experiments import inputs, predicted, segmentation_squares
+from cnnjax.data import decode
+from cnnjax.data import preprocess as inputs
+from cnnjax.data import resize as resize
+from cnnjax.data.image_masks import resize_mask
+from cnnjax.errors import UsageError
+from experiments import pictures_given as predicted
+from experiments.segmentation import squares as segmentation_squares
 
 
 @pytest.mark.parametrize(
@@ -69,11 +72,11 @@ def test_squares_show_every_pixel_and_the_middle_as_the_reader_does(rng, shape):
     got = segmentation_squares.predict(apply, images, size=size)
     assert got.shape == images.shape
     assert len(seen) <= -(-max(shape) // min(shape)) + 1
-    middle, _ = framing.frame_all(images, size=size, framing="crop")
+    middle, _ = resize.resize_images(images, size=size, resize_mode="crop")
     np.testing.assert_array_equal(seen[-1], middle)
     masks = np.round(255 * got[..., 0]).astype(np.uint8)
     for mask, expected in zip(masks, middle, strict=True):
-        back = frame_mask(mask, size=size, extent=(size, size), framing="crop")
+        back = resize_mask(mask, size=size, valid_size=(size, size), resize_mode="crop")
         np.testing.assert_array_equal(back, expected[..., 0])
 
 
@@ -107,7 +110,7 @@ def test_files_are_written_each_under_a_name_of_its_own(tmp_path, files, called)
 
 def test_refusals_name_the_file():
     with (
-        pytest.raises(Refusal, match=r"^a/b\.png: too small$"),
+        pytest.raises(UsageError, match=r"^a/b\.png: too small$"),
         predicted.speaking_of(pathlib.Path("a/b.png")),
     ):
-        raise Refusal("too small")
+        raise UsageError("too small")

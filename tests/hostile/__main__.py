@@ -20,7 +20,7 @@ from cnnjax.training.launch import Experiment, launch
 from experiments import classification, detection, segmentation
 from tests.hostile import boxes, flags, idx, masks, pictures, process, workdirs
 from tests.hostile.case import Case
-from tests.hostile.judge import Verdict, judge
+from tests.hostile.verdict import Verdict, classify
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ SCRIPTS = {
             module.Config,
             module.run,
             module.predict,
-            *([module.Sitting] if hasattr(module, "Sitting") else []),
+            *([module.LaunchOptions] if hasattr(module, "Sitting") else []),
         )
     )
     for name, module in {
@@ -107,7 +107,7 @@ def _report(outcomes: Iterable, show: bool) -> int:
     )
     peak, slowest, start = 0, 0.0, time.monotonic()
     for case, outcome in outcomes:
-        verdict = judge(outcome, harmless=case.harmless)
+        verdict = classify(outcome, harmless=case.harmless)
         counts[case.name.partition("/")[0]][verdict] += 1
         peak, slowest = max(peak, outcome.peak), max(slowest, outcome.seconds)
         if not verdict.good or show:

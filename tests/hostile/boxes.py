@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from tests import made_up
+from tests import synthetic as made_up
 from tests.hostile.case import Case, Cases, on
 from tests.hostile.pictures import BAD, READABLE, save
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tests import made_up
+from tests import synthetic as made_up
 from tests.hostile.case import Case, Cases, on
 from tests.hostile.pictures import BAD, READABLE, encoded
 
@@ -81,14 +81,14 @@ def _too_few_names(root: pathlib.Path) -> None:
 
 
 MASK = "train/label/0.png"
-COLOURS = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+COLORS = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 SPOILED: dict[str, Callable[[pathlib.Path], None]] = {
     "a JPEG": _put(MASK, encoded("JPEG", size=SIZE)),
     "a lossy WebP": _put(MASK, encoded("WEBP", size=SIZE, mode="RGB", quality=50)),
     "a lossy WebP by name": _instead(
         MASK, "train/label/0.webp", encoded("WEBP", size=SIZE, mode="RGB", quality=50)
     ),
-    "coloured": _mask(MASK, COLOURS),
+    "coloured": _mask(MASK, COLORS),
     "of another size": _mask(MASK, np.zeros((SIZE, SIZE + 1), np.uint8)),
     "of floats": _put(MASK, encoded("TIFF", size=SIZE, mode="F")),
     "a value that only a test mask has": _mask(

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from tests.hostile.case import Case
-from tests.hostile.judge import Outcome
+from tests.hostile.verdict import Outcome
 
 PAUSE = 0.005
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from cnnjax import ops
+from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.resnet import ResNet, ResNet9
-from cnnjax.refusal import Refusal
 
 RESNETS = ["resnet18", "resnet34", "resnet50"]
 
@@ -24,7 +24,7 @@ def small(name, **options):
     return CLASSIFIERS[name](**({"classes": 3, "width": 0.05, **stem} | options))
 
 
-def initialised(model, images):
+def initialized(model, images):
     key = jax.random.key(0, impl="rbg")  # compiles three times as fast as threefry
     return jax.jit(model.init)(key, images)
 
@@ -114,7 +114,7 @@ def test_stride_of_a_bottleneck_is_in_its_3x3_convolution():
 def test_residual_blocks_start_as_the_identity(rng, norm):
     images = jnp.asarray(rng.random((2, 16, 16, 3), dtype=np.float32))
     model = ResNet(classes=3, width=0.05, norm=norm, blocks=(2,), bottleneck=False)
-    _, features = jax.jit(model.apply)(initialised(model, images), images)
+    _, features = jax.jit(model.apply)(initialized(model, images), images)
     pooled = ops.max_pool(features["stem"], 3, stride=2, padding=1)
     np.testing.assert_array_equal(features["stage1"], pooled)
 
@@ -126,7 +126,7 @@ def test_a_shift_by_the_stride_changes_nothing(rng, name):
     image[0, 64:80, 64:80] = patch
     image[1, 72:88, 56:72] = patch
     model = small(name, width=0.1)
-    logits, _ = jax.jit(model.apply)(initialised(model, jnp.array(image)), image)
+    logits, _ = jax.jit(model.apply)(initialized(model, jnp.array(image)), image)
     assert np.ptp(logits) > 0
     np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=1e-6)
 
@@ -143,7 +143,7 @@ def test_a_shift_by_the_stride_changes_nothing(rng, name):
 def test_every_parameter_but_those_behind_a_zero_learns(rng, model):
     size = 28 if isinstance(model, LeNet) else 8
     images = jnp.asarray(rng.standard_normal((8, size, size, 1), dtype=np.float32))
-    variables = initialised(model, images)
+    variables = initialized(model, images)
 
     def loss(params):
         (logits, _), _ = model.apply(
@@ -177,7 +177,7 @@ def test_statistics_are_there_for_batch_norms_alone(name, norm):
 def test_activation_is_the_one_named(rng):
     images = jnp.asarray(rng.standard_normal((2, 8, 8, 1), dtype=np.float32))
     model = small("resnet9", activation="tanh", width=0.1)
-    _, features = jax.jit(model.apply)(initialised(model, images), images)
+    _, features = jax.jit(model.apply)(initialized(model, images), images)
     assert features["stem"].min() < 0
     assert jnp.abs(features["stem"]).max() < 1
 
@@ -222,7 +222,7 @@ def test_dropout_follows_the_example_and_not_its_place(rng):
     ],
 )
 def test_refuses_options_that_it_does_not_have(name, options, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         CLASSIFIERS[name](**({"classes": 10} | options))
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from cnnjax import ops
+from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS, DETECTORS, MODELS, SEGMENTERS
 from cnnjax.models.dilated import Dilated
-from cnnjax.models.mirrored import UNPOOLINGS
+from cnnjax.models.encoder_decoder import UNPOOLINGS
 from cnnjax.models.unet import UNet
-from cnnjax.refusal import Refusal
 
 # One of each architecture.
 KINDS = ["unet", "fcn8s", "segnet", "deconvnet", "dilated"]
@@ -200,7 +200,7 @@ def test_images_smaller_than_the_network_sees_are_mirrored_more_than_once(rng):
 def test_valid_output_is_what_the_convolutions_leave(depth, upsampling):
     options = {"depth": depth, "upsampling": upsampling, "width": 0.02}
     model = UNet(classes=2, padding="VALID", **options)
-    with pytest.raises(Refusal, match=r"nearest: (\d+)\.") as refusal:
+    with pytest.raises(UsageError, match=r"nearest: (\d+)\.") as refusal:
         model.valid_output(1)
     smallest = int(refusal.value.args[0].split()[-1].rstrip("."))
     for size in (smallest, smallest + 3 * model.stride):
@@ -393,7 +393,7 @@ def test_dropout_in_training_needs_keys(name):
     ],
 )
 def test_refuses_options_that_it_does_not_have(name, options, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         SEGMENTERS[name](**({"classes": 10} | options))
 
 

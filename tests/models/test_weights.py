@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors_numpy
 
+from cnnjax.errors import UsageError
 from cnnjax.models import MODELS, weights
-from cnnjax.refusal import Refusal
 
 
 def tree(**changes):
@@ -60,7 +60,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
         path.write_bytes(flipped)
         try:
             loaded = weights.load(path)
-        except Refusal as error:
+        except UsageError as error:
             refused.append(str(error))
         else:
             assert_equal(loaded, tree())
@@ -88,7 +88,7 @@ LYING = [
 def test_refuses_a_header_that_lies(tmp_path, size, header):
     content = (size or len(header)).to_bytes(8, "little") + header + b"\0" * 4
     (tmp_path / "w.safetensors").write_bytes(content)
-    with pytest.raises(Refusal, match=r"w.safetensors: not a whole") as caught:
+    with pytest.raises(UsageError, match=r"w.safetensors: not a whole") as caught:
         weights.load(tmp_path / "w.safetensors")
     assert "\n" not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_refuses_a_header_that_lies(tmp_path, size, header):
 @pytest.mark.parametrize("name", ["w.safetensors", "w.npz"])
 def test_refuses_what_is_no_file(tmp_path, make, name):
     make(tmp_path / name)
-    with pytest.raises(Refusal, match=f"{name}: it is no file"):
+    with pytest.raises(UsageError, match=f"{name}: it is no file"):
         weights.load(tmp_path / name)
 
 
@@ -131,21 +131,23 @@ def test_refuses_a_file_that_was_cut_short(tmp_path, name, keep):
     else:
         weights.save(path, tree())
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(Refusal, match=f"{name}: not a whole safetensors or npz file"):
+    with pytest.raises(
+        UsageError, match=f"{name}: not a whole safetensors or npz file"
+    ):
         weights.load(path)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.npz"])
 def test_refuses_a_file_of_something_else_in_one_line(tmp_path, name):
     (tmp_path / name).write_text("I am\nno weights.\n" * 20)
-    with pytest.raises(Refusal, match="not a whole") as refusal:
+    with pytest.raises(UsageError, match="not a whole") as refusal:
         weights.load(tmp_path / name)
     assert "\n" not in str(refusal.value)
 
 
 def test_refuses_a_file_that_is_not_there(tmp_path):
     for read in (weights.load, weights.metadata):
-        with pytest.raises(Refusal, match=r"none.safetensors: no such file"):
+        with pytest.raises(UsageError, match=r"none.safetensors: no such file"):
             read(tmp_path / "none.safetensors")
 
 
@@ -162,13 +164,15 @@ def test_refuses_a_file_that_is_not_there(tmp_path):
 )
 def test_refuses_other_arrays_than_the_model_has(tmp_path, changes, message):
     weights.save(tmp_path / "w.safetensors", tree(**changes))
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         weights.load(tmp_path / "w.safetensors", like=tree())
 
 
 def test_refuses_a_name_that_is_array_and_folder(tmp_path):
     np.savez(tmp_path / "w.npz", **{"a": np.ones(1), "a/b": np.ones(1)})
-    with pytest.raises(Refusal, match=r"w.npz: a in a/b is an array and a folder too"):
+    with pytest.raises(
+        UsageError, match=r"w.npz: a in a/b is an array and a folder too"
+    ):
         weights.load(tmp_path / "w.npz")
 
 
@@ -204,25 +208,27 @@ def test_merge_refuses_what_is_no_floating_point_number(tmp_path, dtype):
     np.savez(tmp_path / "w.npz", a=np.zeros(2, dtype))
     loaded = weights.load(tmp_path / "w.npz")
     message = r"^a to start from must hold floating-point.* got .*; convert the file"
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         weights.merge({"a": np.zeros(2, np.float32)}, loaded)
 
 
 def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "w.npz", a=np.array([print], object))
-    with pytest.raises(Refusal, match=r"w.npz: not a whole .*Object arrays"):
+    with pytest.raises(UsageError, match=r"w.npz: not a whole .*Object arrays"):
         weights.load(tmp_path / "w.npz")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_merge_refuses_numbers_that_are_not_finite(value):
     ours, theirs = {"a": np.zeros(2, np.float32)}, {"a": np.array([0, value])}
-    with pytest.raises(Refusal, match="a to start from holds numbers that are not fi"):
+    with pytest.raises(
+        UsageError, match="a to start from holds numbers that are not fi"
+    ):
         weights.merge(ours, theirs)
 
 
 def test_merge_refuses_when_nothing_fits():
     with pytest.raises(
-        Refusal, match=r"None of the arrays .* batch_stats/mean.* have b"
+        UsageError, match=r"None of the arrays .* batch_stats/mean.* have b"
     ):
         weights.merge(tree(), {"b": {"c": np.ones(1)}})

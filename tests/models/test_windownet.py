@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnnjax.errors import UsageError
 from cnnjax.models.windownet import WindowNet
-from cnnjax.refusal import Refusal
 
 
 def made(size, **options):
@@ -63,10 +63,10 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("options", "message"), REFUSALS)
 def test_refuses(options, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         WindowNet(classes=2, **options)
 
 
 def test_refuses_images_smaller_than_a_window():
-    with pytest.raises(Refusal, match="windows of 32 pixels needs images of 32x32"):
+    with pytest.raises(UsageError, match="windows of 32 pixels needs images of 32x32"):
         made((40, 31))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnjax import ops
-from cnnjax.ops._alone import alone
+from cnnjax.ops._fusion_barrier import alone
 
 PROGRAM = """
 import jax, os

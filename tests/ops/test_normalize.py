@@ -55,7 +55,7 @@ def test_batch_norm_derivatives_are_those_of_its_definition(normal):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
-def test_batch_norm_standardises(normal):
+def test_batch_norm_standardizes(normal):
     y, _, _ = ops.batch_norm(5 * normal(8, 6, 6, 4) - 3, None, None)
     np.testing.assert_allclose(np.mean(y, (0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(np.var(y, (0, 1, 2)), 1, rtol=1e-3)

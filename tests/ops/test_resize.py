@@ -41,7 +41,7 @@ def test_matches_loops(normal, size, method, weight, reach):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_nearest_takes_the_pixel_under_the_centre(normal, size):
+def test_nearest_takes_the_pixel_under_the_center(normal, size):
     x = normal(2, 7, 6, 3)
     rows, columns = (
         (np.arange(count) + 0.5) * length / count

@@ -98,9 +98,9 @@ def test_captions_avoid_each_other():
 
 def test_where_captions_must_meet_the_first_lies_on_top():
     boxes = floats([(4, 4, 9, 9)] * 60)
-    captions, colours = ["cell"] * 60, np.stack([RED, *[BLUE] * 59])
-    alone = plots.draw_boxes(BLACK[:24, :32], boxes[:1], captions[:1], colours[:1])
-    got = plots.draw_boxes(BLACK[:24, :32], boxes, captions, colours)
+    captions, colors = ["cell"] * 60, np.stack([RED, *[BLUE] * 59])
+    alone = plots.draw_boxes(BLACK[:24, :32], boxes[:1], captions[:1], colors[:1])
+    got = plots.draw_boxes(BLACK[:24, :32], boxes, captions, colors)
     visible = (alone == RED).all(axis=-1)
     visible[4:9, 4:9] = False
     assert visible.sum() > 100
@@ -138,9 +138,9 @@ def test_grid_counts_and_names_what_it_shows(tmp_path, drawn):
         if not patch.get_fill()
     }
     assert {(4, 4, "#009e73", "-"), (2, 30, "#009e73", "-")} < outlines
-    colours = {(x, y): colour for x, y, colour, _ in outlines if colour != "#333333"}
-    assert colours[30, 8] == "#d55e00"
-    assert colours[40, 34] == "#f0e442"
+    colors = {(x, y): color for x, y, color, _ in outlines if color != "#333333"}
+    assert colors[30, 8] == "#d55e00"
+    assert colors[40, 34] == "#f0e442"
     assert list(tmp_path.iterdir()) == [path]
     height, width, _ = matplotlib.image.imread(path).shape
     assert 1000 < width < 2000

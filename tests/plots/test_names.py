@@ -68,9 +68,9 @@ def detections(path):
 
 
 def drawn(path):
-    colours = plots.palette(COUNT)
+    colors = plots.palette(COUNT)
     image = plots.draw_boxes(
-        np.zeros((90, 90, 1)), np.zeros((COUNT, 4), np.float32), NAMES, colours
+        np.zeros((90, 90, 1)), np.zeros((COUNT, 4), np.float32), NAMES, colors
     )
     Image.fromarray(image).save(path)
 

@@ -28,19 +28,19 @@ def shown(axes):
 
 
 @pytest.mark.parametrize("classes", [1, 2, 8, 15, 22, 60])
-def test_colours_of_a_palette_differ(classes):
-    colours = plots.palette(classes)
-    assert colours.shape == (classes, 3)
-    assert colours.dtype == np.uint8
-    assert colours[0].tolist() == [0, 0, 0]
-    assert len(np.unique(colours, axis=0)) == classes
-    np.testing.assert_array_equal(colours[:2], plots.palette(2)[:classes])
+def test_colors_of_a_palette_differ(classes):
+    colors = plots.palette(classes)
+    assert colors.shape == (classes, 3)
+    assert colors.dtype == np.uint8
+    assert colors[0].tolist() == [0, 0, 0]
+    assert len(np.unique(colors, axis=0)) == classes
+    np.testing.assert_array_equal(colors[:2], plots.palette(2)[:classes])
 
 
-def test_a_mask_has_the_colours_of_its_classes():
-    colours = plots.palette(3)
-    picture = plots.colour_mask(MASK, colours)
-    np.testing.assert_array_equal(picture[2, :3], colours)
+def test_a_mask_has_the_colors_of_its_classes():
+    colors = plots.palette(3)
+    picture = plots.color_mask(MASK, colors)
+    np.testing.assert_array_equal(picture[2, :3], colors)
     np.testing.assert_array_equal(picture[:, 3], 255)
 
 
@@ -48,13 +48,13 @@ def test_a_mask_has_the_colours_of_its_classes():
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_overlay_mixes_image_and_mask(rng, channels, dtype):
     image = rng.integers(0, 256, (4, 6, channels)).astype(np.uint8)
-    colours = plots.palette(3)
+    colors = plots.palette(3)
     given = image if dtype == np.uint8 else (image / 255).astype(np.float32)
-    got = plots.overlay(given, MASK, colours, opacity=0.25)
+    got = plots.overlay(given, MASK, colors, opacity=0.25)
     expected = np.repeat(image, 3 // channels, axis=2).astype(float)
     for place in np.ndindex(MASK.shape):
         if MASK[place] != 255:
-            expected[place] = 0.75 * expected[place] + 0.25 * colours[MASK[place]]
+            expected[place] = 0.75 * expected[place] + 0.25 * colors[MASK[place]]
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got, np.round(expected))
 
@@ -69,11 +69,11 @@ def test_grid_has_four_panels_a_row(tmp_path, drawn):
     titles = ["image 7", "truth", "prediction", "errors: 60.0% of the pixels"]
     assert [a.get_title("left") for a in panels] == 2 * titles
     np.testing.assert_array_equal(shown(panels[0]), np.full((4, 6, 3), 100))
-    colours = plots.palette(3)
-    np.testing.assert_array_equal(shown(panels[1]), plots.colour_mask(truth, colours))
-    np.testing.assert_array_equal(shown(panels[2]), np.full((4, 6, 3), colours[1]))
-    grey = (np.ptp(shown(panels[3]).astype(int), axis=-1) == 0)[0]
-    assert grey.tolist() == [False, True, False, True, True, False]
+    colors = plots.palette(3)
+    np.testing.assert_array_equal(shown(panels[1]), plots.color_mask(truth, colors))
+    np.testing.assert_array_equal(shown(panels[2]), np.full((4, 6, 3), colors[1]))
+    gray = (np.ptp(shown(panels[3]).astype(int), axis=-1) == 0)[0]
+    assert gray.tolist() == [False, True, False, True, True, False]
     legend = [text.get_text() for text in drawn[0].legends[0].texts]
     assert legend == ["wall", "cell", "gap"]
     assert list(tmp_path.iterdir()) == [path]
@@ -107,10 +107,10 @@ def test_bars_have_their_numbers(tmp_path, drawn):
     [
         (lambda p: plots.palette(0), "at least one class, got 0"),
         (
-            lambda p: plots.colour_mask(MASK, plots.palette(2)),
+            lambda p: plots.color_mask(MASK, plots.palette(2)),
             "There are 2 colours, none for the class 2",
         ),
-        (lambda p: plots.colour_mask(MASK[0], plots.palette(3)), r"shape \(6,\)"),
+        (lambda p: plots.color_mask(MASK[0], plots.palette(3)), r"shape \(6,\)"),
         (
             lambda p: plots.overlay(IMAGE[:3], MASK, plots.palette(3)),
             r"must have one size, got \(3, 6\) and \(4, 6\)",
@@ -140,10 +140,10 @@ def test_refuses_what_it_cannot_draw(tmp_path, draw, message):
 def test_overlay_of_a_tall_image_is_that_of_its_parts(rng):
     image = rng.integers(0, 256, (150, 3, 3)).astype(np.uint8)
     mask = rng.integers(0, 3, (150, 3)).astype(np.uint8)
-    colours = plots.palette(3)
+    colors = plots.palette(3)
     parts = [
-        plots.overlay(image[i : i + 1], mask[i : i + 1], colours) for i in range(150)
+        plots.overlay(image[i : i + 1], mask[i : i + 1], colors) for i in range(150)
     ]
     np.testing.assert_array_equal(
-        plots.overlay(image, mask, colours), np.concatenate(parts)
+        plots.overlay(image, mask, colors), np.concatenate(parts)
     )

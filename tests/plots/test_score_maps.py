@@ -15,7 +15,7 @@ def shown(axes):
     return np.asarray(axes.images[0].get_array())
 
 
-def test_maps_share_one_range_of_colours(rng, tmp_path, drawn):
+def test_maps_share_one_range_of_colors(rng, tmp_path, drawn):
     small, large = rng.random((5, 7)) / 2, rng.random((11, 15))
     path = tmp_path / "maps.png"
     maps = [

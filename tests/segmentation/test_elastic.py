@@ -38,7 +38,7 @@ def test_is_bicubic_between_the_nodes():
     ("size", "spacing", "nodes"),
     [((16, 16), None, (3, 3)), ((10, 20), None, (3, 3)), ((9, 21), 5, (3, 5))],
 )
-def test_nodes_lie_around_the_centre(size, spacing, nodes):
+def test_nodes_lie_around_the_center(size, spacing, nodes):
     # As many independent vectors as there are nodes decide all displacements.
     draw = jax.vmap(lambda key: displacement(key, size, sigma=1.0, spacing=spacing))
     fields = draw(jax.random.split(KEY, 64))[..., 0].reshape(64, -1)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import checkpoint
 from cnnjax.training.checkpoint import Checkpoints, NotSaved
 
@@ -27,7 +27,7 @@ def opened(tmp_path):
     said = []
 
     def open_again():
-        return Checkpoints(tmp_path / "checkpoints", tell=said.append)
+        return Checkpoints(tmp_path / "checkpoints", log_line=said.append)
 
     open_again.said, open_again.folder = said, tmp_path / "checkpoints"
     return open_again
@@ -70,7 +70,7 @@ def test_saves_a_step_once(opened):
 
 def test_refuses_the_state_of_another_model(opened):
     save(opened(), 1)
-    with pytest.raises(Refusal, match=r"of another model.*'a'"):
+    with pytest.raises(UsageError, match=r"of another model.*'a'"):
         opened().restore(tree(0, size=6))
     assert kept(opened) == [1]
 
@@ -80,7 +80,7 @@ def test_refuses_to_begin_silently_when_all_are_damaged(opened):
     for path in (opened.folder / "1").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with pytest.raises(Refusal, match=r"Every checkpoint in .* is damaged"):
+    with pytest.raises(UsageError, match=r"Every checkpoint in .* is damaged"):
         opened().restore(tree(0))
     assert "checkpoint 1 is damaged" in opened.said[0]
     assert opened().restore(tree(0)) is None
@@ -92,7 +92,7 @@ import pathlib, sys
 import numpy as np
 from tests.training.test_checkpoint import Checkpoints, wide
 for folder in map(pathlib.Path, sys.argv[1:]):
-    checkpoints = Checkpoints(folder, tell=lambda line: print("said", line))
+    checkpoints = Checkpoints(folder, log_line=lambda line: print("said", line))
     print("from", checkpoints.restore(wide(0))[1])
     checkpoints.close()
 """

@@ -15,7 +15,7 @@ def test_every_example_counts_once(rng, parallelism, batch_size):
     mapped = devices.mapper(parallelism)
     seen = []
 
-    def measure(scale, batch):
+    def eval_step(scale, batch):
         counted = batch["mask"].astype(jnp.int32)
         values = batch["image"].astype(jnp.float32).sum((1, 2, 3)) * scale
         sums = {"count": counted.sum(), "pixels": (values * counted).sum()}
@@ -24,7 +24,7 @@ def test_every_example_counts_once(rng, parallelism, batch_size):
     variables = mapped.replicate(np.array(2, np.float32))
     like = mapped.shard(next(batches.evaluation(source, batch_size=batch_size)))
     sums = evaluate(
-        mapped.map_measure(measure).lower(variables, like).compile(),
+        mapped.map_eval_step(eval_step).lower(variables, like).compile(),
         variables,
         batches.evaluation(source, batch_size=batch_size),
         mapped,
@@ -44,7 +44,7 @@ def test_polls_before_each_batch(rng):
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(
-            mapped.map_measure(lambda v, b: ({"n": b["mask"].sum()}, {})),
+            mapped.map_eval_step(lambda v, b: ({"n": b["mask"].sum()}, {})),
             mapped.replicate({}),
             batches.evaluation(source, batch_size=2),
             mapped,

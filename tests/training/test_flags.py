@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from absl import flags as absl_flags
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import flags
 from cnnjax.training.flags import option
 
@@ -67,7 +67,7 @@ def test_flagfile_repeats_a_config(tmp_path):
     ],
 )
 def test_refuses_numbers_out_of_bounds(argument, message):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UsageError) as caught:
         parsed(argument)
     assert str(caught.value) == message
 
@@ -109,7 +109,7 @@ def test_help_tells_the_bounds_of_numbers():
 
 def test_an_option_with_another_default_keeps_its_bounds():
     assert parsed(config=Other) == Other(rate=0.2, seed=5)
-    with pytest.raises(Refusal, match="--rate must be below 1"):
+    with pytest.raises(UsageError, match="--rate must be below 1"):
         parsed("--rate=2", config=Other)
     text = flags.describe(Other)
     assert "--seed=5 (at least 0)\n      Other seeds." in text
@@ -128,14 +128,14 @@ def test_an_option_with_another_default_keeps_its_bounds():
     ],
 )
 def test_refuses_texts_that_a_flagfile_would_not_give_back(text, message):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UsageError) as caught:
         parsed(f"--place={text}")
     assert message in str(caught.value)
 
 
 def test_a_path_that_is_not_of_the_run_may_be_any():
     assert parsed("--file= \n\udcff").file == " \n\udcff"
-    with pytest.raises(Refusal, match="--file must have no control characters"):
+    with pytest.raises(UsageError, match="--file must have no control characters"):
         parsed("--file=a\0")
 
 

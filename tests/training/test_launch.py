@@ -12,10 +12,10 @@ SCRIPT = """
 import dataclasses, errno, json, os, pathlib, sys
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.flags import option
-from cnnjax.training.launch import Experiment, Sitting, launch
+from cnnjax.training.launch import Experiment, LaunchOptions, launch
 
 @dataclasses.dataclass(frozen=True)
-class Tiled(Sitting):
+class Tiled(LaunchOptions):
     tile: int | None = option(None, "For --predict.")
 
 def fail(number, path, *target):

@@ -7,10 +7,10 @@ import pytest
 from cnnjax.training import loop, state
 
 
-def linear_loss(params, statistics, batch, keys):
+def linear_loss(params, batch_stats, batch, keys):
     del keys
     error = batch["x"] @ params["w"] - batch["y"]
-    return error**2, (statistics, {"error": jnp.abs(error).mean()})
+    return error**2, (batch_stats, {"error": jnp.abs(error).mean()})
 
 
 def no_augmentation(keys, batch):
@@ -54,14 +54,14 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(rng, parts):
 
 def test_average_starts_soft_and_then_decays(rng):
     optimizer = optax.sgd(0.1)
-    before = begun(optimizer, average=True)
+    before = begun(optimizer, ema=True)
     step = made(optimizer, ema=0.15)
     first, _ = step(before, batch_of(rng))
     second, _ = step(first, batch_of(rng))
     expected = 0.1 * before.params["w"] + 0.9 * first.params["w"]
-    np.testing.assert_allclose(first.average["params"]["w"], expected, rtol=1e-6)
+    np.testing.assert_allclose(first.ema["params"]["w"], expected, rtol=1e-6)
     expected = 0.15 * expected + 0.85 * second.params["w"]
-    np.testing.assert_allclose(second.average["params"]["w"], expected, rtol=1e-6)
+    np.testing.assert_allclose(second.ema["params"]["w"], expected, rtol=1e-6)
 
 
 def test_state_freezes_at_a_loss_that_is_not_finite(rng):
@@ -103,9 +103,9 @@ def test_augmentation_and_loss_draw_from_different_keys(rng):
         seen["augment"] = keys
         return batch
 
-    def loss(params, statistics, batch, keys):
+    def loss(params, batch_stats, batch, keys):
         seen["loss"] = keys
-        return linear_loss(params, statistics, batch, keys)
+        return linear_loss(params, batch_stats, batch, keys)
 
     step = loop.make_step(loss, optax.sgd(0.1), seed=0, augment=augment)
     with jax.disable_jit():

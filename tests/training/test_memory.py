@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import memory
 
 
@@ -17,7 +17,7 @@ def test_a_model_that_does_not_fit_is_refused(monkeypatch):
     message = "To train 67,108,864 parameters takes at least 1.0 GiB"
     memory.check_model(shapes)
     monkeypatch.setattr(memory, "available", lambda: 2**30 - 1)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         memory.check_model(shapes)
 
 
@@ -29,5 +29,5 @@ def test_a_program_that_does_not_fit_is_refused(monkeypatch):
         return table.lower(jax.ShapeDtypeStruct((side,), jnp.float32)).compile()
 
     memory.check_program(compiled(128), what="It")
-    with pytest.raises(Refusal, match="It takes at least 4"):
+    with pytest.raises(UsageError, match="It takes at least 4"):
         memory.check_program(compiled(2**15), what="It")

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import optimizers
 
 OPTIMIZERS = ["sgd", "adamw", "lamb", "muon"]
@@ -155,7 +155,7 @@ def test_schedule_without_warm_up_starts_at_its_peak(name):
 )
 def test_schedule_refuses(options, message):
     options = {"name": "cosine", "learning_rate": 0.1, "steps": 10} | options
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         optimizers.schedule(**options)
 
 
@@ -169,5 +169,5 @@ def test_schedule_refuses(options, message):
     ],
 )
 def test_optimizer_refuses(name, options, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         optimizers.optimizer(name, 0.1, **options)

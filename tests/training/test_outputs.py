@@ -9,7 +9,7 @@ def test_outputs_take_any_name(monkeypatch):
     monkeypatch.setattr(sys, "stdout", outputs[0])
     monkeypatch.setattr(sys, "stderr", outputs[1])
     progress.escape_what_cannot_be_written()
-    progress.tell("B\xe4r \udcff")
+    progress.log_line("B\xe4r \udcff")
     print("\u72ac", file=sys.stderr)
     for output, written in zip(outputs, (rb"B\xe4r \udcff", rb"\u72ac"), strict=True):
         output.flush()

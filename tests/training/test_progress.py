@@ -21,7 +21,7 @@ SHOWN = r"[red]x[/] [/y] :smile: \x1b[31m\r\x07\udcff end"
 
 
 def test_lines_are_text_not_markup(said):
-    progress.tell(HOSTILE + "\nof one line")
+    progress.log_line(HOSTILE + "\nof one line")
     assert said.getvalue() == SHOWN + "\\nof one line\n"
 
 

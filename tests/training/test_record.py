@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import record
 from cnnjax.training.flags import option
 from cnnjax.training.record import Record
@@ -45,13 +45,15 @@ def test_leaves_config_and_flagfile(tmp_path):
 
 
 def test_a_finished_run_is_used_with_its_own_flags(tmp_path):
-    with pytest.raises(Refusal, match="holds no finished run"):
+    with pytest.raises(UsageError, match="holds no finished run"):
         record.check_given(tmp_path, {})
     with Record(tmp_path, Config(seed=3), data=DATA) as keep:
         keep.begin(0)
         keep.finish({"accuracy": 1.0})
     record.check_given(tmp_path, {"seed": 3, "dataset": "digits"})
-    with pytest.raises(Refusal, match=r"--seed \(3 there, 4 here\); it predicts with"):
+    with pytest.raises(
+        UsageError, match=r"--seed \(3 there, 4 here\); it predicts with"
+    ):
         record.check_given(tmp_path, {"seed": 4, "dataset": "digits"})
 
 
@@ -81,7 +83,7 @@ def test_same_config_elsewhere_is_the_same_run(tmp_path):
 
 def test_refuses_a_run_of_another_config(tmp_path):
     begun(tmp_path, Config())
-    with pytest.raises(Refusal, match=r"--seed \(0 there, 1 here\); name another"):
+    with pytest.raises(UsageError, match=r"--seed \(0 there, 1 here\); name another"):
         Record(tmp_path, Config(seed=1), data=DATA)
 
 
@@ -92,7 +94,9 @@ def test_a_run_that_never_began_is_no_run(tmp_path):
 
 def test_refuses_other_data(tmp_path):
     begun(tmp_path, Config())
-    with pytest.raises(Refusal, match="a run on other data than --dataset=digits has"):
+    with pytest.raises(
+        UsageError, match="a run on other data than --dataset=digits has"
+    ):
         Record(tmp_path, Config(), data="1" * 64)
 
 
@@ -109,7 +113,7 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
 
 def test_refuses_a_workdir_in_use(tmp_path):
     first = Record(tmp_path, Config(), data=DATA)
-    with pytest.raises(Refusal, match="in use by another run"):
+    with pytest.raises(UsageError, match="in use by another run"):
         Record(tmp_path, Config(), data=DATA)
     first.close()
     Record(tmp_path, Config(), data=DATA).close()
@@ -117,7 +121,7 @@ def test_refuses_a_workdir_in_use(tmp_path):
 
 def test_refuses_a_workdir_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(Refusal, match=r"cannot be written: .*; name another"):
+    with pytest.raises(UsageError, match=r"cannot be written: .*; name another"):
         Record(tmp_path / "file" / "run", Config(), data=DATA)
 
 
@@ -140,7 +144,9 @@ def test_refuses_a_damaged_config_in_one_line(tmp_path, content):
     finish(tmp_path)
     (tmp_path / "config.json").write_bytes(content)
     for use in (record.finished, begun):
-        with pytest.raises(Refusal, match=r"config.json is damaged \(.*overwrite") as e:
+        with pytest.raises(
+            UsageError, match=r"config.json is damaged \(.*overwrite"
+        ) as e:
             use(tmp_path)
         assert "\n" not in str(e.value)
     Record(tmp_path, Config(), data=DATA, overwrite=True).close()
@@ -150,12 +156,12 @@ def test_refuses_a_damaged_config_in_one_line(tmp_path, content):
 def test_refuses_a_damaged_result_in_one_line(tmp_path, content):
     finish(tmp_path)
     (tmp_path / "result.json").write_bytes(content)
-    with pytest.raises(Refusal, match=r"result.json is damaged \(") as caught:
+    with pytest.raises(UsageError, match=r"result.json is damaged \(") as caught:
         record.finished(tmp_path)
     assert "\n" not in str(caught.value)
     with (
         Record(tmp_path, Config(), data=DATA) as keep,
-        pytest.raises(Refusal, match=r"result.json is damaged \("),
+        pytest.raises(UsageError, match=r"result.json is damaged \("),
     ):
         keep.result()
 
@@ -174,7 +180,7 @@ def test_a_finished_run_notices_other_words(tmp_path, name, old, new):
     text = (tmp_path / name).read_text()
     assert old in text
     (tmp_path / name).write_text(text.replace(old, new))
-    with pytest.raises(Refusal, match="do not have their SHA-256"):
+    with pytest.raises(UsageError, match="do not have their SHA-256"):
         record.finished(tmp_path)
 
 
@@ -201,7 +207,9 @@ def test_a_result_that_says_no_sum_is_of_an_earlier_revision(tmp_path):
 def test_a_run_that_was_to_be_overwritten_is_no_finished_run(tmp_path):
     finish(tmp_path)
     (tmp_path / ".clearing").touch()
-    with pytest.raises(Refusal, match=r"no finished run: config.json was to be overwr"):
+    with pytest.raises(
+        UsageError, match=r"no finished run: config.json was to be overwr"
+    ):
         record.finished(tmp_path)
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from cnnjax.refusal import Refusal
+from cnnjax.errors import UsageError
 from cnnjax.training import workdirs
 
 
@@ -96,7 +96,7 @@ def test_says_what_it_cannot_remove_and_tries_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", refused)
         for overwrite in (True, False):
-            with pytest.raises(Refusal, match=r"best cannot be removed: Permission"):
+            with pytest.raises(UsageError, match=r"best cannot be removed: Permission"):
                 hold(workdir, overwrite=overwrite)
     hold(workdir)
     assert left(workdir) == {"notes.txt"}
@@ -110,7 +110,9 @@ def test_refuses_what_is_left_of_an_unknown_run(tmp_path, name):
     other = lived_in(tmp_path / "other")
     (tmp_path / "run").mkdir()
     (other / name).rename(tmp_path / "run" / name)
-    with pytest.raises(Refusal, match=f"holds {name} of a run whose config.json is mi"):
+    with pytest.raises(
+        UsageError, match=f"holds {name} of a run whose config.json is mi"
+    ):
         hold(tmp_path / "run")
     hold(tmp_path / "run", overwrite=True)
     assert not left(tmp_path / "run")
@@ -127,18 +129,18 @@ def test_a_run_that_never_began_leaves_nothing_to_refuse(tmp_path):
 def test_refuses_other_than_a_file(tmp_path, name, make):
     make(tmp_path / name)
     for overwrite in (False, True):
-        with pytest.raises(Refusal, match=f"{name} is no file: move it away"):
+        with pytest.raises(UsageError, match=f"{name} is no file: move it away"):
             hold(tmp_path, overwrite=overwrite)
 
 
 @pytest.mark.parametrize("name", workdirs.FOLDERS)
 def test_refuses_other_than_a_folder(tmp_path, name):
     (tmp_path / name).write_text("")
-    with pytest.raises(Refusal, match=f"{name} is no folder: move it away"):
+    with pytest.raises(UsageError, match=f"{name} is no folder: move it away"):
         hold(tmp_path)
 
 
 def test_refuses_a_workdir_that_is_a_file(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(Refusal, match=r"run cannot be written: File exists; name"):
+    with pytest.raises(UsageError, match=r"run cannot be written: File exists; name"):
         hold(tmp_path / "run")

@@ -1,0 +1,30 @@
+"""scikit-learn's handwritten digits: 1,797 real images that come with its wheel.
+
+E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
+Learning Repository, 1998, the test part: 8 x 8 pixels of 17 greys, 43 writers.
+"""
+
+import numpy as np
+
+from cnnjax.data.classification import classification, in_memory
+from cnnjax.data.dataset import Dataset, Options
+from cnnjax.errors import UsageError
+
+WHITE = 16  # the largest grey value in the files
+
+
+def read(location: str, options: Options) -> Dataset:
+    """Returns the digits, a share of each class held out to test on.
+
+    Raises:
+        UsageError: if a `location` is given: there is none to choose.
+    """
+    if location:
+        raise UsageError(f"digits takes no location, got {location!r}.")
+    from sklearn.datasets import load_digits  # costs more than a second to import
+
+    raw = load_digits()
+    images = np.rint(raw.images * (255 / WHITE)).astype(np.uint8)[..., None]
+    source = in_memory(images, raw.target.astype(np.int32), options)
+    names = [str(digit) for digit in raw.target_names]
+    return classification(source, None, names, options, name="digits")

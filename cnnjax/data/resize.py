@@ -1,0 +1,55 @@
+"""Brings pictures of any size to squares of one size, antialiased, with Pillow.
+
+"crop": the short side becomes the size, and the centre is kept.
+"fit": the long side becomes the size, and the picture lies in the top left of a
+black square; its extent says how much of the square it covers.
+"""
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+from PIL import Image
+
+RESIZE_MODES = ("crop", "fit")
+
+
+def resize_image(
+    image: UInt8[np.ndarray, "h w c"], *, size: int, resize_mode: str
+) -> tuple[UInt8[np.ndarray, "size size c"], tuple[int, int]]:
+    """Returns `image` as a square, and the height and width that are valid in it."""
+    height, width, channels = image.shape
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    if resize_mode == "crop":
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        box, valid_size = (left, top, left + side, top + side), (size, size)
+    else:
+        valid_size = fitted_size((height, width), size)
+        box = (0, 0, width, height)
+    resized = picture.resize(valid_size[::-1], Image.Resampling.BILINEAR, box=box)
+    square = np.zeros((size, size, channels), np.uint8)
+    square[: valid_size[0], : valid_size[1]] = np.asarray(resized).reshape(
+        *valid_size, channels
+    )
+    return square, valid_size
+
+
+def fitted_size(image_size: tuple[int, int], size: int) -> tuple[int, int]:
+    """Height and width that an image of `image_size` has where it is fitted."""
+    height, width = (max(1, round(n * size / max(image_size))) for n in image_size)
+    return height, width
+
+
+def resize_images(
+    images: UInt8[np.ndarray, "n h w c"], *, size: int | None, resize_mode: str
+) -> tuple[UInt8[np.ndarray, "n h2 w2 c"], Int32[np.ndarray, "n 2"] | None]:
+    """Frames `images` of one size; their extents are None unless they are fitted."""
+    count, height, width, channels = images.shape
+    valid_sizes = np.tile(np.int32([height, width]), (count, 1))
+    if size is not None and (height, width) != (size, size):
+        framed = np.zeros((count, size, size, channels), np.uint8)
+        for index, image in enumerate(images):
+            framed[index], valid_sizes[index] = resize_image(
+                image, size=size, resize_mode=resize_mode
+            )
+        images = framed
+    return images, valid_sizes if resize_mode == "fit" else None

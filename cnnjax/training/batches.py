@@ -1,0 +1,100 @@
+"""The batches of a run, round after round, on the devices."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+from cnnjax.data import batches
+from cnnjax.data.source import Source
+from cnnjax.training.clock import Clock
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.devices import Devices
+from cnnjax.training.task import Task
+
+
+class Batches:
+    """What is learned from, from any step on.
+
+    Args:
+        task: has the sources.
+        config: says how large batches are, and in which order.
+        steps: of the whole run.
+        devices: where batches go.
+        clock: learns how long they were waited for.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        config: TrainingConfig,
+        steps: int,
+        devices: Devices,
+        clock: Clock,
+    ) -> None:
+        self._task, self._config, self._steps = task, config, steps
+        self._devices, self._clock = devices, clock
+        self._batches = self._training(task.train, seed=config.seed)
+
+    def begins_round(self, step: int) -> bool:
+        """Whether a new round begins after `step`."""
+        return self._round(step - 1) < self._round(step) < self._task.rounds
+
+    def start(
+        self, step: int, variables: Callable[[], PyTree], *, poll: Callable[[], None]
+    ) -> None:
+        """Goes on after `step`, with what the round is given.
+
+        Args:
+            step: of the whole run.
+            variables: after that step.
+            poll: called now and then; raises to stop.
+        """
+        number, source = self._round(step), self._task.train
+        if 0 < number < self._task.rounds:
+            self._clock.enter("renew")
+            first = variables() if self.begins_round(step) else None
+            source = self._task.renew(number, first, poll=poll)
+            self._clock.enter("train")
+        self._batches = self._training(source, seed=self._config.seed)
+        self._batches.set_state({"next_index": step})
+
+    def batches(self, idle: Callable[[], bool]) -> Iterator[PyTree]:
+        """Batches on the devices.
+
+        Where these had finished before the batch was there, and were `idle`, they
+        waited for it.
+        """
+        while True:
+            since = time.perf_counter()
+            batch = self._devices.shard(next(self._batches))
+            if idle():
+                self._clock.add("input_wait", time.perf_counter() - since)
+            yield batch
+
+    def like_training(self) -> PyTree:
+        """A batch such as those of training."""
+        return self._devices.shard(next(self._training(self._task.train, seed=0)))
+
+    def evaluation(self, source: Source) -> Iterator[PyTree]:
+        """All of `source`, on the host, as far as this process has to see it."""
+        size = self._task.evaluation_batch or self._config.batch_size
+        return self._shares(batches.evaluation, source, batch_size=size)
+
+    def _training(self, source: Source, *, seed: int) -> Any:
+        size = self._config.batch_size
+        return self._shares(batches.training, source, batch_size=size, seed=seed)
+
+    def _round(self, step: int) -> int:
+        """The round of the step after `step`; the first round is 0."""
+        return step * self._task.rounds // self._steps
+
+    def _shares(self, read: Callable, source: Source, **options: Any) -> Iterator:
+        return read(
+            source,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            **options,
+        )

@@ -1,0 +1,1 @@
+"""How fast operators, training steps and detection are, beside other libraries."""

@@ -1,0 +1,65 @@
+"""How fast operators, training steps and detection are, beside other libraries.
+
+    python -m experiments.benchmark --suite=ops
+    python -m experiments.benchmark --suite=steps
+    python -m experiments.benchmark --suite=loops
+    python -m experiments.benchmark --suite=detection
+
+Every round times each contestant once, one after another in one process, so that a
+slow phase of the machine hits all alike; the median over rounds counts. On CPU ours is
+compiled with `fast.COMPILER_OPTIONS`, all others with XLA's defaults; all of them keep
+freed memory (`fast.keep_memory`). Each suite writes its tables into the workdir, as
+Markdown and as JSON. On two cores `ops` takes about four minutes; in `steps` it is
+`torch.compile` that takes longest.
+"""
+
+import pathlib
+import sys
+
+import jax
+from absl import app, flags
+
+from cnnjax.errors import UsageError
+from cnnjax.ops import fast
+from experiments.benchmark import detection as benchmark_detection
+from experiments.benchmark import loops as benchmark_loops
+from experiments.benchmark import ops as benchmark_ops
+from experiments.benchmark import steps as benchmark_steps
+from experiments.benchmark.precision import PRECISIONS, computing_in
+
+SUITES = {
+    "ops": benchmark_ops.run,
+    "steps": benchmark_steps.run,
+    "loops": benchmark_loops.run,
+    "detection": benchmark_detection.run,
+}
+SUITE = flags.DEFINE_enum("suite", "ops", list(SUITES), "What to time.")
+ONLY = flags.DEFINE_string("only", "", "Times the rows whose name contains this.")
+ROUNDS = flags.DEFINE_integer("rounds", 9, "Times each contestant so often.", 1)
+WORKDIR = flags.DEFINE_string("workdir", "runs/benchmark", "Where the tables go.")
+PRECISION = flags.DEFINE_enum(
+    "precision", "float32", PRECISIONS, "Of products and, if bfloat16, activations."
+)
+
+
+def main(argv):
+    """Runs the suite that the flags name."""
+    del argv
+    fast.keep_memory()
+    # Times of compilation are real ones.
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        with computing_in(PRECISION.value):
+            SUITES[SUITE.value](
+                only=ONLY.value,
+                rounds=ROUNDS.value,
+                workdir=pathlib.Path(WORKDIR.value),
+                precision=PRECISION.value,
+            )
+    except UsageError as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main)

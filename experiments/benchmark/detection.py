@@ -1,0 +1,284 @@
+"""Detection beside other libraries, each of which is left out where it is missing.
+
+Rows of one table have the same columns; a table is written as `detection_NAME`.
+All picks of suppression are checked to be the same, in the same order, before they are
+timed, and so are the scores of windows. OpenCV receives its boxes as a list, which it
+reads faster than an array.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import math
+import pathlib
+from collections.abc import Callable
+
+import flax
+import jax
+import numpy as np
+
+from cnnjax.detection import dense_scores, nms
+from cnnjax.errors import UsageError
+from cnnjax.models.windownet import WindowNet
+from cnnjax.ops import arithmetic, fast
+from experiments.benchmark import timing as benchmark_timing
+
+Pick = Callable[[], np.ndarray]
+
+IOU = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A row is measured in so many rounds, and becomes a line below `head`."""
+
+    name: str
+    head: tuple[str, ...]
+    rows: dict[str, Callable[[int], dict]]
+    cells: Callable[[dict], list]
+    below: str
+
+
+def run(
+    *, only: str, rounds: int, workdir: pathlib.Path, precision: str = "float32"
+) -> list[dict]:
+    """Times the rows and writes the tables.
+
+    Returns:
+        One record for each row: its name and what its table shows.
+
+    Raises:
+        UsageError: if no row has `only` in its name, or products are not of float32.
+    """
+    if precision != "float32":
+        raise UsageError(
+            f"--suite=detection is timed in float32, got --precision={precision}."
+        )
+    names = benchmark_timing.chosen((row for t in TABLES for row in t.rows), only)
+    records = []
+    for table in TABLES:
+        rows = [row for row in table.rows if row in names]
+        if rows:
+            records += _fill(table, rows, rounds, workdir)
+    return records
+
+
+def _fill(
+    table: Table, rows: list[str], rounds: int, workdir: pathlib.Path
+) -> list[dict]:
+    records, lines = [], []
+    for row in rows:
+        records.append({"row": row, **table.rows[row](rounds)})
+        lines.append(benchmark_timing.line([row, *table.cells(records[-1])]))
+        print(lines[-1], flush=True)
+    benchmark_timing.write(
+        f"detection_{table.name}",
+        table.head,
+        lines,
+        [table.below],
+        records,
+        rounds=rounds,
+        workdir=workdir,
+    )
+    return records
+
+
+def clustered(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes as a detector finds them, about twenty around each object, and scores."""
+    draw = np.random.default_rng(0)
+    objects = max(count // 20, 1)
+    center, side = (draw.uniform(*r, (objects, 2)) for r in ((0, 1000), (20, 100)))
+    shown = draw.integers(0, objects, count)
+    center = center[shown] + 0.15 * side[shown] * draw.standard_normal((count, 2))
+    side = side[shown] * np.exp(0.15 * draw.standard_normal((count, 2)))
+    boxes = np.concatenate([center - side / 2, center + side / 2], 1)
+    return boxes.astype(np.float32), draw.random(count, np.float32)
+
+
+def suppression(count: int, rounds: int) -> dict:
+    """Everyone's picks of `count` boxes, found to be the same."""
+    boxes, scores = clustered(count)
+    ours, mib = _ours(boxes, scores)
+    calls = {"ours": ours}
+    for module, prepare in OTHERS.items():
+        if _installed(module):
+            calls[module] = prepare(boxes, scores)
+    picks = {name: call() for name, call in calls.items()}
+    for name, picked in picks.items():
+        if not np.array_equal(picked, picks["ours"]):
+            raise ValueError(
+                f"{count} boxes: ours picks {len(picks['ours'])} and {name} "
+                f"{len(picked)}, not the same."
+            )
+    ms = benchmark_timing.milliseconds(calls, rounds)
+    return {"picks": len(picks["ours"]), "ms": ms, "extra_mib": mib}
+
+
+@functools.cache
+def _installed(module: str) -> bool:
+    """Whether a library is there; says once that it is not."""
+    found = importlib.util.find_spec(module) is not None
+    if not found:
+        print(f"{module} is not installed, its column is left out.")
+    return found
+
+
+def _ours(boxes: np.ndarray, scores: np.ndarray) -> tuple[Pick, float]:
+    """Ours compiled, and the MiB that it needs beside arguments and results."""
+    function = functools.partial(nms, iou_threshold=IOU, max_outputs=len(boxes))
+    args = jax.device_put((boxes, scores))
+    compiled = _compiled(function, *args)
+
+    def pick() -> np.ndarray:
+        indices, valid = map(np.asarray, compiled(*args))
+        return indices[valid]
+
+    return pick, compiled.memory_analysis().temp_size_in_bytes / 2**20
+
+
+def _compiled(function: Callable, *args: jax.Array) -> jax.stages.Compiled:
+    options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
+    return jax.jit(function).lower(*args).compile(compiler_options=options)
+
+
+def _opencv(boxes: np.ndarray, scores: np.ndarray) -> Pick:
+    import cv2
+
+    corners_and_sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    lists = corners_and_sizes.tolist(), scores.tolist()
+    return lambda: np.ravel(cv2.dnn.NMSBoxes(*lists, 0.0, IOU))
+
+
+def _torchvision(boxes: np.ndarray, scores: np.ndarray) -> Pick:
+    import torch
+    import torchvision
+
+    tensors = torch.from_numpy(boxes), torch.from_numpy(scores)
+    return lambda: torchvision.ops.nms(*tensors, IOU).numpy()
+
+
+def _suppression_cells(record: dict) -> list:
+    ms = record["ms"]
+    others = [ms.get(name) for name in OTHERS]
+    ratios = [other and other / ms["ours"] for other in others]
+    return [str(record["picks"]), ms["ours"], *others, *ratios, record["extra_mib"]]
+
+
+OTHERS: dict[str, Callable[[np.ndarray, np.ndarray], Pick]] = {
+    "cv2": _opencv,
+    "torchvision": _torchvision,
+}
+
+SUPPRESSION = Table(
+    "nms",
+    (
+        "suppression",
+        "picks",
+        "ours ms",
+        *(f"{name} ms" for name in OTHERS),
+        *(f"{name}/ours" for name in OTHERS),
+        "ours extra MiB",
+    ),
+    {
+        f"{count:,} boxes": functools.partial(suppression, count)
+        for count in (1_000, 5_000, 20_000)
+    },
+    _suppression_cells,
+    f"Boxes clustered by twenty, IoU {IOU}, all boxes may be picked.",
+)
+
+
+def windows(side: int, width: float, stride: int, rounds: int) -> dict:
+    """All windows of an image: seen in one piece, and cut out and seen a row at a time.
+
+    The multiply-adds are those of the convolutions.
+    """
+    model = WindowNet(classes=CLASSES, width=width, window=WINDOW)
+    image = jax.random.normal(jax.random.key(0), (side, side, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), image[None])
+
+    def whole(images: jax.Array) -> jax.Array:
+        return model.apply(variables, images)[0]
+
+    def rows(images: jax.Array) -> jax.Array:
+        return whole(images).reshape(-1, CLASSES)
+
+    options = {"window": WINDOW, "stride": stride}
+    programs = {
+        name: _compiled(functools.partial(dense_scores, apply, **options), image)
+        for name, apply in (("dense", whole), ("crops", rows))
+    }
+    dense, crops = (np.asarray(program(image)) for program in programs.values())
+    if not np.allclose(dense, crops, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"{side} pixels, stride {stride}: dense scores differ from those of crops "
+            f"by {abs(dense - crops).max():.2g}."
+        )
+    calls = {
+        name: lambda program=program: jax.block_until_ready(program(image))
+        for name, program in programs.items()
+    }
+    ms = benchmark_timing.milliseconds(calls, rounds)
+    # Strides finer than the network's own take as many shifted images.
+    shifted = (model.STRIDE // math.gcd(model.STRIDE, stride)) ** 2
+    multiply_adds = {
+        "dense": shifted * _multiply_adds(model, variables, side),
+        "crops": len(crops) ** 2 * _multiply_adds(model, variables, WINDOW),
+    }
+    return {"windows": len(crops) ** 2, "ms": ms, "multiply_adds": multiply_adds}
+
+
+def _multiply_adds(model: WindowNet, variables: dict, side: int) -> int:
+    """Of the convolutions of a model that sees one square image."""
+
+    def outputs(image: jax.Array) -> dict:
+        options = {"capture_intermediates": True, "mutable": ["intermediates"]}
+        return model.apply(variables, image, **options)[1]["intermediates"]
+
+    image = jax.ShapeDtypeStruct((1, side, side, 3), "float32")
+    made = flax.traverse_util.flatten_dict(jax.eval_shape(outputs, image))
+    total = 0
+    params = flax.traverse_util.flatten_dict(variables["params"])
+    for (*path, name), kernel in params.items():
+        if name == "kernel":
+            (output,) = made[*path, "__call__"]
+            total += arithmetic.conv_multiply_adds(
+                output.shape[1:3], kernel.shape[:2], *kernel.shape[2:]
+            )
+    return total
+
+
+def _windows_cells(record: dict) -> list:
+    cells = [str(record["windows"])]
+    for both, unit in ((record["ms"], 1), (record["multiply_adds"], 1e6)):
+        dense, crops = both["dense"], both["crops"]
+        cells += [dense / unit, crops / unit, crops / dense]
+    return cells
+
+
+WINDOW = 32
+CLASSES = 4
+
+WINDOWS = Table(
+    "windows",
+    (
+        "windows",
+        "count",
+        "dense ms",
+        "crops ms",
+        "crops/dense",
+        "dense million multiply-adds",
+        "crops million multiply-adds",
+        "crops/dense",
+    ),
+    {
+        f"width {width:g}, stride {stride}": functools.partial(
+            windows, 512, width, stride
+        )
+        for width, stride in ((0.5, 8), (0.5, 4), (1.0, 4), (0.5, 2))
+    },
+    _windows_cells,
+    f"WindowNet on 512x512 pixels, windows of {WINDOW}: evaluated once, and on crops.",
+)
+
+TABLES = (SUPPRESSION, WINDOWS)

@@ -1,0 +1,87 @@
+"""A training step of the small CNN inside the loops of JAX, and outside.
+
+"Scan" takes four steps one after another in `lax.scan`. "Vmap" takes a step of each of
+four members, stacked, on batches of their own; outside, they step one after another.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from experiments.benchmark import precision as benchmark_precision
+from experiments.benchmark import timing as benchmark_timing
+from experiments.benchmark.jax_steps import Side, Step, sides, stepper
+from experiments.benchmark.workloads import WORKS, Work
+
+HEAD = ("loop", "layers", "ms a step outside", "ms a step inside", "inside/outside")
+TIMES = 4
+
+
+def run(
+    *, only: str, rounds: int, workdir: pathlib.Path, precision: str = "float32"
+) -> list[dict]:
+    """Times the loops and writes the tables.
+
+    Returns:
+        One record for each loop and kind of layers: milliseconds a step outside and
+        inside.
+
+    Raises:
+        UsageError: if no loop has `only` in its name.
+    """
+    work = WORKS[0]
+    names = benchmark_timing.chosen(LOOPS, only)
+    both = sides(work, benchmark_precision.dtype(precision))
+    calls = {}
+    for layers, side in both.items():
+        calls[f"{layers}, outside"] = stepper(side, work.batch()).step
+        for name in names:
+            calls[f"{layers}, {name}"] = stepper(*LOOPS[name](side, work)).step
+    ms = benchmark_timing.milliseconds(calls, rounds)
+    records = [
+        {
+            "loop": name,
+            "layers": layers,
+            "outside": ms[f"{layers}, outside"],
+            "inside": ms[f"{layers}, {name}"] / TIMES,
+        }
+        for name in names
+        for layers in both
+    ]
+    lines = [_line(r) for r in records]
+    print("\n".join(lines))
+    benchmark_timing.write(
+        "loops", HEAD, lines, [f"{work}."], records, rounds=rounds, workdir=workdir
+    )
+    return records
+
+
+def _scanned(side: Side, work: Work) -> tuple[Side, dict[str, Array]]:
+    def step(state, batches):
+        return jax.lax.scan(side.step, state, batches)
+
+    return Side(step, side.state, side.options), _stacked(work.batch())
+
+
+def _stacked_members(side: Side, work: Work) -> tuple[Side, dict[str, Array]]:
+    step: Step = jax.vmap(side.step)
+    return Side(step, _stacked(side.state), side.options), _stacked(work.batch())
+
+
+def _stacked(tree):
+    return jax.tree.map(lambda x: jnp.stack([x] * TIMES), tree)
+
+
+def _line(record: dict) -> str:
+    outside, inside = record["outside"], record["inside"]
+    cells = [record["loop"], record["layers"], outside, inside, inside / outside]
+    return benchmark_timing.line(cells)
+
+
+LOOPS: dict[str, Callable[[Side, Work], tuple[Side, dict[str, Array]]]] = {
+    "scan": _scanned,
+    "vmap": _stacked_members,
+}

@@ -1,0 +1,50 @@
+"""The numbers that everyone computes with, set alike in JAX and PyTorch."""
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+
+import jax
+
+from cnnjax.errors import UsageError
+from cnnjax.ops import fast
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+# How far results of equal work may lie apart, as a share of the largest.
+TOLERANCE = {"float32": 1e-3, "tf32": 1e-2, "bfloat16": 5e-2}
+
+
+def dtype(precision: str) -> str:
+    """The type of the activations."""
+    return "bfloat16" if precision == "bfloat16" else "float32"
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed; says what would install it."""
+    found = importlib.util.find_spec("torch") is not None
+    if not found:
+        print("PyTorch is not installed, its columns are left out: ", end="")
+        print("pip install .[benchmark]")
+    return found
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Products of float32 are whole in `float32`, and by tensor cores in `tf32`.
+
+    Raises:
+        UsageError: for tf32 where no GPU computes.
+    """
+    if fast.on_cpu():
+        if precision == "tf32":
+            raise UsageError("--precision=tf32 needs a GPU, and this machine has none.")
+        yield
+        return
+    whole = precision == "float32"
+    if importlib.util.find_spec("torch") is not None:
+        from torch import backends
+
+        for part in (backends.cuda.matmul, backends.cudnn.conv):
+            part.fp32_precision = "ieee" if whole else "tf32"
+    with jax.default_matmul_precision("float32" if whole else "tensorfloat32"):
+        yield

@@ -1,0 +1,75 @@
+"""Timing side by side, and the tables that come of it."""
+
+import json
+import pathlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import jax
+
+from cnnjax.errors import UsageError
+
+Contestants = dict[str, Callable[[], object]]
+
+
+def milliseconds(contestants: Contestants, rounds: int) -> dict[str, float]:
+    """The median time of each, interleaved, after one round that does not count."""
+    times = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, call in contestants.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1e3 * statistics.median(t[1:]) for name, t in times.items()}
+
+
+def chosen(names: Iterable[str], only: str) -> list[str]:
+    """The names that contain `only`.
+
+    Raises:
+        UsageError: if none does.
+    """
+    names = list(names)
+    found = [name for name in names if only in name]
+    if not found:
+        raise UsageError(
+            f"--only={only} names no row; the rows are: {'; '.join(names)}."
+        )
+    return found
+
+
+def line(cells: Iterable[str | float | None], digits: int = 2) -> str:
+    """A row of a Markdown table; a dash where there is nothing."""
+    texts = (
+        f"{cell:.{digits}f}" if isinstance(cell, float) else cell or "-"
+        for cell in cells
+    )
+    return f"| {' | '.join(texts)} |"
+
+
+def write(
+    suite: str,
+    head: Sequence[str],
+    lines: Sequence[str],
+    below: Sequence[str],
+    records: list[dict],
+    *,
+    rounds: int,
+    workdir: pathlib.Path,
+) -> None:
+    """Writes the records as `suite`.json, and the table beside it as Markdown."""
+    origin = (
+        f"{platform.machine()}, {jax.devices()[0].device_kind}, jax {jax.__version__}"
+        f", medians of {rounds} interleaved rounds:"
+        f" `python -m experiments.benchmark {' '.join(sys.argv[1:])}`"
+    )
+    rule = "|".join(["---"] * len(head))
+    table = [line(head), f"|{rule}|", *lines, "", *below, origin, ""]
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / f"{suite}.md").write_text("\n".join(table))
+    (workdir / f"{suite}.json").write_text(json.dumps(records, indent=1) + "\n")
+    print("\n" + "\n".join(below))
+    print(f"Written to {workdir / suite}.md and {suite}.json beside it.")

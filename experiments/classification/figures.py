@@ -1,0 +1,81 @@
+"""What there is to look at after a classification."""
+
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from cnnjax import plots
+from cnnjax.names import short
+from cnnjax.training import loop, record
+from cnnjax.training.task import Task, Trained
+from experiments.trainer import Figures
+
+_AUGMENTED = 32
+_LETTERS = 20  # of a name in a caption
+
+
+def figures(
+    trained: Trained,
+    *,
+    task: Task,
+    class_names: Sequence[str],
+    seed: int,
+) -> Figures:
+    """Every figure of a run."""
+    names = [short(name, _LETTERS) for name in class_names]
+    drawn: Figures = {
+        "learning_curves.png": lambda path: plots.learning_curves(
+            record.read_rows(path.parents[1]), path
+        ),
+        "confusion.png": lambda path: plots.confusion_matrix(
+            trained.sums["confusion"], class_names, path
+        ),
+        "first_filters.png": lambda path: plots.filters(
+            _first_kernel(trained.variables), path
+        ),
+        "augmented.png": lambda path: _draw_augmented(task, names, seed, path),
+    }
+    worst = trained.observed.worst()
+    if worst:
+        drawn["worst_mistakes.png"] = lambda path: _draw_mistakes(
+            task, names, worst, path
+        )
+    return drawn
+
+
+def _draw_mistakes(
+    task: Task,
+    class_names: Sequence[str],
+    worst: Sequence[tuple[float, int, int]],
+    path: pathlib.Path,
+) -> None:
+    _, indices, predicted = zip(*worst, strict=True)
+    examples = task.test.fetch(np.array(indices))
+    captions = [
+        f"{class_names[label]}\ntaken for {class_names[guess]}"
+        for label, guess in zip(examples["label"], predicted, strict=True)
+    ]
+    plots.image_grid(examples["image"], captions, path)
+
+
+def _draw_augmented(
+    task: Task, class_names: Sequence[str], seed: int, path: pathlib.Path
+) -> None:
+    """The first training examples as the network sees them at step 0."""
+    indices = np.arange(min(_AUGMENTED, len(task.train) // 2 * 2))
+    batch = task.train.fetch(indices)
+    keys = loop.example_keys(seed, 0, indices)
+    seen = jax.jit(task.augment)(keys, batch)["image"]
+    captions = [class_names[label] for label in batch["label"]]
+    plots.image_grid(np.clip(seen, 0, 1), captions, path)
+
+
+def _first_kernel(variables: PyTree) -> np.ndarray:
+    """The kernel that sees the image: the one of the first convolution."""
+    leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
+    kernels = [x for _, x in leaves if x.ndim == 4]
+    channels = min(kernel.shape[2] for kernel in kernels)
+    return next(kernel for kernel in kernels if kernel.shape[2] == channels)

@@ -1,0 +1,85 @@
+"""Scores as the share of such detections that are right.
+
+Platt (1999): the logarithmic odds of a score are stretched and shifted, for each class
+by itself, so that the likelihood of what was right is largest. The order of a class's
+detections, and with it its average precision, stays.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, PyTree
+from sklearn.linear_model import LogisticRegression
+
+from cnnjax import metrics
+from cnnjax.data import batches
+from cnnjax.training.task import Task
+from experiments.detection.evaluation import DetectionResults
+
+Calibration = dict[str, Float32[np.ndarray, "classes"]]
+_BINS = 10
+_SMALLEST = 1e-6  # odds are taken of scores at least as far from 0 and 1
+
+
+def observed(task: Task, variables: PyTree, *, batch_size: int) -> DetectionResults:
+    """What is found in the validation part of `task`."""
+    eval_step = jax.jit(lambda variables, batch: task.eval_step(variables, batch)[1])
+    seen = task.observer()
+    for batch in batches.evaluation(task.validation, batch_size=batch_size):
+        seen.observe(jax.device_get(eval_step(variables, batch)))
+    return seen
+
+
+def fit(observed: DetectionResults) -> Calibration:
+    """The calibration by what was right of `observed`.
+
+    None of a class of which all are right or wrong, or those with low scores right.
+    """
+    labels, scores, right = _judged(observed)
+    slope, offset = (np.full(len(observed.class_names), x, np.float32) for x in (1, 0))
+    for label in range(len(slope)):
+        of_class = labels == label
+        if len(np.unique(right[of_class])) < 2:
+            continue
+        odds = _odds(scores[of_class])[:, None]
+        fitted = LogisticRegression(C=1e3).fit(odds, right[of_class])
+        if fitted.coef_[0, 0] > 0:  # else the order would turn round
+            slope[label], offset[label] = fitted.coef_[0, 0], fitted.intercept_[0]
+    return {"slope": slope, "offset": offset}
+
+
+def calibrated(
+    scores: Float[np.ndarray, "*n"], labels: Int[np.ndarray, "*n"], by: Calibration
+) -> Float[np.ndarray, "*n"]:
+    """The scores of detections, labels below 0 left as they are."""
+    odds = by["slope"][labels] * _odds(scores) + by["offset"][labels]
+    return np.where(labels >= 0, 1 / (1 + np.exp(-odds)), scores)
+
+
+def error(observed: DetectionResults, by: Calibration | None = None) -> float:
+    """The expected calibration error (Guo et al., 2017, equation 3), of ten bins."""
+    labels, scores, right = _judged(observed)
+    if not len(scores):
+        return 0.0
+    if by is not None:
+        scores = calibrated(scores, labels, by)
+    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=right - scores, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(scores))
+
+
+def _odds(scores: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    inside = np.clip(np.float64(scores), _SMALLEST, 1 - _SMALLEST)
+    return np.log(inside) - np.log1p(-inside)
+
+
+def _judged(
+    observed: DetectionResults,
+) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """Labels and scores of all detections that count, and which are right."""
+    parts: Sequence[tuple] = []
+    for truth, found in zip(*observed.pairs, strict=True):
+        right, ignored, _ = metrics.match_detections(truth, found)
+        parts.append((found.labels[~ignored], found.scores[~ignored], right[~ignored]))
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))

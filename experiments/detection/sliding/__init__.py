@@ -1,0 +1,1 @@
+"""The sliding-window detector: its windows, its mining, its task."""

@@ -1,0 +1,77 @@
+"""Prediction by a network of squares, of images of any size.
+
+Readers bring an image to a square by its middle: `framing.frame`, "crop". That square
+is seen as they would show it, and the rest in further squares of that size along the
+longer side, so that each pixel has its prediction.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from cnnjax.data import resize as resize
+
+Predict = Callable[
+    [UInt8[np.ndarray, "n size size c"]], Float[np.ndarray, "n size size k"]
+]
+
+
+def predict(
+    apply: Predict, images: UInt8[np.ndarray, "n h w c"], *, size: int
+) -> Float[np.ndarray, "n h w k"]:
+    """What `apply` says of each pixel, brought back to it from the nearest in a square.
+
+    Brought to the square again as masks are, to the nearest pixel, it is what `apply`
+    said, if the square has no more pixels than what it shows of the image.
+
+    Args:
+        apply: squares -> a prediction of their size.
+        images: of one size.
+        size: side of the squares.
+    """
+    axis = 1 if images.shape[1] > images.shape[2] else 2
+    length, side = images.shape[axis], images.shape[3 - axis]
+    across = _nearest(np.arange(side), 0, side, size)
+    output = None
+    for start, twice in _places(length, side):
+        pixels = np.arange(start, start + side)
+        middle = twice == length - side
+        part = images if middle else images.take(pixels, axis)
+        squares, _ = resize.resize_images(part, size=size, resize_mode="crop")
+        seen = apply(squares)
+        if output is None:
+            output = np.empty((*images.shape[:3], seen.shape[-1]), seen.dtype)
+        along = _nearest(pixels, twice, side, size)
+        rows, columns = (along, across) if axis == 1 else (across, along)
+        back = seen[:, rows[:, None], columns]
+        if axis == 1:
+            output[:, pixels] = back
+        else:
+            output[:, :, pixels] = back
+    return output
+
+
+def _places(length: int, side: int) -> Iterator[tuple[int, int]]:
+    """First pixels of the squares, and twice where they begin; the middle comes last.
+
+    As few as show every pixel; one that overlaps the middle gives way to it, which may
+    begin between two pixels.
+    """
+    twice = length - side
+    before, after = (twice + 1) // 2, twice // 2
+    for n in range(-(-before // side), 0, -1):
+        start = max(0, before - n * side)
+        yield start, 2 * start
+    for n in range(-(-after // side), 0, -1):
+        start = min(length - side, before + n * side)
+        yield start, 2 * start
+    yield before, twice
+
+
+def _nearest(
+    pixels: Int[np.ndarray, "n"], twice: int, side: int, size: int
+) -> Int[np.ndarray, "n"]:
+    """Which of `size` parts of `side` pixels, from `twice` / 2 on, each pixel is in."""
+    middle = 2 * pixels + 1 - twice  # twice as far from the start
+    return (-(-middle * size // (2 * side)) - 1).clip(0, size - 1)
