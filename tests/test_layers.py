@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "digest": set(),
     "errors": set(),
     "names": set(),
+    "options": set(),
 }
-ALL_MAY = {"digest", "names", "errors"}
+ALL_MAY = {"digest", "errors", "names", "options"}
 # The operators stand alone: nothing but these outside of Python's own library.
 OPS_NEED = {"jax", "numpy", "jaxtyping", "cnnjax"}
 NAMELESS = {"utils", "util", "common", "misc", "helpers", "helper", "base"}

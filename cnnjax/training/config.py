@@ -3,7 +3,7 @@
 import dataclasses
 
 from cnnjax.data.augment import images as augment
-from cnnjax.training.flags import option
+from cnnjax.options import option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from absl import flags
@@ -53,50 +53,6 @@ _DEFINE: dict[type, Callable] = {
     str: flags.DEFINE_string,
     bool: _define_boolean,
 }
-
-
-def option(
-    default: Any,
-    doc: str,
-    *,
-    choices: Sequence[str] | None = None,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    compared: bool = True,
-    written: bool = True,
-) -> Any:
-    """A dataclass field whose flag defaults to `default` and is explained by `doc`.
-
-    `choices` lists the only values allowed; `at_least`, `at_most`, `above` and
-    `below` bound a number, and `--help` says so. What only says where things are is
-    not `compared` when a run goes on. What is `written` into a run's flagfile must be
-    text that comes back from there.
-    """
-    bounds = {
-        "at least": at_least,
-        "above": above,
-        "at most": at_most,
-        "below": below,
-    }
-    metadata = {
-        "doc": doc,
-        "choices": choices,
-        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
-        "compared": compared,
-        "written": written,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def redefine(config: type, name: str, default: Any, doc: str | None = None) -> Any:
-    """The option `name` of `config` with another default, and perhaps another `doc`."""
-    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
-    metadata = dict(field.metadata)
-    if doc is not None:
-        metadata["doc"] = doc
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 def define(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:

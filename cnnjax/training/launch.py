@@ -23,11 +23,11 @@ from cnnjax import data
 from cnnjax.errors import UsageError
 from cnnjax.names import printable
 from cnnjax.ops import fast
+from cnnjax.options import option
 from cnnjax.training import config as configs
 from cnnjax.training import devices, record, signals, verify
 from cnnjax.training import flags as config_flags
 from cnnjax.training.checkpoint import NotSaved
-from cnnjax.training.flags import option
 from cnnjax.training.progress import escape_what_cannot_be_written, log_line
 from cnnjax.training.train import NotFinite
 

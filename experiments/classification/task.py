@@ -15,9 +15,9 @@ from cnnjax.data.augment import images as augment
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS, layers
+from cnnjax.options import option
 from cnnjax.training import progress, state
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.flags import option
 from cnnjax.training.task import Task
 from experiments.classification.evaluation import WorstErrors
 from experiments.trainer import started_from

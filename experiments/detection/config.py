@@ -5,8 +5,8 @@ import dataclasses
 from cnnjax.data.annotations import MOST
 from cnnjax.data.augment.images import listed
 from cnnjax.models import DETECTORS, layers
+from cnnjax.options import option, redefine
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.flags import option, redefine
 from experiments.detection.sliding.augment import TABLE
 
 

@@ -21,10 +21,10 @@ from cnnjax import plots
 from cnnjax.data import statistics as statistics
 from cnnjax.data.preprocess import given, pixels, scaled
 from cnnjax.errors import UsageError
+from cnnjax.options import option
 from cnnjax.segmentation import predict_tiled
 from cnnjax.training import launch, progress
 from cnnjax.training.clock import Clock
-from cnnjax.training.flags import option
 from experiments import pictures_given as predicted
 from experiments import trainer as session
 from experiments.predictor import TrainedModel

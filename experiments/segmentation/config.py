@@ -6,8 +6,8 @@ from cnnjax.data.augment import masks as paired
 from cnnjax.data.augment.images import listed
 from cnnjax.models import SEGMENTERS, layers
 from cnnjax.models.unet import PADDINGS, UPSAMPLINGS
+from cnnjax.options import option, redefine
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.flags import option, redefine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import pytest
 from absl import flags as absl_flags
 
 from cnnjax.errors import UsageError
+from cnnjax.options import option, redefine
 from cnnjax.training import flags
-from cnnjax.training.flags import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Other(Config):
-    rate: float = flags.redefine(Config, "rate", 0.2)
-    seed: int = flags.redefine(Config, "seed", 5, "Other seeds.")
+    rate: float = redefine(Config, "rate", 0.2)
+    seed: int = redefine(Config, "seed", 5, "Other seeds.")
 
 
 def parsed(*arguments, config=Config):

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import dataclasses, errno, json, os, pathlib, sys
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.flags import option
+from cnnjax.options import option
 from cnnjax.training.launch import Experiment, LaunchOptions, launch
 
 @dataclasses.dataclass(frozen=True)

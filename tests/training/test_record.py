@@ -4,8 +4,8 @@ import json
 import pytest
 
 from cnnjax.errors import UsageError
+from cnnjax.options import option
 from cnnjax.training import record
-from cnnjax.training.flags import option
 from cnnjax.training.record import Record
 
 DATA = "0" * 64

@@ -1,0 +1,53 @@
+"""Options as dataclass fields: default, help text, choices and bounds in one place.
+
+A config declares its options with these, and so does a model that has options of its
+own; `training/flags.py` makes a command-line flag of each.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    choices: Sequence[str] | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    compared: bool = True,
+    written: bool = True,
+) -> Any:
+    """A dataclass field whose flag defaults to `default` and is explained by `doc`.
+
+    `choices` lists the only values allowed; `at_least`, `at_most`, `above` and
+    `below` bound a number, and `--help` says so. What only says where things are is
+    not `compared` when a run goes on. What is `written` into a run's flagfile must be
+    text that comes back from there.
+    """
+    bounds = {
+        "at least": at_least,
+        "above": above,
+        "at most": at_most,
+        "below": below,
+    }
+    metadata = {
+        "doc": doc,
+        "choices": choices,
+        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+        "compared": compared,
+        "written": written,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def redefine(config: type, name: str, default: Any, doc: str | None = None) -> Any:
+    """The option `name` of `config` with another default, and perhaps another `doc`."""
+    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
+    metadata = dict(field.metadata)
+    if doc is not None:
+        metadata["doc"] = doc
+    return dataclasses.field(default=default, metadata=metadata)
