@@ -44,10 +44,19 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def redefine(config: type, name: str, default: Any, doc: str | None = None) -> Any:
-    """The option `name` of `config` with another default, and perhaps another `doc`."""
+def redefine(
+    config: type,
+    name: str,
+    default: Any,
+    doc: str | None = None,
+    *,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """The option `name` of `config` with another default, and other texts if given."""
     (field,) = (field for field in dataclasses.fields(config) if field.name == name)
     metadata = dict(field.metadata)
     if doc is not None:
         metadata["doc"] = doc
+    if choices is not None:
+        metadata["choices"] = choices
     return dataclasses.field(default=default, metadata=metadata)

@@ -1,75 +1,136 @@
-"""What a finished run left, to predict by."""
+"""A trained network to predict by, and `--predict`, which shows it image files."""
 
+import collections
+import contextlib
 import dataclasses
 import pathlib
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
-from jaxtyping import PyTree
+import numpy as np
+from jaxtyping import PyTree, UInt8
 
-from cnnjax.digest import tree_sha256
+from cnnjax.data import decode
+from cnnjax.data.readers import folder
 from cnnjax.errors import UsageError
-from cnnjax.models import weights
 from cnnjax.training import record
 from cnnjax.training.config import TrainingConfig
+from cnnjax.training.progress import log_line
+from experiments.initial_weights import weights_of
 
-
-def weights_of(workdir: pathlib.Path) -> PyTree:
-    """The variables that the finished run in `workdir` ended with.
-
-    Raises:
-        UsageError: if there is no finished run, or its weights are damaged or others.
-    """
-    _, result = record.finished(workdir)
-    path = workdir / "weights.safetensors"
-    variables = weights.load(path)
-    network = {k: variables[k] for k in ("params", "batch_stats") if k in variables}
-    if tree_sha256(network) != result["parameters_sha256"]:
-        raise UsageError(
-            f"{path}: its parameters are not those of result.json, which has their"
-            " SHA-256; copy the run again, or train there with --overwrite."
-        )
-    return variables
+Image = UInt8[np.ndarray, "h w c"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A trained network.
+    """A trained network; each experiment derives its `Predictor` from this.
 
     Attributes:
         config: of its run.
-        class_names: in the order of the probabilities.
-        variables: of its model, and `input`, the scaling of the pixels.
+        class_names: in the order of the outputs.
+        variables: of its model, and `input`, the channel mean and std of the images.
         image_shape: height, width and channels it was trained on.
-        image_size: side of the squares that its run brought images to, if to any.
+        image_size: side of the squares that its run resized images to, if it did.
+        result: its result.json.
     """
+
+    EXPERIMENT: ClassVar[str]
+    CONFIG: ClassVar[type[TrainingConfig]]
 
     config: Any
     class_names: tuple[str, ...]
     variables: PyTree
     image_shape: tuple[int, int, int]
     image_size: int | None
+    result: dict[str, Any]
 
     @classmethod
-    def of(cls, workdir: pathlib.Path | str, config: type[TrainingConfig]) -> Self:
-        """What the finished run in `workdir` left, its flags read as `config`.
+    def load(cls, workdir: pathlib.Path | str) -> Self:
+        """The network of the finished run in `workdir`.
 
         Raises:
             UsageError: if there is no finished run, a damaged one, or one of another
                 experiment.
         """
         workdir = pathlib.Path(workdir)
-        values, result = record.finished(workdir)
-        others = set(values) - {field.name for field in dataclasses.fields(config)}
+        values, result = record.finished(workdir, experiment=cls.EXPERIMENT)
+        others = set(values) - {field.name for field in dataclasses.fields(cls.CONFIG)}
         if others:
             raise UsageError(
                 f"{workdir} holds a run of another experiment or revision, with flags"
                 f" that this one has not: --{', --'.join(sorted(others))}."
             )
         return cls(
-            config=config(**values),
+            config=cls.CONFIG(**values),
             class_names=tuple(result["class_names"]),
             variables=weights_of(workdir),
             image_shape=tuple(result["image_shape"]),
             # Earlier revisions did not tell of images brought to the smallest size.
             image_size=result.get("image_size", values["image_size"]),
+            result=result,
         )
+
+
+class Report(Protocol):
+    """Shows and writes the predictions of one `--predict`."""
+
+    def add(self, file: pathlib.Path, image: Image) -> str:
+        """Predicts for the image of a file; returns the line to show of it."""
+        ...
+
+    def close(self) -> None:
+        """Writes what holds all predictions."""
+        ...
+
+
+def predict(path: pathlib.Path, model: TrainedModel, report: Report) -> None:
+    """Reports on the image at `path`, or on all images in the folder there.
+
+    Raises:
+        UsageError: if there is none, or one is damaged or cannot be predicted for.
+    """
+    channels = model.image_shape[-1]
+    for file in folder.pictures(path):
+        image = decode.decode(file, channels=channels, name=str(file))
+        with _named(file):
+            line = report.add(file, image)
+        log_line(line)
+    report.close()
+
+
+@contextlib.contextmanager
+def _named(file: pathlib.Path) -> Iterator[None]:
+    """Puts the name of the file in front of refusals."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
+
+
+def output_names(
+    path: pathlib.Path, *, suffixes: Sequence[str] = ("",)
+) -> dict[pathlib.Path, str]:
+    """A name for the output of each image at `path`: its stem, where that is unique.
+
+    Where the output of one file would be written over that of another (a.png and
+    a.jpg), both names have the suffix of their file.
+
+    Args:
+        path: of an image or a folder.
+        suffixes: appended to the name of each output.
+    """
+    names = {file: file.stem for file in folder.pictures(path)}
+    while True:
+        written = {
+            file: {f"{name}{suffix}".casefold() for suffix in suffixes}
+            for file, name in names.items()
+        }
+        counts = collections.Counter(x for each in written.values() for x in each)
+        clash = {
+            file
+            for file, each in written.items()
+            if names[file] != file.name and any(counts[x] > 1 for x in each)
+        }
+        if not clash:
+            return names
+        names |= {file: file.name for file in clash}

@@ -1,5 +1,7 @@
-"""One sitting of a run, whatever its task: trained to its end, and written down."""
+"""What all trainings share: from a config to a finished, recorded and drawn run."""
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -7,85 +9,174 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from cnnjax.data.dataset import Dataset
-from cnnjax.errors import UsageError
+from cnnjax import plots
+from cnnjax.data import Dataset, Source
+from cnnjax.data.statistics import channel_mean_std
 from cnnjax.models import weights
-from cnnjax.training import devices, memory, progress, provenance, record
+from cnnjax.training import devices, launch, memory, provenance, record, text_files
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import plan
-from cnnjax.training.task import Task, Trained
+from cnnjax.training.progress import duration, log_line, table
+from cnnjax.training.task import Metrics, Task, TrainingResult
 from cnnjax.training.train import train
-from experiments.predictor import weights_of
+from experiments import predictor as predictors
+from experiments.initial_weights import check_start
+from experiments.predictor import Report, TrainedModel
 
-Result = dict[str, Any]
-# The name of each figure, and what draws it into the file it is given.
+# Name of each figure -> draws it into the file that it is given.
 Figures = dict[str, Callable[[pathlib.Path], None]]
 
 
-def conduct(
-    task: Task,
-    config: TrainingConfig,
-    data: Dataset,
-    beside: PyTree,
-    workdir: pathlib.Path,
-    clock: Clock,
-    *,
-    overwrite: bool,
-    figures: Callable[[Trained], Figures],
-    afterwards: Callable[[Trained], tuple[PyTree, Result]] = lambda trained: ({}, {}),
-) -> Result:
-    """Trains, or goes on, in `workdir`, and returns what result.json says.
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run that has been trained, for its figures and for what is kept with it."""
 
-    Figures come last, and cost nothing but themselves: one that fails is told of, and
-    those that a kill left out are drawn by the same command.
+    config: Any
+    data: Dataset
+    task: Any
+    scaling: PyTree
+    result: TrainingResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question that is answered by training; ablations find it by name.
+
+    Attributes:
+        name: of its package, of its folder below `runs`, and in config.json.
+        doc: the head of its help text.
+        config: the dataclass of its options.
+        load_data: config -> (dataset, validation split or None).
+        make_task: (config, dataset, validation, scaling, workdir) -> task, with
+            `scaling` the channel mean and std of the training images.
+        predictor: class of its trained model.
+        report: (predictor, path, workdir, **options) -> report of `--predict`.
+        figures: trained run -> figures, beside the learning curves.
+        metrics: names of the metrics that `run` shows and returns.
+        extras: trained run -> (variables to keep with the weights, rows to add to
+            result.json).
+        options: those of a launch.
+    """
+
+    name: str
+    doc: str
+    config: type[TrainingConfig]
+    load_data: Callable[[Any], tuple[Dataset, Source | None]]
+    make_task: Callable[[Any, Dataset, Source | None, PyTree, pathlib.Path], Task]
+    predictor: type[TrainedModel]
+    report: Callable[..., Report]
+    figures: Callable[[TrainedRun], Figures]
+    metrics: tuple[str, ...]
+    extras: Callable[[TrainedRun], tuple[PyTree, Metrics]] = lambda run: ({}, {})
+    options: type[launch.LaunchOptions] = launch.LaunchOptions
+
+
+def main(experiment: Experiment) -> None:
+    """Runs what the command line asks of an experiment, and exits."""
+    launch.launch(
+        launch.Command(
+            name=experiment.name,
+            module=f"{__package__}.{experiment.name}",
+            doc=experiment.doc,
+            config=experiment.config,
+            run=functools.partial(run, experiment),
+            predict=functools.partial(predict, experiment),
+            options=experiment.options,
+        )
+    )
+
+
+def predict(
+    experiment: Experiment, path: pathlib.Path, workdir: pathlib.Path, **options: Any
+) -> None:
+    """Predicts for an image or a folder of them by the finished run in `workdir`."""
+    model = experiment.predictor.load(workdir)
+    report = experiment.report(model, path, workdir, **options)
+    predictors.predict(path, model, report)
+
+
+def run(
+    experiment: Experiment,
+    config: Any,
+    workdir: pathlib.Path,
+    *,
+    overwrite: bool = False,
+) -> Metrics:
+    """Trains, or goes on, in `workdir`; returns the metrics of the test split.
 
     Args:
-        task: what there is to learn.
-        config: how.
-        data: from what.
-        beside: what is kept with the weights, such as the scaling of the pixels as
-            "input".
-        workdir: where the run lives.
-        clock: running since the sitting began.
-        overwrite: whether to start afresh.
-        figures: of what was trained: file name -> draws it there.
-        afterwards: what more is kept with the weights, and told in result.json.
+        experiment: the question.
+        config: its options.
+        workdir: of the run; a finished one is not trained again.
+        overwrite: removes the run in it first.
     """
+    clock = Clock()
+    data, validation = experiment.load_data(config)
+    mean, std = channel_mean_std(data.train, seed=config.seed)
+    scaling = {"mean": mean, "std": std}
+    task = experiment.make_task(config, data, validation, scaling, workdir)
     origin = provenance.provenance(data.fingerprint)
     steps = plan(config, len(task.train), rounds=task.rounds)
     memory.check_model(task.shapes)
     if overwrite:
         check_start(config.init_from, workdir)
-    opened = record.Record(workdir, config, data=data.fingerprint, overwrite=overwrite)
-    with opened as keep:
-        result = keep.result()
-        if result is not None:
-            progress.log_line("finished before (--overwrite trains afresh)")
-            if devices.first_process_says(_undrawn(keep)):
-                progress.log_line("its figures were not all drawn: draws them now")
-                _draw(figures(train(task, config, steps, keep, clock)), keep)
-            return result
-        if data.note:
-            progress.log_line(data.note)
-        trained = train(task, config, steps, keep, clock)
-        more, told = afterwards(trained)
-        result = {
-            **trained.metrics,
-            **told,
-            **trained.cost,
-            "class_names": data.class_names,
-            "image_shape": data.image_shape,
-            "image_size": data.image_size,
-            "provenance": origin,
-        }
-        if jax.process_index() == 0:
-            variables = {**trained.variables, **beside, **more}
-            weights.save(workdir / "weights.safetensors", variables)
-            _drawing(keep).parent.mkdir(exist_ok=True)
-            _drawing(keep).touch()
-        keep.finish(result)
-        _draw(figures(trained), keep)
+    with record.Record(
+        workdir,
+        config,
+        experiment=experiment.name,
+        data=data.fingerprint,
+        overwrite=overwrite,
+    ) as keep:
+
+        def trained() -> TrainedRun:
+            result = train(task, config, steps, keep, clock)
+            return TrainedRun(config, data, task, scaling, result)
+
+        result = _finished(experiment, keep, trained)
+        if result is None:
+            if data.note:
+                log_line(data.note)
+            result = _finish(experiment, trained(), keep, origin)
+    shown = _shown(experiment.metrics, result)
+    _show(result, workdir, shown, unit=task.unit)
+    return {name: result[name] for name in experiment.metrics if name in result}
+
+
+def _finished(
+    experiment: Experiment, keep: record.Record, trained: Callable[[], TrainedRun]
+) -> Metrics | None:
+    """The result of a run that finished before, whose missing figures are drawn."""
+    result = keep.result()
+    if result is not None:
+        log_line("finished before (--overwrite trains afresh)")
+        if devices.first_process_says(_is_undrawn(keep)):
+            log_line("its figures were not all drawn: draws them now")
+            _draw(experiment, trained(), keep)
+    return result
+
+
+def _finish(
+    experiment: Experiment, run: TrainedRun, keep: record.Record, origin: Metrics
+) -> Metrics:
+    """Writes weights, result.json and figures, in this order."""
+    extra_variables, rows = experiment.extras(run)
+    result = {
+        **run.result.metrics,
+        **rows,
+        **run.result.cost,
+        "class_names": run.data.class_names,
+        "image_shape": run.data.image_shape,
+        "image_size": run.data.image_size,
+        "provenance": origin,
+    }
+    if jax.process_index() == 0:
+        variables = {**run.result.variables, "input": run.scaling, **extra_variables}
+        weights.save(keep.workdir / "weights.safetensors", variables)
+        _drawing(keep).parent.mkdir(exist_ok=True)
+        _drawing(keep).touch()
+    keep.finish(result)
+    _draw(experiment, run, keep)
     return result
 
 
@@ -94,52 +185,61 @@ def _drawing(keep: record.Record) -> pathlib.Path:
     return keep.figures / ".drawing"
 
 
-def _undrawn(keep: record.Record) -> bool:
+def _is_undrawn(keep: record.Record) -> bool:
     """Whether a finished run was killed while it drew, and can still be drawn."""
     states = (keep.workdir / "checkpoints").glob("*[0-9]")
     return _drawing(keep).exists() and any(states)
 
 
-def _draw(figures: Figures, keep: record.Record) -> None:
-    """Draws what can be drawn, in one process, and says what can not.
+def _draw(experiment: Experiment, run: TrainedRun, keep: record.Record) -> None:
+    """Draws all figures, in one process, and says which failed.
 
-    What the disk kept from being written is tried again by the same command.
+    Those that the disk kept from being written are drawn by the same command again.
     """
     if jax.process_index() != 0:
         return
+    rows = functools.partial(text_files.read_rows, keep.workdir)
+    figures = {"learning_curves.png": lambda path: plots.learning_curves(rows(), path)}
     failed: dict[str, Exception] = {}
-    for name, draw in figures.items():
+    for name, draw in (figures | experiment.figures(run)).items():
         try:
             draw(keep.figures / name)
         except Exception as error:  # whatever it is, the result is there
             failed[name] = error
     for name, error in failed.items():
         reason = f"{type(error).__name__}: {error}"[:200]
-        progress.log_line(f"warning: no figures/{name} ({reason})")
+        log_line(f"warning: no figures/{name} ({reason})")
     if not any(isinstance(error, OSError) for error in failed.values()):
         _drawing(keep).unlink(missing_ok=True)
 
 
-def show(
-    result: Result,
-    workdir: pathlib.Path,
-    metrics: dict[str, str],
-    *,
-    unit: str = "images",
-) -> None:
-    """Shows the metrics of a run as a table, and what they cost.
+def _shown(names: tuple[str, ...], result: Metrics) -> dict[str, str]:
+    """The metrics of a result as a person reads them; lists are left to the figures."""
+    shown = {}
+    for name in names:
+        value = result.get(name)
+        label = f"test {name.replace('_per_class', ' by class').replace('_', ' ')}"
+        if isinstance(value, dict):
+            rows = [(n, x) for n, x in value.items() if x is not None]
+            shown[label] = ", ".join(f"{n} {x:.3f}" for n, x in rows)
+        elif isinstance(value, float):
+            shown[label] = f"{value:.4f}"
+    return shown
 
-    `unit` is what the examples of training are.
-    """
+
+def _show(
+    result: Metrics, workdir: pathlib.Path, metrics: dict[str, str], *, unit: str
+) -> None:
+    """Shows a table of metrics, and of the time and memory that the run took."""
     seconds = result["seconds"]
-    progress.table(
+    table(
         "result",
         {
             **metrics,
             "parameters": f"{result['parameters']:,}",
             f"{unit}/s in training": f"{result['images_per_second']:,.0f}",
             "time": ", ".join(
-                f"{name} {progress.duration(seconds[name])}"
+                f"{name} {duration(seconds[name])}"
                 for name in ("compile", "train", "evaluate", "total")
             ),
             "waiting for input": f"{seconds['input_wait'] / seconds['train']:.1%}",
@@ -148,39 +248,3 @@ def show(
             "left in": str(workdir),
         },
     )
-
-
-def started_from(location: str, variables: PyTree) -> PyTree:
-    """`variables` with what fits of a run's or a file's weights; says what does not."""
-    if not location:
-        return variables
-    loaded = _stored(location)
-    loaded = {name: loaded[name] for name in variables if name in loaded}
-    merged, skipped = weights.merge(variables, loaded)
-    progress.log_line(
-        f"starts from {location}"
-        + (f", but for {', '.join(skipped)}" if skipped else "")
-    )
-    return merged
-
-
-def check_start(location: str, workdir: pathlib.Path) -> None:
-    """Refuses weights to start from that cannot be read once `workdir` is emptied.
-
-    Raises:
-        UsageError: if they lie in it, or cannot be read now.
-    """
-    if not location:
-        return
-    if pathlib.Path(location).resolve().is_relative_to(workdir.resolve()):
-        raise UsageError(
-            f"--init_from={location} lies in the --workdir, which --overwrite empties;"
-            " name another --workdir."
-        )
-    _stored(location)
-
-
-def _stored(location: str) -> PyTree:
-    """The variables of a run or a file."""
-    path = pathlib.Path(location)
-    return weights_of(path) if path.is_dir() else weights.load(path)

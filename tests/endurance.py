@@ -18,7 +18,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from cnnjax.training import record
+from cnnjax.training import text_files
 
 PAUSE = 0.2
 FIRST, SETTLED = 100, 400  # steps between which all that is kept has been made
@@ -60,7 +60,7 @@ def _watched(process: subprocess.Popen, workdir: pathlib.Path) -> list[Sample]:
     """Samples of `process` until it ends."""
     samples = []
     while process.poll() is None:
-        rows = record.read_rows(workdir)
+        rows = text_files.read_rows(workdir)
         step = max((row["step"] for row in rows), default=0)
         try:
             samples.append(_sample(process.pid, step))

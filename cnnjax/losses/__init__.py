@@ -6,6 +6,8 @@ from .entropy import segmentation_cross_entropy as segmentation_cross_entropy
 from .focal import focal as focal
 from .pixels import VOID as VOID
 from .regression import smooth_l1 as smooth_l1
+from .terms import CLASSIFICATION_LOSSES as CLASSIFICATION_LOSSES
 from .terms import SEGMENTATION_LOSSES as SEGMENTATION_LOSSES
 from .terms import parse_terms as parse_terms
+from .terms import weighted_sum as weighted_sum
 from .weights import balanced_class_weights as balanced_class_weights

@@ -1,4 +1,4 @@
-"""The batches of a run, round after round, on the devices."""
+"""Training and evaluation batches of a run, on the devices."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ from cnnjax.training.task import Task
 
 
 class Batches:
-    """What is learned from, from any step on.
+    """Training and evaluation batches, resumable at any step.
 
     Args:
         task: has the sources.
-        config: says how large batches are, and in which order.
-        steps: of the whole run.
+        config: batch size and seed.
+        steps: number of steps of the whole run.
         devices: where batches go.
-        clock: learns how long they were waited for.
+        clock: is told the time spent waiting for input, and on new rounds.
     """
 
     def __init__(
@@ -43,17 +43,21 @@ class Batches:
         return self._round(step - 1) < self._round(step) < self._task.rounds
 
     def start(
-        self, step: int, variables: Callable[[], PyTree], *, poll: Callable[[], None]
+        self,
+        step: int,
+        variables: Callable[[], PyTree],
+        *,
+        poll: Callable[[], None],
     ) -> None:
-        """Goes on after `step`, with what the round is given.
+        """Continues after `step`, from the source of its round.
 
         Args:
             step: of the whole run.
-            variables: after that step.
+            variables: () -> variables after that step.
             poll: called now and then; raises to stop.
         """
         number, source = self._round(step), self._task.train
-        if 0 < number < self._task.rounds:
+        if 0 < number < self._task.rounds and self._task.renew is not None:
             self._clock.enter("renew")
             first = variables() if self.begins_round(step) else None
             source = self._task.renew(number, first, poll=poll)
@@ -61,11 +65,11 @@ class Batches:
         self._batches = self._training(source, seed=self._config.seed)
         self._batches.set_state({"next_index": step})
 
-    def batches(self, idle: Callable[[], bool]) -> Iterator[PyTree]:
-        """Batches on the devices.
+    def training(self, idle: Callable[[], bool]) -> Iterator[PyTree]:
+        """Training batches on the devices.
 
-        Where these had finished before the batch was there, and were `idle`, they
-        waited for it.
+        Counts the time until a batch is there as waiting for input where the devices
+        are `idle` by then.
         """
         while True:
             since = time.perf_counter()
@@ -75,11 +79,11 @@ class Batches:
             yield batch
 
     def like_training(self) -> PyTree:
-        """A batch such as those of training."""
+        """A batch of the shapes and types of the training batches."""
         return self._devices.shard(next(self._training(self._task.train, seed=0)))
 
     def evaluation(self, source: Source) -> Iterator[PyTree]:
-        """All of `source`, on the host, as far as this process has to see it."""
+        """All batches of `source`, on the host: the share of this process."""
         size = self._task.evaluation_batch or self._config.batch_size
         return self._shares(batches.evaluation, source, batch_size=size)
 

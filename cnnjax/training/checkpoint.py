@@ -42,8 +42,8 @@ def _patient(
     """Makes event loops that, when closed, first wait for all that runs in them.
 
     orbax reads and writes every array as a task of its own loop, and closes it at the
-    first that fails; each that is still under way would then complain on stderr, from
-    its own thread.
+    first that fails; each that is still under way, or has failed, too, would then
+    complain on stderr, from its own thread.
     """
 
     @functools.wraps(make)
@@ -58,9 +58,18 @@ def _patient(
             close()
 
         loop.close = close_at_rest
+        loop.set_exception_handler(_say_what_nobody_raises)
         return loop
 
     return patient
+
+
+def _say_what_nobody_raises(
+    loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """The handler of a loop, but for tasks that failed after the first which did."""
+    if not isinstance(context.get("future"), asyncio.Task):
+        loop.default_exception_handler(context)
 
 
 asyncio.new_event_loop = _patient(asyncio.new_event_loop)
@@ -117,11 +126,15 @@ class Checkpoints:
                 force=True,
             )
 
-    def restore(self, target: PyTree) -> tuple[PyTree, Progress] | None:
+    def restore(self, *targets: PyTree) -> tuple[PyTree, Progress] | None:
         """The newest undamaged checkpoint, or None where there is none.
 
         A damaged one is named, moved to `damaged/` beside the checkpoints, and the one
         before it used.
+
+        Args:
+            *targets: host states of the shapes to expect, under the names that are
+                written today and those that have been.
 
         Raises:
             UsageError: if it is of another model, or all of several are damaged.
@@ -129,7 +142,7 @@ class Checkpoints:
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
-                return self._read(step, target)
+                return self._read(step, targets)
             except (UsageError, MemoryError, PermissionError):
                 raise  # nothing that speaks of damage
             # orbax and tensorstore raise whatever the damaged file led them to.
@@ -142,18 +155,20 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step: int, target: PyTree) -> tuple[PyTree, Progress]:
+    def _read(self, step: int, targets: tuple[PyTree, ...]) -> tuple[PyTree, Progress]:
         record = self._item(step, record=ocp.args.JsonRestore()).record
         seal = record.pop("record_sha256", None)  # earlier revisions had none
         if seal is not None and seal != json_sha256(record):
             raise ValueError("its record does not have the SHA-256 it was saved with")
-        if record["arrays"] != (expected := array_types(target)):
+        fitting = [x for x in targets if array_types(x) == record["arrays"]]
+        if not fitting:
+            expected = array_types(targets[0])
             changed = set(record["arrays"].items()) ^ set(expected.items())
             raise UsageError(
                 f"Checkpoint {step} in {self._folder} is of another model: it and this"
                 f" run differ in {min(changed)[0]}; --overwrite starts afresh."
             )
-        saved = self._item(step, state=ocp.args.StandardRestore(target)).state
+        saved = self._item(step, state=ocp.args.StandardRestore(fitting[0])).state
         state = jax.tree.map(np.asarray, saved)
         if tree_sha256(state) != record["sha256"]:
             raise ValueError("its arrays do not have the SHA-256 they were saved with")

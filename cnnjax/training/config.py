@@ -4,6 +4,7 @@ import dataclasses
 
 from cnnjax.data.augment import images as augment
 from cnnjax.options import option
+from cnnjax.training import devices, optimizers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class TrainingConfig:
     optimizer: str = option(
         "sgd",
         "How gradients become updates (sgd: Nesterov momentum).",
-        choices=("sgd", "adamw", "lamb", "muon"),
+        choices=tuple(optimizers.OPTIMIZERS),
     )
     learning_rate: float = option(0.05, "Peak of the schedule.", above=0, at_most=1000)
     momentum: float = option(
@@ -65,7 +66,7 @@ class TrainingConfig:
         "cosine",
         "How the learning rate falls after the warm-up (step: to a tenth at 50 and"
         " at 75 percent of the updates).",
-        choices=("cosine", "linear", "step", "constant"),
+        choices=tuple(optimizers.SCHEDULES),
     )
     warmup_epochs: float = option(
         0.0,
@@ -112,7 +113,9 @@ class TrainingConfig:
         f" {augment.listed(augment.AUGMENTATIONS | augment.MIXERS)} (empty: none).",
     )
     parallelism: str = option(
-        "jit", "How the step is mapped over the devices.", choices=("jit", "pmap")
+        "jit",
+        "How the step is mapped over the devices.",
+        choices=tuple(devices.MAPPERS),
     )
     eval_every: float = option(
         1.0,

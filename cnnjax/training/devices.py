@@ -117,7 +117,7 @@ def check_batch_size(
 
 def mapper(parallelism: str) -> Devices:
     """The `Devices` called "jit" or "pmap"."""
-    return {"jit": _jit, "pmap": _pmap}[parallelism]()
+    return MAPPERS[parallelism]()
 
 
 def _jit() -> Devices:
@@ -166,6 +166,9 @@ def _pmap() -> Devices:
         map_eval_step=lambda eval_step: jax.pmap(_gathered(eval_step), axis_name=AXIS),
         fetch=lambda tree: jax.tree.map(lambda x: x[0], _first_copy(tree)),
     )
+
+
+MAPPERS: dict[str, Callable[[], Devices]] = {"jit": _jit, "pmap": _pmap}
 
 
 def _gathered(eval_step: Callable) -> Callable:

@@ -6,16 +6,79 @@ size nor on the number of devices.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from cnnjax.data.source import Source
+from cnnjax.training import memory
+from cnnjax.training.batches import Batches
+from cnnjax.training.clock import Clock
 from cnnjax.training.devices import Devices
+from cnnjax.training.task import Metrics, Observer, Task
 
 HostBatch = dict[str, np.ndarray]
-# Sees what was measured of each example of a global batch.
+# Takes the values of each example of a global batch.
 Observe = Callable[[PyTree], None]
+
+
+class Evaluation(NamedTuple):
+    """Metrics of a source, the sums they were computed from, and the observer."""
+
+    metrics: Metrics
+    sums: PyTree
+    observer: Observer
+
+
+class Evaluator:
+    """Computes the metrics of a task; its step is compiled at the first evaluation.
+
+    Args:
+        task: has the step, the metrics and the observer.
+        batches: of a source.
+        devices: that the step is mapped over.
+        clock: is told the time spent.
+        poll: called before each batch; raises to stop.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        batches: Batches,
+        devices: Devices,
+        clock: Clock,
+        *,
+        poll: Callable[[], None],
+    ) -> None:
+        self._task, self._batches, self._devices = task, batches, devices
+        self._clock, self._poll = clock, poll
+        self._compiled: Any = None
+
+    def __call__(self, source: Source, variables: PyTree) -> Evaluation:
+        """Evaluates `variables`, which are on the devices, on all of `source`."""
+        observer = self._task.observer()
+        if self._compiled is None:
+            self._compiled = self._compile(source, variables)
+        self._clock.enter("evaluate")
+        sums = evaluate(
+            self._compiled,
+            variables,
+            self._batches.evaluation(source),
+            self._devices,
+            observe=observer.observe,
+            poll=self._poll,
+        )
+        metrics = {**self._task.compute_metrics(sums), **observer.metrics()}
+        self._clock.enter("train")
+        return Evaluation(metrics, sums, observer)
+
+    def _compile(self, source: Source, variables: PyTree) -> Any:
+        self._clock.enter("compile")
+        mapped = self._devices.map_eval_step(self._task.eval_step)
+        like = self._devices.shard(next(self._batches.evaluation(source)))
+        return memory.compiled(mapped, variables, like, what="A batch")
 
 
 def evaluate(
@@ -27,11 +90,11 @@ def evaluate(
     observe: Observe | None = None,
     poll: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """The sums of `measure` over all batches.
+    """The sums of `eval_step` over all batches.
 
     Args:
-        measure: mapped by `devices.map_measure`: (variables, batch) -> (sums, values
-            an example).
+        eval_step: mapped by `devices.map_eval_step`: (variables, batch) -> (sums,
+            values of each example).
         variables: on the devices.
         batches: this process's shares, padded, with a `mask`.
         devices: where they go.

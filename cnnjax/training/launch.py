@@ -36,7 +36,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclasses.dataclass(frozen=True)
 class LaunchOptions:
-    """What is asked of one sitting of a run; the result does not depend on it."""
+    """Options of one launch, on which the result of the run does not depend."""
 
     workdir: str | None = option(
         None,
@@ -76,20 +76,22 @@ class LaunchOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
-    """What a script has to say of itself.
+class Command:
+    """What an experiment's command line offers.
 
     Attributes:
-        name: of its module below `experiments`, and of its folder below `runs`.
+        name: of the experiment: of its folder below `runs`, and in its config.json.
+        module: what `python -m` runs.
         doc: the head of its help text.
         config: the dataclass that its flags are made of.
-        run: `(config, workdir)` -> metrics.
-        predict: `(path, workdir)`, shows and writes predictions.
-        sitting: what can be asked of a sitting; `predict` is given by keyword what
-            this has beside the fields of `Sitting`.
+        run: `(config, workdir, overwrite=)` -> metrics.
+        predict: `(path, workdir, **options)`, shows and writes predictions.
+        options: those of a launch; `predict` is given by keyword what this has beside
+            the fields of `LaunchOptions`.
     """
 
     name: str
+    module: str
     doc: str
     config: type[configs.TrainingConfig]
     run: Callable[..., dict[str, Any]]
@@ -97,16 +99,16 @@ class Experiment:
     options: type[LaunchOptions] = LaunchOptions
 
 
-def launch(experiment: Experiment) -> None:
-    """Runs `experiment` as the command line asks, and exits."""
+def launch(command: Command) -> None:
+    """Runs `command` as the command line asks, and exits."""
     escape_what_cannot_be_written()
-    config_flags.define(experiment.config)
-    config_flags.define(experiment.options)
+    config_flags.define(command.config)
+    config_flags.define(command.options)
 
     def parse(argv: Sequence[str]) -> Sequence[str]:
         if {"--help", "-help", "-h"} & set(argv):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head`
-            print(_help(experiment))
+            print(_help(command))
             sys.exit(0)
         try:
             rest = flags.FLAGS(argv)
@@ -119,12 +121,12 @@ def launch(experiment: Experiment) -> None:
         logging.set_verbosity(logging.FATAL)
         return rest
 
-    app.run(lambda argv: sys.exit(_status(experiment)), flags_parser=parse)
+    app.run(lambda argv: sys.exit(_status(command)), flags_parser=parse)
 
 
-def _status(experiment: Experiment) -> int:
+def _status(command: Command) -> int:
     try:
-        _act(experiment)
+        _act(command)
     except UsageError as error:
         _exit(2, str(error))
     except (NotFinite, NotSaved) as error:
@@ -141,13 +143,13 @@ def _status(experiment: Experiment) -> int:
     return 0
 
 
-def _act(experiment: Experiment) -> None:
-    config = config_flags.parse(experiment.config)
-    options = config_flags.parse(experiment.options)
-    workdir = pathlib.Path(options.workdir or f"runs/{experiment.name}")
+def _act(command: Command) -> None:
+    config = config_flags.parse(command.config)
+    options = config_flags.parse(command.options)
+    workdir = pathlib.Path(options.workdir or f"runs/{command.name}")
     _check_read(options)
     if options.verify_resume:
-        verify.verify_resume(f"experiments.{experiment.name}", config)
+        verify.verify_resume(command.module, config)
         return
     keep_compiled()
     devices.start_processes(
@@ -161,14 +163,14 @@ def _act(experiment: Experiment) -> None:
         )
     if options.predict is not None:
         asked = {name: getattr(options, name) for name in _of_predict(options)}
-        given = config_flags.given(experiment.config)
+        given = config_flags.given(command.config)
         given.pop("tune_cpu", None)  # of this process, whatever the run had
         with _said_of(workdir):
-            record.check_given(workdir, given)
-            experiment.predict(pathlib.Path(options.predict), workdir, **asked)
+            record.check_given(workdir, given, experiment=command.name)
+            command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
         with _said_of(workdir):
-            experiment.run(config, workdir, overwrite=options.overwrite)
+            command.run(config, workdir, overwrite=options.overwrite)
 
 
 def _check_read(options: LaunchOptions) -> None:
@@ -233,14 +235,14 @@ def _processor() -> str:
     )
 
 
-def _help(experiment: Experiment) -> str:
+def _help(command: Command) -> str:
     return "\n".join(
         (
-            experiment.doc.strip(),
-            "\nThis sitting:",
-            config_flags.describe(experiment.options),
+            command.doc.strip(),
+            "\nThis launch:",
+            config_flags.describe(command.options),
             "\nThe run:",
-            config_flags.describe(experiment.config),
+            config_flags.describe(command.config),
             "\n  --flagfile\n      Reads flags from a file, such as a recipe.",
         )
     )

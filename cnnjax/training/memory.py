@@ -35,6 +35,22 @@ def check_model(shapes: PyTree) -> None:
     _check(_COPIES * size, f"To train {count:,} parameters")
 
 
+def compiled(mapped: Any, *arguments: PyTree, what: str) -> Any:
+    """A jitted function compiled for such arguments.
+
+    Args:
+        mapped: the function.
+        *arguments: arrays of the shapes, types and devices that it will be given.
+        what: it does, for the message.
+
+    Raises:
+        UsageError: if it needs more memory than there is.
+    """
+    program = mapped.lower(*arguments).compile()
+    check_program(program, what=what)
+    return program
+
+
 def check_program(compiled: Any, *, what: str) -> None:
     """Refuses a compiled program that needs more memory than there is.
 

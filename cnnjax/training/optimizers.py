@@ -24,17 +24,15 @@ def schedule(
         warmup_steps: fewer than `steps`.
 
     Raises:
-        UsageError: if the name is unknown or a number out of range.
+        UsageError: if the name is unknown, or the warm-up too long.
     """
-    _check_choice("schedule", name, _SCHEDULES)
-    if not learning_rate > 0:
-        raise UsageError(f"learning_rate must be positive, got {learning_rate}.")
+    _check_choice("schedule", name, SCHEDULES)
     if not 0 <= warmup_steps < steps:
         raise UsageError(
             "The warm-up must be shorter than the training, "
             f"got {warmup_steps} of {steps} steps."
         )
-    after = _SCHEDULES[name](learning_rate, steps, warmup_steps)
+    after = SCHEDULES[name](learning_rate, steps, warmup_steps)
     if warmup_steps == 0:
         return after
     before = optax.linear_schedule(0.0, learning_rate, warmup_steps)
@@ -66,16 +64,10 @@ def optimizer(
         clip_norm: the global norm that the gradient is clipped to; None: not clipped.
 
     Raises:
-        UsageError: if the name is unknown or a number out of range.
+        UsageError: if the name is unknown.
     """
-    _check_choice("optimizer", name, _OPTIMIZERS)
-    if not 0 <= momentum < 1:
-        raise UsageError(f"momentum must be at least 0 and below 1, got {momentum}.")
-    if not weight_decay >= 0:
-        raise UsageError(f"weight_decay must not be negative, got {weight_decay}.")
-    if clip_norm is not None and not clip_norm > 0:
-        raise UsageError(f"clip_norm must be positive, got {clip_norm}.")
-    rule = _OPTIMIZERS[name](schedule, momentum, weight_decay)
+    _check_choice("optimizer", name, OPTIMIZERS)
+    rule = OPTIMIZERS[name](schedule, momentum, weight_decay)
     if clip_norm is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(clip_norm), rule)
@@ -149,13 +141,13 @@ def _as_matrices(params: PyTree) -> PyTree:
     )
 
 
-_SCHEDULES: dict[str, Callable[[float, int, int], optax.Schedule]] = {
+SCHEDULES: dict[str, Callable[[float, int, int], optax.Schedule]] = {
     "cosine": _cosine,
     "linear": _linear,
     "step": _step,
     "constant": _constant,
 }
-_OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": _sgd,
     "adamw": _adamw,
     "lamb": _lamb,

@@ -6,23 +6,20 @@ all. Only the first of several processes writes, and all do as it says.
 
 import dataclasses
 import json
-import os
 import pathlib
-from collections.abc import Iterable
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import jax
 import tensorboardX
 
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
-from cnnjax.training import devices, flags, workdirs
+from cnnjax.training import devices, earlier, flags, text_files, workdirs
 
 Row = dict[str, Any]
-_DATA, _SUM = "data_fingerprint", "record_sha256"
+_NAME, _DATA, _SUM = "experiment", "data_fingerprint", "record_sha256"
 # What result.json of every run has, that of a revision without a sum, too.
 _ALWAYS = {"parameters_sha256", "parameters", "class_names", "image_shape", "seconds"}
-_LARGE = 2**63
 
 
 class Record:
@@ -30,9 +27,9 @@ class Record:
 
     Args:
         workdir: made when missing. A run of the same config in it goes on.
-        config: a dataclass, made of `flags.option`; a run that goes on must have had
-            the same.
-        data: fingerprint of the data, which must be the same, too.
+        config: a dataclass of options; a run that goes on must have had the same.
+        experiment: name of the experiment, which must be the same, too.
+        data: fingerprint of the data, as well.
         overwrite: removes what an earlier run left there.
 
     Raises:
@@ -45,10 +42,12 @@ class Record:
         workdir: pathlib.Path,
         config: Any,
         *,
+        experiment: str,
         data: str,
         overwrite: bool = False,
     ) -> None:
-        self.workdir, self._config, self._data = workdir, config, data
+        self.workdir, self._config = workdir, config
+        self._experiment, self._data = experiment, data
         self._writes = jax.process_index() == 0
         self._rows: IO[str] | None = None
         self._said: set[tuple] = set()
@@ -65,7 +64,7 @@ class Record:
     def _open(self, overwrite: bool) -> None:
         self._lock = workdirs.hold(self.workdir, overwrite=overwrite)
         try:
-            _check_same(self.workdir, self._config, self._data)
+            self._check_same()
         except UsageError:
             self._lock.close()
             raise
@@ -83,19 +82,47 @@ class Record:
 
     @property
     def _values(self) -> Row:
-        return {**dataclasses.asdict(self._config), _DATA: self._data}
+        return {
+            _NAME: self._experiment,
+            **dataclasses.asdict(self._config),
+            _DATA: self._data,
+        }
+
+    def _check_same(self) -> None:
+        """Refuses to go on with a run of other flags, data or another experiment."""
+        path = self.workdir / "config.json"
+        if not path.exists():
+            return
+        before = earlier.options(text_files.read_object(path, {_DATA}))
+        _check_experiment(self.workdir, before, self._experiment)
+        changed = _changed(before, flags.identity(self._config), type(self._config))
+        if changed:
+            raise UsageError(
+                f"{self.workdir} holds a run with other flags: {changed};"
+                " name another --workdir, or --overwrite it."
+            )
+        if before[_DATA] != self._data:
+            raise UsageError(
+                f"{self.workdir} holds a run on other data than"
+                f" --dataset={self._config.dataset} has now; name another --workdir,"
+                " or --overwrite it."
+            )
 
     def begin(self, step: int) -> None:
         """Notes the config, and forgets the rows after `step`, to be made again."""
         if not self._writes:
             return
         if not (self.workdir / "result.json").exists():  # which has a sum over them
-            write_json(self.workdir / "config.json", self._values)
-            write_text(self.workdir / "run.flags", flags.flagfile(self._config))
+            text_files.write_json(self.workdir / "config.json", self._values)
+            text_files.write_text(
+                self.workdir / "run.flags", flags.flagfile(self._config)
+            )
         path = self.workdir / "metrics.jsonl"
-        kept = [row for row in read_rows(self.workdir) if row["step"] <= step]
+        kept = [
+            row for row in text_files.read_rows(self.workdir) if row["step"] <= step
+        ]
         self._said = {(row["step"], *row) for row in kept}
-        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        text_files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._rows = path.open("a", buffering=1)
         self._board = tensorboardX.SummaryWriter(
             str(self.workdir / "tensorboard"), purge_step=step + 1 if step else None
@@ -122,13 +149,15 @@ class Record:
             UsageError: if that is damaged.
         """
         there = (self.workdir / "result.json").exists()
-        return finished(self.workdir)[1] if there else None
+        if not there:
+            return None
+        return finished(self.workdir, experiment=self._experiment).result
 
     def finish(self, result: Row) -> None:
         """Writes result.json, with a sum by which damage to it or the config shows."""
         if self._writes:
             sealed = {**result, _SUM: json_sha256([self._values, result])}
-            write_json(self.workdir / "result.json", sealed)
+            text_files.write_json(self.workdir / "result.json", sealed)
 
     def close(self) -> None:
         """Lets go of the workdir."""
@@ -140,11 +169,19 @@ class Record:
             self._lock.close()
 
 
-def finished(workdir: pathlib.Path) -> tuple[Row, Row]:
-    """config.json and result.json of a finished run.
+class Finished(NamedTuple):
+    """What a finished run left: its options by name, and its result.json."""
+
+    config: Row
+    result: Row
+
+
+def finished(workdir: pathlib.Path, *, experiment: str | None = None) -> Finished:
+    """The finished run in a workdir, of that experiment or, if None, of any.
 
     Raises:
-        UsageError: if there is none, or one of them is damaged.
+        UsageError: if there is none, it is of another experiment, or a file of it is
+            damaged.
     """
     files = [workdir / name for name in ("config.json", "result.json")]
     for file in files:
@@ -154,29 +191,34 @@ def finished(workdir: pathlib.Path) -> tuple[Row, Row]:
                 f"{workdir} holds no finished run: {file.name} {why}; train there"
                 " first, or name another."
             )
-    config = _read_object(files[0], {_DATA})
-    result = _read_object(files[1])
+    config = text_files.read_object(files[0], {_DATA})
+    result = text_files.read_object(files[1])
     sum_ = result.pop(_SUM, None)
     if sum_ is None and _ALWAYS - result.keys():  # earlier revisions had no sum
-        raise _damaged(files[1], f"{min(_ALWAYS - result.keys())} is missing")
+        raise text_files.damaged(files[1], f"{min(_ALWAYS - result.keys())} is missing")
     if sum_ not in (None, json_sha256([config, result])):
-        raise _damaged(files[1], "or config.json: they do not have their SHA-256")
-    del config[_DATA]
-    return config, result
+        raise text_files.damaged(
+            files[1], "or config.json: they do not have their SHA-256"
+        )
+    _check_experiment(workdir, config, experiment)
+    own = {name: x for name, x in config.items() if name not in (_NAME, _DATA)}
+    return Finished(earlier.options(own), result)
 
 
-def check_given(workdir: pathlib.Path, given: Row) -> None:
+def check_given(
+    workdir: pathlib.Path, given: Row, *, experiment: str | None = None
+) -> None:
     """Refuses flags that a finished run did not have, where it is only used.
 
     Args:
         workdir: of the run.
         given: flags by name.
+        experiment: that it must be of, if any.
 
     Raises:
         UsageError: if there are such, or no finished run.
     """
-    config, _ = finished(workdir)
-    changed = _changed(config, given)
+    changed = _changed(finished(workdir, experiment=experiment).config, given)
     if changed:
         raise UsageError(
             f"{workdir} holds a run with other flags: {changed}; it predicts with its"
@@ -184,90 +226,27 @@ def check_given(workdir: pathlib.Path, given: Row) -> None:
         )
 
 
-def read_rows(workdir: pathlib.Path) -> list[Row]:
-    """The rows of metrics.jsonl; what is none, as one that a kill cut short, is not."""
-    path = workdir / "metrics.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.exists() else ()
-    return [row for row in map(_row, lines) if row is not None]
+def _check_experiment(
+    workdir: pathlib.Path, config: Row, experiment: str | None
+) -> None:
+    """Refuses the run of another experiment; earlier revisions did not name it."""
+    name = config.get(_NAME, experiment)
+    if experiment not in (None, name):
+        raise UsageError(
+            f"{workdir} holds a run of another experiment: {name}, not {experiment};"
+            " name another --workdir."
+        )
 
 
-def _row(line: bytes) -> Row | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
-        return None
-    whole = row["step"] >= 0 and all(map(_is_number, row.values()))
-    return row if whole else None
+def _changed(before: Row, now: Row, config: type | None = None) -> str:
+    """Which flags differ, and how; empty if none does.
 
-
-def _is_number(value: Any) -> bool:
-    """Whether it is one, no larger than what others take, or None for none."""
-    if isinstance(value, int):
-        return abs(value) < _LARGE
-    return value is None or isinstance(value, float)
-
-
-def _read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
-    """A JSON object that has what is `needed`.
-
-    Raises:
-        UsageError: if the file holds anything else.
+    A flag that a run of an earlier revision did not have is the default of `config`.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
-    if not isinstance(value, dict):
-        raise _damaged(path, "it holds no JSON object")
-    for name in needed:
-        if name not in value:
-            raise _damaged(path, f"{name} is missing")
-    return value
-
-
-def _damaged(path: pathlib.Path, reason: str) -> UsageError:
-    return UsageError(
-        f"{path} is damaged ({reason}): copy it again, name another --workdir, or"
-        " --overwrite trains afresh."
-    )
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes `value` for people to read, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes `text`, whole or not at all; names that are no UTF-8 as their bytes."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-    os.replace(partial, path)
-
-
-def _changed(before: Row, now: Row) -> str:
-    """Which flags differ, and how; empty if none does."""
+    defaults = {f.name: f.default for f in dataclasses.fields(config)} if config else {}
+    old = defaults | before
     return ", ".join(
-        f"--{name} ({before.get(name)!r} there, {value!r} here)"
+        f"--{name} ({old.get(name)!r} there, {value!r} here)"
         for name, value in now.items()
-        if before.get(name) != value
+        if old.get(name) != value
     )
-
-
-def _check_same(workdir: pathlib.Path, config: Any, data: str) -> None:
-    path = workdir / "config.json"
-    if not path.exists():
-        return
-    before = _read_object(path, {_DATA})
-    changed = _changed(before, flags.identity(config))
-    if changed:
-        raise UsageError(
-            f"{workdir} holds a run with other flags: {changed};"
-            " name another --workdir, or --overwrite it."
-        )
-    if before[_DATA] != data:
-        raise UsageError(
-            f"{workdir} holds a run on other data than --dataset={config.dataset} has"
-            " now; name another --workdir, or --overwrite it."
-        )

@@ -1,4 +1,4 @@
-"""What a run is told to learn, and what it gives back."""
+"""What a training run needs from its experiment, and what it gives back."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,41 +13,42 @@ Metrics = dict[str, Any]
 
 
 class Observer(Protocol):
-    """Sees the values of each example of one evaluation, batch by batch."""
+    """Sees the values of every example of one evaluation, batch by batch."""
 
     def observe(self, values: PyTree) -> None:
         """Takes the values of a batch."""
         ...
 
     def metrics(self) -> Metrics:
-        """Those that are no sums of examples."""
+        """Metrics that are not sums over examples."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What there is to learn, and from what.
+    """Data, network, loss and metrics of a run, as functions.
 
     Attributes:
-        train: what is learned from.
-        validation: what is chosen by, or None.
-        test: what the result is measured on.
+        train: training examples.
+        validation: examples to choose by (early stopping), or None.
+        test: examples that the final metrics are computed on.
         shapes: of the variables.
-        initialise: -> the first variables, as a Flax model's `init` gives.
-        loss_fn: of the step, given the mapped axis or None; see `loop.LossFn`.
-        augment: keys and batch -> batch, on the devices.
-        measure: variables and batch -> (sums, values an example), on the devices.
-        summarise: sums -> metrics.
-        observer: makes what sees the values of an evaluation, for each a new one.
-        score: the metric to choose by, larger is better.
-        unit: what the examples of training are, in the plural.
-        evaluation_batch: examples that an evaluation sees at once, over all devices
-            and processes (None: as many as an update).
-        renew: round, and the variables it begins with -> what is learned from in
-            that round, as many examples as in `train`, which is of round 0. Where
-            the round began in a sitting before: the same again, of no variables.
-            It calls `poll`, which raises to stop, now and then.
-        rounds: how many there are, of equal length.
+        initialize: () -> initial variables, as a Flax model's `init` returns them.
+        loss_fn: mapped axis or None -> the loss of a step, see `loop.LossFn`.
+        augment: (keys, batch) -> batch, on the devices.
+        eval_step: (variables, batch) -> (sums, values of each example), on the devices.
+        compute_metrics: sums -> metrics.
+        observer: makes a new observer for each evaluation.
+        score: name of the metric to choose by; larger is better.
+        unit: what the training examples are, in the plural.
+        evaluation_batch: number of examples evaluated at once, over all devices and
+            processes (None: the training batch size).
+        renew: (round, variables) -> training source of that round, with as many
+            examples as `train`, which is the source of round 0 (hard-negative mining).
+            `variables` are those that the round starts with, or None where the round
+            started before this process did: the same source again. It calls the
+            keyword `poll` now and then, which raises to stop.
+        rounds: number of rounds, of equal length.
     """
 
     train: Source
@@ -68,19 +69,19 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """What came of it.
+class TrainingResult:
+    """Result of a training run.
 
     Attributes:
-        variables: the final ones, on the host.
-        metrics: on the test split.
-        sums: what the metrics were made of.
-        observed: the values, by the task's observer.
-        cost: what result.json says of size, time and memory.
+        variables: final variables, on the host.
+        metrics: of the test split.
+        sums: that the metrics were computed from.
+        observer: of the evaluation of the test split.
+        cost: size, time and memory, as written to result.json.
     """
 
     variables: PyTree
     metrics: Metrics
     sums: PyTree
-    observed: Observer
+    observer: Observer
     cost: dict[str, Any]

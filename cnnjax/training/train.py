@@ -1,40 +1,27 @@
-"""A run from its first step, or from where it was stopped, to its last.
+"""One training run, from its first step, or from where it was stopped, to its last.
 
-Knows neither model nor task: a `Task` says with functions what there is to learn.
-Every experiment trains through here, so that all of them keep the same contracts.
+Knows neither model nor task: a `Task` describes them with functions. Every experiment
+trains through here, so that all of them keep the same contracts.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import PyTree
 
-from cnnjax.data.source import Source
 from cnnjax.errors import UsageError
-from cnnjax.training import devices, loop, memory, record, signals
+from cnnjax.training import devices, earlier, hooks, loop, memory, record, signals
 from cnnjax.training import state as states
 from cnnjax.training.batches import Batches
 from cnnjax.training.checkpoint import Checkpoints
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.cost import cost
-from cnnjax.training.evaluate import evaluate
+from cnnjax.training.evaluate import Evaluator
+from cnnjax.training.hooks import NotFinite as NotFinite
 from cnnjax.training.plan import Plan
 from cnnjax.training.progress import Progress, log_line
-from cnnjax.training.task import Metrics, Observer, Task, Trained
+from cnnjax.training.task import Task, TrainingResult
 from cnnjax.training.train_progress import TrainProgress
-
-
-class NotFinite(Exception):
-    """A loss or a gradient was not finite; what was good is saved."""
-
-
-class _Enough(Exception):
-    """The score has not improved for long enough."""
 
 
 def train(
@@ -43,10 +30,10 @@ def train(
     plan: Plan,
     run_record: record.Record,
     clock: Clock,
-) -> Trained:
-    """Trains to the end, from wherever the record's workdir has got to.
+) -> TrainingResult:
+    """Trains to the end, from the newest checkpoint in the record's workdir.
 
-    `clock` has been running since the sitting began.
+    `clock` has been running since the process began.
 
     Raises `NotFinite`, `NotSaved` on a full disk, and `Stopped` by a signal.
     """
@@ -61,7 +48,7 @@ def train(
 
 
 class _Run:
-    """The moving parts of `train`, which calls `resume`, `fit` and `finish`."""
+    """State of one training run; call `resume`, `fit`, `finish` in this order."""
 
     def __init__(
         self,
@@ -73,194 +60,136 @@ class _Run:
         stop: signals.StopRequest,
     ) -> None:
         self._task, self._config, self._plan = task, config, plan
-        self._record, self._stop = run_record, stop
-        self._checkpoints = Checkpoints(
-            run_record.workdir / "checkpoints", log_line=log_line
-        )
-        self._best = Checkpoints(run_record.workdir / "best", log_line=log_line)
+        self._record, self._clock, self._stop = run_record, clock, stop
+        workdir = run_record.workdir
+        self._checkpoints = Checkpoints(workdir / "checkpoints", log_line=log_line)
+        self._best = Checkpoints(workdir / "best", log_line=log_line)
         self._devices = devices.mapper(config.parallelism)
-        self._feed = Batches(task, config, plan.steps, self._devices, clock)
-        self._clock = clock
-        self._measure: Callable | None = None
-        self._unread: tuple[int, loop.Metrics] | None = None
+        self._batches = Batches(task, config, plan.steps, self._devices, clock)
+        self._evaluator = Evaluator(
+            task, self._batches, self._devices, clock, poll=stop.poll
+        )
 
     def resume(self) -> None:
-        """Puts state, data and clock where the newest checkpoint left them."""
+        """Restores state, progress and clock from the newest checkpoint, if any."""
         self._clock.enter("compile")
         options = {"optimizer": self._plan.optimizer, "ema": self._config.ema > 0}
-        self._position = TrainProgress(seconds=self._clock.seconds)
-        saved = self._checkpoints.restore(states.blank(self._task.shapes, **options))
+        blank = states.blank(self._task.shapes, **options)
+        saved = self._checkpoints.restore(blank, earlier.State.of(blank))
         if saved is None:
             create = jax.jit(functools.partial(states.create, **options))
-            host = jax.device_get(create(self._task.initialize()))
+            host, progress = jax.device_get(create(self._task.initialize())), {}
         else:
-            host, values = saved
-            self._position = TrainProgress(**values)
-            self._clock.resume(self._position.seconds)
-            self._position.seconds = self._clock.seconds
+            host, progress = saved
+            self._clock.resume(progress["seconds"])
             log_line(f"goes on from step {host.step} of {self._plan.steps}")
         self._start = int(host.step)
+        self._progress = TrainProgress(**progress)
+        self._progress.seconds = self._clock.seconds
+        if saved is not None:
+            self._progress.resumed_at.append(self._start)
         self._record.begin(self._start)
-        self._state = self._devices.replicate(host)
-
-    def fit(self) -> None:
-        """Steps to the end, or until stopped, evaluating and saving on the way."""
+        self._state = self._devices.replicate(earlier.today(host))
         self._bar = Progress(
             self._start,
             self._plan.steps,
             steps_per_epoch=self._plan.steps_per_epoch,
             unit=self._task.unit,
         )
+        self._log = hooks.Log(
+            self._record,
+            self._plan,
+            self._bar,
+            self._devices,
+            batch_size=self._config.batch_size,
+        )
+
+    def fit(self) -> None:
+        """Steps to the end, or until stopped, evaluating and saving on the way."""
+        plan, log, progress = self._plan, self._log, self._progress
+        evaluate = hooks.Evaluate(
+            self._task,
+            plan,
+            self._evaluator,
+            self._devices,
+            log,
+            self._bar,
+            progress,
+            self._best,
+        )
+        checkpoint = hooks.Checkpoint(
+            self._checkpoints, plan, self._devices, self._clock, log, progress
+        )
+        stop_early = hooks.StopEarly(progress, patience=self._config.patience)
+        rounds = hooks.Rounds(
+            self._batches, self._devices, log, self._bar, poll=self._stop.poll
+        )
         try:
-            if self._start > self._position.evaluated:
-                self._evaluate_if_due(self._start)
-            self._stop_early()
-            if self._start < self._plan.steps:
-                self._feed_from(self._start)
-                self._step_on()
-        except _Enough:
-            log_line(
-                f"stops early: {self._task.score} stays at {self._position.best:.4f}"
-            )
-        except (
-            signals.Stopped,
-            UsageError,
-        ):  # a damaged image is refused when it comes
-            self._save()
+            if self._start > progress.evaluated:  # stopped before it could
+                evaluate(self._start, self._state, {})
+            stop_early.check()
+            if self._start < plan.steps:
+                rounds.start(self._start, self._state)
+                loop.fit(
+                    self._state,
+                    self._batches.training(log.idle),
+                    self._compiled_step(),
+                    start=self._start,
+                    steps=plan.steps,
+                    hooks=(
+                        self._keep,
+                        log,
+                        evaluate,
+                        self._stop_if_asked,
+                        checkpoint,
+                        stop_early,
+                        rounds,
+                    ),
+                )
+            checkpoint.save(self._state)
+        except hooks.StoppedEarly:
+            log_line(f"stops early: {self._task.score} stays at {progress.best:.4f}")
+            checkpoint.save(self._state)
+        # A damaged image is refused when its batch is made.
+        except (signals.Stopped, UsageError, NotFinite):
+            checkpoint.save(self._state)
             self._checkpoints.wait()
             raise
         finally:
             self._bar.close()
-        self._save()
 
-    def _step_on(self) -> None:
-        step, hooks = self._compiled_step(), (self._after_step,)
-        start, steps = self._start, self._plan.steps
-        fed = self._feed.batches(self._idle)
-        loop.fit(self._state, fed, step, start=start, steps=steps, hooks=hooks)
-
-    def _feed_from(self, number: int) -> None:
-        self._settle()
-        self._feed.start(
-            number,
-            lambda: states.delivered(self._devices.fetch(self._state)),
-            poll=self._stop.poll,
-        )
-        self._bar.paused()
-
-    def _idle(self) -> bool:
-        """Whether the devices have nothing to do."""
-        return self._unread is None or self._unread[1]["loss"].is_ready()
-
-    def finish(self) -> Trained:
-        """The final variables and what they are worth on the test split."""
+    def finish(self) -> TrainingResult:
+        """Evaluates the final variables on the test split."""
         host = self._devices.fetch(self._state)
         steps = int(host.step)
         if self._config.patience:
             self._best.wait()
-            best = self._best.restore(host)
-            host = host if best is None else best[0]
+            best = self._best.restore(host, earlier.State.of(host))
+            host = host if best is None else earlier.today(best[0])
             self._state = self._devices.replicate(host)
-        variables = states.delivered(self._state)
-        metrics, sums, observed = self._measured(self._task.test, variables)
-        self._log(steps, "test", metrics)
+        delivered = states.delivered(self._state)
+        metrics, sums, observer = self._evaluator(self._task.test, delivered)
+        self._log.write(steps, "test", metrics)
         self._clock.enter(None)
         variables = states.delivered(host)
         images = steps * self._config.batch_size
         took = cost(variables, self._clock.seconds, steps=steps, images=images)
-        return Trained(variables, metrics, sums, observed, took)
+        took["resumed_at"] = self._progress.resumed_at
+        return TrainingResult(variables, metrics, sums, observer, took)
 
     def close(self) -> None:
         """Waits for what is being saved."""
         self._checkpoints.close()
         self._best.close()
 
-    def _after_step(
-        self, number: int, state: states.State, metrics: loop.Metrics
-    ) -> None:
-        """The one hook. It reads the metrics of the step before: the device goes on."""
+    def _keep(self, step: int, state: states.State, metrics: loop.Metrics) -> None:
+        """Keeps the newest state: those before it are used up."""
         self._state = state
-        self._settle()
-        self._unread = number, metrics
-        self._evaluate_if_due(number)
-        self._stop.check(number)
-        if number % self._plan.checkpoint == 0:
-            self._save()
-        self._stop_early()
-        if self._feed.begins_round(number):
-            self._feed_from(number)
 
-    def _stop_early(self) -> None:
-        if self._config.patience and self._position.stale >= self._config.patience:
-            raise _Enough
-
-    def _settle(self) -> None:
-        """Checks, shows and logs the metrics that have not been read yet."""
-        if self._unread is None:
-            return
-        number, unread = self._unread
-        self._unread = None
-        metrics = {k: float(v) for k, v in self._devices.fetch(unread).items()}
-        if not metrics.pop("finite"):
-            self._save()
-            self._checkpoints.wait()
-            raise NotFinite(
-                f"The loss or its gradient is not finite at step {number}; the state"
-                " before it is saved. In another --workdir a lower --learning_rate,"
-                " --warmup_epochs or --clip_norm may help."
-            )
-        speed = self._bar.update(
-            number, metrics["loss"], examples=self._config.batch_size
-        )
-        if number % self._plan.row == 0 or number == self._plan.steps:
-            metrics["learning_rate"] = float(self._plan.schedule(number - 1))
-            if speed:
-                metrics["images_per_second"] = speed
-            self._log(number, "train", metrics)
-
-    def _evaluate_if_due(self, number: int) -> None:
-        """Evaluates at its interval; `finish` sees to the last on the test split."""
-        validation, last = self._task.validation, number == self._plan.steps
-        due = validation is not None if last else number % self._plan.evaluation == 0
-        if not due:
-            return
-        self._settle()
-        split = "test" if validation is None else "validation"
-        source = self._task.test if validation is None else validation
-        metrics = self._measured(source, states.delivered(self._state))[0]
-        if self._state.ema is not None:
-            raw = self._measured(source, states.trained(self._state))[0]
-            metrics |= {f"raw_{name}": value for name, value in raw.items()}
-        self._log(number, split, metrics)
-        self._bar.evaluated(
-            number, f"{split} {self._task.score} {metrics[self._task.score]:.4f}"
-        )
-        self._position.record_score(number, metrics[self._task.score])
-        if self._position.best_step == number:
-            host = self._devices.fetch(self._state)
-            self._best.save(number, host, {"score": self._position.best})
-
-    def _measured(
-        self, source: Source, variables: PyTree
-    ) -> tuple[Metrics, PyTree, Observer]:
-        """The metrics, and what they were made of."""
-        observer = self._task.observer()
-        if self._measure is None:
-            mapped = self._devices.map_eval_step(self._task.eval_step)
-            like = self._devices.shard(next(self._feed.evaluation(source)))
-            self._measure = self._compiled(mapped, variables, like)
-        self._clock.enter("evaluate")
-        sums = evaluate(
-            self._measure,
-            variables,
-            self._feed.evaluation(source),
-            self._devices,
-            observe=observer.observe,
-            poll=self._stop.poll,
-        )
-        metrics = {**self._task.compute_metrics(sums), **observer.metrics()}
-        self._clock.enter("train")
-        return metrics, sums, observer
+    def _stop_if_asked(
+        self, step: int, state: states.State, metrics: loop.Metrics
+    ) -> None:
+        self._stop.check(step)
 
     def _compiled_step(self) -> loop.Step:
         axis_name = self._devices.axis_name
@@ -273,26 +202,9 @@ class _Run:
             accumulate=self._config.accumulate,
             axis_name=axis_name,
         )
-        like = self._feed.like_training()
-        return self._compiled(self._devices.map_step(step), self._state, like)
-
-    def _compiled(self, mapped: Any, state: PyTree, like: PyTree) -> Any:
-        """A mapped function compiled for batches like this one; that has its time."""
         self._clock.enter("compile")
-        compiled = mapped.lower(state, like).compile()
-        memory.check_program(compiled, what="A batch")
+        mapped = self._devices.map_step(step)
+        like = self._batches.like_training()
+        compiled = memory.compiled(mapped, self._state, like, what="A batch")
         self._clock.enter("train")
         return compiled
-
-    def _save(self) -> None:
-        self._settle()
-        host = self._devices.fetch(self._state)
-        host = host.replace(finite=np.ones((), bool))
-        self._clock.enter("train")
-        progress = dataclasses.asdict(self._position)
-        self._checkpoints.save(int(host.step), host, progress)
-
-    def _log(self, step: int, split: str, metrics: Metrics) -> None:
-        row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}
-        epoch = step / self._plan.steps_per_epoch
-        self._record.log({"step": step, "epoch": epoch, **row})

@@ -1,18 +1,19 @@
-"""Where a run stands, beside its state."""
+"""What a checkpoint stores beside the state."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class TrainProgress:
-    """What a checkpoint holds beside the state; the step is the place in the data.
+    """Progress of a run; its place in the data is the step of the state.
 
     Attributes:
-        evaluated: the step of the last evaluation.
-        best: the highest score so far.
-        best_step: where that was; its state lies in the folder of the best.
-        stale: evaluations since then.
-        seconds: what the run took so far, by phase.
+        evaluated: step of the last evaluation.
+        best: highest score so far.
+        best_step: step of that score; its state is in the folder `best`.
+        stale: number of evaluations since then.
+        seconds: time spent so far, by phase.
+        resumed_at: steps at which a stopped run was started again.
     """
 
     evaluated: int = 0
@@ -20,9 +21,10 @@ class TrainProgress:
     best_step: int = 0
     stale: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    resumed_at: list[int] = dataclasses.field(default_factory=list)
 
     def record_score(self, step: int, score: float) -> None:
-        """Keeps in mind what the evaluation at `step` gave."""
+        """Updates the best score with that of the evaluation at `step`."""
         self.evaluated = step
         if self.best is None or score > self.best:
             self.best, self.best_step, self.stale = score, step, 0

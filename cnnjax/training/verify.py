@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 from cnnjax.errors import UsageError
-from cnnjax.training import flags, record
+from cnnjax.training import flags, text_files
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.progress import log_line
 
@@ -18,13 +19,17 @@ _POLL_SECONDS = 0.02
 def verify_resume(module: str, config: TrainingConfig) -> None:
     """Trains straight, and killed half-way and started again; compares the sums.
 
+    Args:
+        module: what `python -m` runs.
+        config: its flags.
+
     Raises:
         UsageError: if a run fails, or the sums differ.
     """
     with tempfile.TemporaryDirectory(prefix="verify_resume_") as folder:
         straight, broken = pathlib.Path(folder, "straight"), pathlib.Path(folder, "two")
         recipe = pathlib.Path(folder, "recipe.flags")
-        record.write_text(recipe, flags.flagfile(config))
+        text_files.write_text(recipe, flags.flagfile(config))
         command = (sys.executable, "-m", module, f"--flagfile={recipe}")
         log_line("trains straight")
         _finish(command, straight)
@@ -32,13 +37,13 @@ def verify_resume(module: str, config: TrainingConfig) -> None:
         log_line(f"trains again, to be killed half-way through {steps} steps")
         _kill(command, broken, after=steps // 2)
         log_line(f"killed at step {_last_step(broken)}; starts it again")
-        said = _finish(command, broken)
-        if "goes on from step" not in said:
+        _finish(command, broken)
+        if not _result(broken)["resumed_at"]:
             raise UsageError(
                 "There was no checkpoint yet to go on from half-way; a smaller"
                 " --checkpoint_every makes one."
             )
-        sums = [_sum(straight), _sum(broken)]
+        sums = [_result(x)["parameters_sha256"] for x in (straight, broken)]
     log_line(f"straight     {sums[0]}")
     log_line(f"interrupted  {sums[1]}")
     if sums[0] != sums[1]:
@@ -46,14 +51,13 @@ def verify_resume(module: str, config: TrainingConfig) -> None:
     log_line("the same parameters, to the bit")
 
 
-def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> str:
+def _finish(command: tuple[str, ...], workdir: pathlib.Path) -> None:
     done = subprocess.run(
         (*command, f"--workdir={workdir}"), capture_output=True, text=True
     )
     if done.returncode:
         *_, last = [f"status {done.returncode}", *done.stderr.strip().splitlines()]
         raise UsageError(f"A run failed: {last.removeprefix('error: ')}")
-    return done.stdout
 
 
 def _kill(command: tuple[str, ...], workdir: pathlib.Path, *, after: int) -> None:
@@ -71,9 +75,8 @@ def _kill(command: tuple[str, ...], workdir: pathlib.Path, *, after: int) -> Non
 
 
 def _last_step(workdir: pathlib.Path) -> int:
-    return max((row["step"] for row in record.read_rows(workdir)), default=0)
+    return max((row["step"] for row in text_files.read_rows(workdir)), default=0)
 
 
-def _sum(workdir: pathlib.Path) -> str:
-    result = json.loads((workdir / "result.json").read_text())
-    return result["parameters_sha256"]
+def _result(workdir: pathlib.Path) -> dict[str, Any]:
+    return json.loads((workdir / "result.json").read_text())

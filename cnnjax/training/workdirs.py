@@ -41,8 +41,8 @@ def hold(workdir: pathlib.Path, *, overwrite: bool) -> IO[str]:
         overwrite: removes what a run left there, and nothing else.
 
     Raises:
-        UsageError: if it cannot be written or emptied, another process holds it, or what
-            is in it is none of a run that says what it is.
+        UsageError: if it cannot be written or emptied, another process holds it, or
+            it holds files of a run without a config.json.
     """
     lock = _locked(workdir)
     try:

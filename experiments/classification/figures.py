@@ -1,4 +1,4 @@
-"""What there is to look at after a classification."""
+"""Figures of a classification."""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,44 +9,38 @@ from jaxtyping import PyTree
 
 from cnnjax import plots
 from cnnjax.names import short
-from cnnjax.training import loop, record
-from cnnjax.training.task import Task, Trained
-from experiments.trainer import Figures
+from cnnjax.training import loop
+from cnnjax.training.task import Task
+from experiments.trainer import Figures, TrainedRun
 
 _AUGMENTED = 32
 _LETTERS = 20  # of a name in a caption
 
 
-def figures(
-    trained: Trained,
-    *,
-    task: Task,
-    class_names: Sequence[str],
-    seed: int,
-) -> Figures:
-    """Every figure of a run."""
+def figures(run: TrainedRun) -> Figures:
+    """Confusion matrix, first filters, augmented images and the worst mistakes."""
+    task, result, class_names = run.task, run.result, run.data.class_names
     names = [short(name, _LETTERS) for name in class_names]
     drawn: Figures = {
-        "learning_curves.png": lambda path: plots.learning_curves(
-            record.read_rows(path.parents[1]), path
-        ),
         "confusion.png": lambda path: plots.confusion_matrix(
-            trained.sums["confusion"], class_names, path
+            result.sums["confusion"], class_names, path
         ),
         "first_filters.png": lambda path: plots.filters(
-            _first_kernel(trained.variables), path
+            _first_kernel(result.variables), path
         ),
-        "augmented.png": lambda path: _draw_augmented(task, names, seed, path),
+        "augmented.png": lambda path: _draw_augmented(
+            task, names, run.config.seed, path
+        ),
     }
-    worst = trained.observed.worst()
+    worst = result.observer.worst()
     if worst:
-        drawn["worst_mistakes.png"] = lambda path: _draw_mistakes(
+        drawn["worst_mistakes.png"] = lambda path: _draw_errors(
             task, names, worst, path
         )
     return drawn
 
 
-def _draw_mistakes(
+def _draw_errors(
     task: Task,
     class_names: Sequence[str],
     worst: Sequence[tuple[float, int, int]],
@@ -74,7 +68,7 @@ def _draw_augmented(
 
 
 def _first_kernel(variables: PyTree) -> np.ndarray:
-    """The kernel that sees the image: the one of the first convolution."""
+    """The kernel that sees the image: that of the first convolution."""
     leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
     kernels = [x for _, x in leaves if x.ndim == 4]
     channels = min(kernel.shape[2] for kernel in kernels)

@@ -22,22 +22,22 @@ _BINS = 10
 _SMALLEST = 1e-6  # odds are taken of scores at least as far from 0 and 1
 
 
-def observed(task: Task, variables: PyTree, *, batch_size: int) -> DetectionResults:
-    """What is found in the validation part of `task`."""
+def collect(task: Task, variables: PyTree, *, batch_size: int) -> DetectionResults:
+    """The detections in the validation split of `task`."""
     eval_step = jax.jit(lambda variables, batch: task.eval_step(variables, batch)[1])
-    seen = task.observer()
+    results = task.observer()
     for batch in batches.evaluation(task.validation, batch_size=batch_size):
-        seen.observe(jax.device_get(eval_step(variables, batch)))
-    return seen
+        results.observe(jax.device_get(eval_step(variables, batch)))
+    return results
 
 
-def fit(observed: DetectionResults) -> Calibration:
-    """The calibration by what was right of `observed`.
+def fit(results: DetectionResults) -> Calibration:
+    """The calibration by what was right of `results`.
 
     None of a class of which all are right or wrong, or those with low scores right.
     """
-    labels, scores, right = _judged(observed)
-    slope, offset = (np.full(len(observed.class_names), x, np.float32) for x in (1, 0))
+    labels, scores, right = _matched(results)
+    slope, offset = (np.full(len(results.class_names), x, np.float32) for x in (1, 0))
     for label in range(len(slope)):
         of_class = labels == label
         if len(np.unique(right[of_class])) < 2:
@@ -57,9 +57,9 @@ def calibrated(
     return np.where(labels >= 0, 1 / (1 + np.exp(-odds)), scores)
 
 
-def error(observed: DetectionResults, by: Calibration | None = None) -> float:
+def error(results: DetectionResults, by: Calibration | None = None) -> float:
     """The expected calibration error (Guo et al., 2017, equation 3), of ten bins."""
-    labels, scores, right = _judged(observed)
+    labels, scores, right = _matched(results)
     if not len(scores):
         return 0.0
     if by is not None:
@@ -74,12 +74,12 @@ def _odds(scores: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     return np.log(inside) - np.log1p(-inside)
 
 
-def _judged(
-    observed: DetectionResults,
+def _matched(
+    results: DetectionResults,
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
     """Labels and scores of all detections that count, and which are right."""
     parts: Sequence[tuple] = []
-    for truth, found in zip(*observed.pairs, strict=True):
+    for truth, found in zip(*results.pairs, strict=True):
         right, ignored, _ = metrics.match_detections(truth, found)
         parts.append((found.labels[~ignored], found.scores[~ignored], right[~ignored]))
     return tuple(map(np.concatenate, zip(*parts, strict=True)))

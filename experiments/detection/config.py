@@ -1,35 +1,36 @@
-"""The flags of detection."""
+"""Options of detection."""
 
 import dataclasses
 
 from cnnjax.data.annotations import MOST
 from cnnjax.data.augment.images import listed
-from cnnjax.models import DETECTORS, layers
+from cnnjax.models import DETECTORS
 from cnnjax.options import option, redefine
-from cnnjax.training.config import TrainingConfig
+from experiments.config import NetworkConfig, for_models
 from experiments.detection.sliding.augment import TABLE
 
 
+@for_models(DETECTORS, default="windownet")
 @dataclasses.dataclass(frozen=True)
-class Config(TrainingConfig):
+class Config(NetworkConfig):
     """A detector and how it is trained."""
 
     dataset: str = redefine(
-        TrainingConfig,
+        NetworkConfig,
         "dataset",
         "scenes",
         "Data as scheme:location: scenes, voc:PATH, coco:PATH, tfds:NAME[:VERSION];"
         f" {MOST} boxes in an image at most.",
     )
     epochs: float = redefine(
-        TrainingConfig,
+        NetworkConfig,
         "epochs",
         16.0,
         "Passes over as many windows as a round has, all rounds together.",
     )
-    eval_every: float = redefine(TrainingConfig, "eval_every", 8.0)
+    eval_every: float = redefine(NetworkConfig, "eval_every", 8.0)
     batch_size: int = redefine(
-        TrainingConfig,
+        NetworkConfig,
         "batch_size",
         128,
         "Windows an update, over all devices and processes.",
@@ -40,37 +41,24 @@ class Config(TrainingConfig):
         at_least=1,
         at_most=1024,
     )
-    label_smoothing: float = redefine(TrainingConfig, "label_smoothing", 0.0)
-    optimizer: str = redefine(TrainingConfig, "optimizer", "muon")
-    learning_rate: float = redefine(TrainingConfig, "learning_rate", 0.02)
+    label_smoothing: float = redefine(NetworkConfig, "label_smoothing", 0.0)
+    optimizer: str = redefine(NetworkConfig, "optimizer", "muon")
+    learning_rate: float = redefine(NetworkConfig, "learning_rate", 0.02)
     augment: str = redefine(
-        TrainingConfig,
+        NetworkConfig,
         "augment",
         "",
         "Augmentations of windows in their order, NAME[:STRENGTH] joined by commas:"
         f" {listed(TABLE)} (empty: none).",
     )
-    model: str = option("windownet", "The network.", choices=tuple(DETECTORS))
-    width: float = option(
-        0.5, "Multiplies the channels of every layer.", above=0, at_most=16
-    )
-    norm: str = option(
-        "batch", "Normalisation in the model.", choices=("batch", "none")
-    )
-    activation: str | None = option(
-        None,
-        "Activation (none given: the model's own).",
-        choices=tuple(layers.ACTIVATIONS),
-    )
-    dropout: float = option(
-        0.0, "Share of the last features that is dropped.", at_least=0, below=1
-    )
-    image_size: int | None = option(
+    width: float = redefine(NetworkConfig, "width", 0.5)
+    norm: str = redefine(NetworkConfig, "norm", "batch", choices=("batch", "none"))
+    image_size: int | None = redefine(
+        NetworkConfig,
+        "image_size",
         None,
         "Long side that images are resized to, black beyond the short one (none given:"
         " as they are).",
-        at_least=1,
-        at_most=4096,
     )
     window: int = option(
         32,
@@ -151,8 +139,8 @@ class Config(TrainingConfig):
     )
     refine_steps: int = option(
         1,
-        "How often a window is scored: more than once, it moves to where --refine says"
-        " that its object is, and its score is the mean.",
+        "Box-refinement passes at test time: each moves a window to where --refine says"
+        " that its object is; scores are averaged over them.",
         at_least=1,
         at_most=10,
     )

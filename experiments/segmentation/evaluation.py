@@ -1,4 +1,4 @@
-"""What an evaluation of a segmenter says of each image, beside its sums."""
+"""What an evaluation of a segmenter keeps of each image."""
 
 import jax
 import numpy as np
@@ -10,10 +10,7 @@ _VOID = 255
 
 
 class ImageScores:
-    """What an evaluation saw of each image: how well it went.
-
-    Keeps two numbers an image, and of two-valued masks the sums of the Rand error.
-    """
+    """Pixel accuracy and index of each image, and of binary masks the Rand error."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
@@ -39,8 +36,8 @@ class ImageScores:
         """`rand_error` where there are two classes."""
         return {} if self._rand is None else metrics.rand_summary(self._rand)
 
-    def telling(self) -> list[tuple[str, float, int]]:
-        """The best, the median and the worst: name, pixel accuracy and index."""
+    def best_median_worst(self) -> list[tuple[str, float, int]]:
+        """Name, pixel accuracy and index of the best, median and worst image."""
         ranked = sorted(self._scores, reverse=True)
         places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
         return [(name, *ranked[place]) for name, place in places.items()]

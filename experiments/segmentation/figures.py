@@ -1,4 +1,4 @@
-"""What there is to look at after a segmentation, and what of it is counted."""
+"""Figures of a segmentation."""
 
 import pathlib
 from collections.abc import Sequence
@@ -7,60 +7,56 @@ import jax
 import numpy as np
 
 from cnnjax import plots
-from cnnjax.training import loop, record
-from cnnjax.training.task import Task, Trained
-from experiments.segmentation.task import border_map
-from experiments.trainer import Figures
+from cnnjax.training import loop
+from cnnjax.training.task import Task, TrainingResult
+from experiments.segmentation.data import border_map
+from experiments.trainer import Figures, TrainedRun
 
 _AUGMENTED = 16
+_W0 = 10.0  # of the border weights that are drawn where none are asked for
 
 
-def figures(
-    trained: Trained,
-    *,
-    task: Task,
-    class_names: Sequence[str],
-    seed: int,
-    border: dict[str, float],
-) -> Figures:
-    """Every figure of a run."""
+def figures(run: TrainedRun) -> Figures:
+    """Confusion matrix, IoU of the classes, predictions, augmented images, borders."""
+    config, task, result = run.config, run.task, run.result
+    class_names = run.data.class_names
     drawn: Figures = {
-        "learning_curves.png": lambda path: plots.learning_curves(
-            record.read_rows(path.parents[1]), path
-        ),
         "confusion.png": lambda path: plots.confusion_matrix(
-            trained.sums["confusion"], class_names, path
+            result.sums["confusion"], class_names, path
         ),
         "iou_per_class.png": lambda path: plots.bars(
-            trained.metrics["iou_per_class"],
+            result.metrics["iou_per_class"],
             class_names,
             path,
             title="intersection over union",
-            mean=trained.metrics["mean_iou"],
+            mean=result.metrics["mean_iou"],
         ),
         "predictions.png": lambda path: _draw_predictions(
-            task, trained, class_names, path
+            task, result, class_names, path
         ),
-        "augmented.png": lambda path: _draw_augmented(task, class_names, seed, path),
+        "augmented.png": lambda path: _draw_augmented(
+            task, class_names, config.seed, path
+        ),
     }
     if len(class_names) == 2:
+        border = {"w0": config.border_weight or _W0, "sigma": config.border_sigma}
         drawn["border_weights.png"] = lambda path: _draw_border(task, border, path)
     return drawn
 
 
 def _draw_predictions(
     task: Task,
-    trained: Trained,
+    result: TrainingResult,
     class_names: Sequence[str],
     path: pathlib.Path,
 ) -> None:
     """The best, median and worst test images."""
     eval_step = jax.jit(lambda variables, batch: task.eval_step(variables, batch)[1])
     rows = []
-    for name, right, index in trained.observed.telling():
+    for name, right, index in result.observer.best_median_worst():
         batch = task.test.fetch(np.array([index]))
         one = {**batch, "mask": np.ones(1, bool), "index": np.array([index], np.int32)}
-        predicted = eval_step(trained.variables, one)["predicted"]
+        predicted = eval_step(result.variables, one)["predicted"]
         image, label = batch["image"][0], batch["label"][0]
         caption = f"{name}: test image {index}, {right:.1%} right"
         rows.append(plots.Segmented(image, label, np.asarray(predicted[0]), caption))

@@ -1,7 +1,7 @@
-"""Prediction by a network of squares, of images of any size.
+"""Prediction for images of any size by a network that was trained on squares.
 
-Readers bring an image to a square by its middle: `framing.frame`, "crop". That square
-is seen as they would show it, and the rest in further squares of that size along the
+Readers resize the middle square of an image (`cnnjax.data.resize`, "crop"). The network
+sees that square as they would resize it, and the rest in further squares along the
 longer side, so that each pixel has its prediction.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from cnnjax.data import resize as resize
+from cnnjax.data import resize
 
 Predict = Callable[
     [UInt8[np.ndarray, "n size size c"]], Float[np.ndarray, "n size size k"]

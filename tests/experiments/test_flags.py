@@ -15,8 +15,8 @@ CONFIGS = {
     "classification": classification.Config,
     "segmentation": segmentation.Config,
     "detection": detection.Config,
-    "sitting": launch.LaunchOptions,
-    "sitting of segmentation": segmentation.LaunchOptions,
+    "launch": launch.LaunchOptions,
+    "launch of segmentation": segmentation.config.LaunchOptions,
 }
 HOLDS = {
     "at least": operator.ge,

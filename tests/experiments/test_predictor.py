@@ -12,9 +12,9 @@ from cnnjax.digest import tree_sha256
 from cnnjax.errors import UsageError
 from cnnjax.models import weights
 from cnnjax.training import record, state
-from experiments import classification
-from experiments.classification.task import build
-from experiments.trainer import check_start, started_from
+from experiments import classification, trainer
+from experiments.config import build
+from experiments.initial_weights import check_start, started_from
 
 CONFIG = classification.Config(model="lenet", norm="batch", width=0.25, tune_cpu=False)
 
@@ -31,7 +31,9 @@ def run(drawn, tmp_path):
     """A finished run of that network."""
     network = jax.device_get(drawn)
     scaling = {"mean": np.float32([0.5]), "std": np.float32([0.25])}
-    with record.Record(tmp_path / "run", CONFIG, data="0" * 64) as keep:
+    with record.Record(
+        tmp_path / "run", CONFIG, experiment="classification", data="0" * 64
+    ) as keep:
         keep.begin(0)
         weights.save(
             keep.workdir / "weights.safetensors", {**network, "input": scaling}
@@ -55,7 +57,7 @@ def picture(tmp_path):
 def use(run, picture, drawn):
     """Each way to use a run."""
     yield lambda: classification.load(run)
-    yield lambda: classification.predict(picture, run)
+    yield lambda: trainer.predict(classification.EXPERIMENT, picture, run)
     yield lambda: started_from(str(run), drawn)
 
 

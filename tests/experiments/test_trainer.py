@@ -10,7 +10,7 @@ from PIL import Image
 from cnnjax import plots
 from cnnjax.data import load
 from cnnjax.training import progress
-from experiments import classification
+from experiments import classification, trainer
 from experiments.classification import Config
 
 TINY = Config(
@@ -56,7 +56,7 @@ def test_any_class_name_comes_through_to_the_result(hostile, folder, capfd):
     shown = {path.name for path in (workdir / "figures").iterdir()}
     assert {"confusion.png", "augmented.png", "learning_curves.png"} <= shown
     assert not any(name.startswith(".") for name in shown)
-    classification.predict(folder / "test" / NAMES[0], workdir)
+    trainer.predict(classification.EXPERIMENT, folder / "test" / NAMES[0], workdir)
     said = capfd.readouterr()
     assert said.err == ""
     assert "\x1b" not in said.out

@@ -16,8 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 
-from cnnjax.training.launch import Experiment, launch
-from experiments import classification, detection, segmentation
+from experiments import classification, detection, segmentation, trainer
 from tests.hostile import boxes, flags, idx, masks, pictures, process, workdirs
 from tests.hostile.case import Case
 from tests.hostile.verdict import Verdict, classify
@@ -55,26 +54,13 @@ def _run(root: pathlib.Path, options: argparse.Namespace) -> int:
     return _report(go(chosen[:: options.every], root=root / "cases"), options.show)
 
 
-def _script(experiment: Experiment) -> Callable[[], None]:
-    return functools.partial(launch, experiment)
-
-
-SCRIPTS = {
-    name: _script(
-        Experiment(
-            name,
-            module.__doc__,
-            module.Config,
-            module.run,
-            module.predict,
-            *([module.LaunchOptions] if hasattr(module, "Sitting") else []),
-        )
+SCRIPTS: dict[str, Callable[[], None]] = {
+    experiment.name: functools.partial(trainer.main, experiment)
+    for experiment in (
+        classification.EXPERIMENT,
+        segmentation.EXPERIMENT,
+        detection.EXPERIMENT,
     )
-    for name, module in {
-        "classification": classification,
-        "segmentation": segmentation,
-        "detection": detection,
-    }.items()
 }
 
 

@@ -12,7 +12,7 @@ SCRIPT = """
 import dataclasses, errno, json, os, pathlib, sys
 from cnnjax.training.config import TrainingConfig
 from cnnjax.options import option
-from cnnjax.training.launch import Experiment, LaunchOptions, launch
+from cnnjax.training.launch import Command, LaunchOptions, launch
 
 @dataclasses.dataclass(frozen=True)
 class Tiled(LaunchOptions):
@@ -40,7 +40,7 @@ for number, arguments in enumerate(cases):
         log = os.open(workdir / f"{number}", os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 2)
         sys.argv = ["x", f"--workdir={workdir}/run", "--notune_cpu", *arguments.split()]
-        launch(Experiment("x", "Fails.", TrainingConfig, run, None, Tiled))
+        launch(Command("x", "x", "Fails.", TrainingConfig, run, None, Tiled))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 MEND = "mend that, or copy the run to another --workdir."

@@ -1,7 +1,7 @@
 import io
 import sys
 
-from cnnjax.training import progress, record
+from cnnjax.training import progress, text_files
 
 
 def test_outputs_take_any_name(monkeypatch):
@@ -17,6 +17,6 @@ def test_outputs_take_any_name(monkeypatch):
 
 
 def test_files_take_names_that_are_no_unicode(tmp_path):
-    record.write_text(tmp_path / "run.flags", "--dataset=folder:b\xe4r/\udcff\n")
+    text_files.write_text(tmp_path / "run.flags", "--dataset=folder:b\xe4r/\udcff\n")
     written = (tmp_path / "run.flags").read_bytes()
     assert written == "--dataset=folder:b\xe4r/".encode() + b"\xff\n"

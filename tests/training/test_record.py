@@ -5,10 +5,11 @@ import pytest
 
 from cnnjax.errors import UsageError
 from cnnjax.options import option
-from cnnjax.training import record
+from cnnjax.training import record, text_files
 from cnnjax.training.record import Record
 
 DATA = "0" * 64
+OF = {"experiment": "classification", "data": DATA}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,12 @@ DEFAULT = Config()
 
 
 def begun(workdir, config=DEFAULT):
-    with Record(workdir, config, data=DATA) as keep:
+    with Record(workdir, config, **OF) as keep:
         keep.begin(0)
 
 
 def finish(workdir):
-    with Record(workdir, DEFAULT, data=DATA) as keep:
+    with Record(workdir, DEFAULT, **OF) as keep:
         keep.begin(0)
         keep.finish({"accuracy": 0.25, "class_names": ("a", "b")})
 
@@ -36,6 +37,7 @@ def test_leaves_config_and_flagfile(tmp_path):
     begun(tmp_path / "a" / "run", Config(seed=3))
     config = json.loads((tmp_path / "a" / "run" / "config.json").read_text())
     assert config == {
+        "experiment": "classification",
         "dataset": "digits",
         "seed": 3,
         "data_dir": "",
@@ -47,7 +49,7 @@ def test_leaves_config_and_flagfile(tmp_path):
 def test_a_finished_run_is_used_with_its_own_flags(tmp_path):
     with pytest.raises(UsageError, match="holds no finished run"):
         record.check_given(tmp_path, {})
-    with Record(tmp_path, Config(seed=3), data=DATA) as keep:
+    with Record(tmp_path, Config(seed=3), **OF) as keep:
         keep.begin(0)
         keep.finish({"accuracy": 1.0})
     record.check_given(tmp_path, {"seed": 3, "dataset": "digits"})
@@ -58,38 +60,38 @@ def test_a_finished_run_is_used_with_its_own_flags(tmp_path):
 
 
 def test_rows_go_on_where_the_checkpoint_is(tmp_path):
-    first = Record(tmp_path, Config(), data=DATA)
+    first = Record(tmp_path, Config(), **OF)
     first.begin(0)
     for step in (1, 2, 3):
         first.log({"step": step, "train/loss": step / 10})
     first.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "tra')  # killed while writing
-    second = Record(tmp_path, Config(), data=DATA)
+    second = Record(tmp_path, Config(), **OF)
     second.begin(2)
     second.log({"step": 3, "train/loss": 0.3})
     second.log({"step": 3, "train/loss": 0.3})  # made again
     second.log({"step": 3, "test/loss": 0.4})
     second.close()
-    rows = record.read_rows(tmp_path)
+    rows = text_files.read_rows(tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 3, 3]
     assert rows[-1] == {"step": 3, "test/loss": 0.4}
 
 
 def test_same_config_elsewhere_is_the_same_run(tmp_path):
     begun(tmp_path, Config())
-    Record(tmp_path, Config(data_dir="moved"), data=DATA).close()
+    Record(tmp_path, Config(data_dir="moved"), **OF).close()
 
 
 def test_refuses_a_run_of_another_config(tmp_path):
     begun(tmp_path, Config())
     with pytest.raises(UsageError, match=r"--seed \(0 there, 1 here\); name another"):
-        Record(tmp_path, Config(seed=1), data=DATA)
+        Record(tmp_path, Config(seed=1), **OF)
 
 
 def test_a_run_that_never_began_is_no_run(tmp_path):
-    Record(tmp_path, Config(), data=DATA).close()
-    Record(tmp_path, Config(seed=1), data=DATA).close()
+    Record(tmp_path, Config(), **OF).close()
+    Record(tmp_path, Config(seed=1), **OF).close()
 
 
 def test_refuses_other_data(tmp_path):
@@ -97,32 +99,32 @@ def test_refuses_other_data(tmp_path):
     with pytest.raises(
         UsageError, match="a run on other data than --dataset=digits has"
     ):
-        Record(tmp_path, Config(), data="1" * 64)
+        Record(tmp_path, Config(), **OF | {"data": "1" * 64})
 
 
 def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
-    first = Record(tmp_path, Config(), data=DATA)
+    first = Record(tmp_path, Config(), **OF)
     first.finish({"accuracy": 1})
     first.close()
     (tmp_path / "notes.txt").write_text("mine")
-    second = Record(tmp_path, Config(seed=1), data=DATA, overwrite=True)
+    second = Record(tmp_path, Config(seed=1), **OF, overwrite=True)
     assert second.result() is None
     assert (tmp_path / "notes.txt").read_text() == "mine"
     second.close()
 
 
 def test_refuses_a_workdir_in_use(tmp_path):
-    first = Record(tmp_path, Config(), data=DATA)
+    first = Record(tmp_path, Config(), **OF)
     with pytest.raises(UsageError, match="in use by another run"):
-        Record(tmp_path, Config(), data=DATA)
+        Record(tmp_path, Config(), **OF)
     first.close()
-    Record(tmp_path, Config(), data=DATA).close()
+    Record(tmp_path, Config(), **OF).close()
 
 
 def test_refuses_a_workdir_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be written: .*; name another"):
-        Record(tmp_path / "file" / "run", Config(), data=DATA)
+        Record(tmp_path / "file" / "run", Config(), **OF)
 
 
 # As text, and with bytes that are no text.
@@ -149,7 +151,7 @@ def test_refuses_a_damaged_config_in_one_line(tmp_path, content):
         ) as e:
             use(tmp_path)
         assert "\n" not in str(e.value)
-    Record(tmp_path, Config(), data=DATA, overwrite=True).close()
+    Record(tmp_path, Config(), **OF, overwrite=True).close()
 
 
 @pytest.mark.parametrize("content", [*NO_OBJECTS, b"{}", b'{"accuracy": 1.0}'])
@@ -160,7 +162,7 @@ def test_refuses_a_damaged_result_in_one_line(tmp_path, content):
         record.finished(tmp_path)
     assert "\n" not in str(caught.value)
     with (
-        Record(tmp_path, Config(), data=DATA) as keep,
+        Record(tmp_path, Config(), **OF) as keep,
         pytest.raises(UsageError, match=r"result.json is damaged \("),
     ):
         keep.result()
@@ -200,7 +202,7 @@ def test_a_result_that_says_no_sum_is_of_an_earlier_revision(tmp_path):
         "image_shape": [],
         "seconds": {},
     }
-    record.write_json(tmp_path / "result.json", earlier)
+    text_files.write_json(tmp_path / "result.json", earlier)
     assert record.finished(tmp_path)[1] == earlier
 
 
@@ -235,8 +237,8 @@ def test_rows_that_are_no_rows_are_left_out(tmp_path):
     ]
     lines = [*nothing, *(json.dumps(row).encode() for row in whole), *nothing]
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(lines))
-    assert record.read_rows(tmp_path) == whole
-    with Record(tmp_path, Config(), data=DATA) as keep:
+    assert text_files.read_rows(tmp_path) == whole
+    with Record(tmp_path, Config(), **OF) as keep:
         keep.begin(1)
         keep.log({"step": 2, "epoch": 1.0, "train/loss": 1.0})
-    assert [row["step"] for row in record.read_rows(tmp_path)] == [1, 2]
+    assert [row["step"] for row in text_files.read_rows(tmp_path)] == [1, 2]

@@ -1,8 +1,8 @@
-"""Detection as a task: its windows, its loss and its measure."""
+"""The sliding-window detector as a task: its network, its loss and its metrics."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import pathlib
 
 import flax.linen as nn
 import jax
@@ -11,18 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from cnnjax import detection, losses
-from cnnjax.data import Dataset, Source, hold_out, load
+from cnnjax.data import Dataset, Source
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
-from cnnjax.models import DETECTORS
-from cnnjax.training import devices, state
+from cnnjax.training import devices
 from cnnjax.training.task import Task
+from experiments import network
+from experiments.config import build
 from experiments.detection.config import Config
 from experiments.detection.evaluation import DetectionResults
 from experiments.detection.sliding.augment import window_augmenter
 from experiments.detection.sliding.mining import Rounds
 from experiments.detection.sliding.sampling import Objects, shapes_of
-from experiments.trainer import started_from
 
 _FACTORS = 1e-3, 1e3  # of scales and aspect ratios
 _LEVELS = 64  # of a pyramid
@@ -30,41 +30,15 @@ _PIXELS = 2**26  # of a level
 _BETA = 0.1  # sides of a window: where the loss of a refinement becomes linear
 
 
-def load_data(config: Config) -> tuple[Dataset, Source | None]:
-    """The data that `config` names, and the part of them to choose by."""
-    data = load(
-        config.dataset,
-        task="detection",
-        holdout=config.holdout,
-        seed=config.seed,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        resize_mode="fit",
-    )
-    if not config.validation:
-        return data, None
-    train, validation = hold_out(data.train, config.validation, seed=config.seed)
-    if not Objects.of(validation).wanted.any():
-        raise UsageError(
-            f"No object in the {len(validation)} images that --validation="
-            f"{config.validation:g} holds out; a larger part would do."
-        )
-    return dataclasses.replace(data, train=train), validation
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SlidingTask(Task):
+    """A task whose detector slides windows over the levels of an image pyramid.
 
+    Attributes:
+        factors: vertical and horizontal factors of the levels.
+    """
 
-def build(config: Config, classes: int, *, axis_name: str | None = None) -> nn.Module:
-    """The model that `config` names, for background and `classes`."""
-    return DETECTORS[config.model](
-        classes=1 + classes,
-        window=config.window,
-        refine=config.refine,
-        width=config.width,
-        norm=config.norm,
-        activation=config.activation,
-        dropout=config.dropout,
-        dtype=jnp.dtype(config.precision),
-        axis_name=axis_name,
-    )
+    factors: Float[np.ndarray, "levels 2"]
 
 
 def factors_of(config: Config, objects: Objects) -> Float[np.ndarray, "levels 2"]:
@@ -169,35 +143,23 @@ def _check_sizes(
     jax.eval_shape(fit, jax.ShapeDtypeStruct(data.image_shape, jnp.float32))
 
 
-def window_loss(config: Config, classes: int, scaling: PyTree) -> Callable:
-    """The mapped axis, or None -> the loss of a step (`loop.LossFn`)."""
+def make_loss(config: Config) -> network.Loss:
+    """The loss of each window: of its class, and of the box of an object."""
 
-    def loss_fn(axis_name: str | None) -> Callable:
-        model = build(config, classes, axis_name=axis_name)
+    def loss(
+        logits: Float[Array, "n 1 1 k"], features: dict[str, Array], batch: PyTree
+    ) -> Float[Array, "n"]:
+        total = losses.cross_entropy(
+            logits[:, 0, 0], batch["label"], label_smoothing=config.label_smoothing
+        )
+        if config.refine:
+            # Fast R-CNN, equation 1: of objects alone.
+            moved = features["refinement"][:, 0, 0]
+            missed = losses.smooth_l1(moved, batch["refinement"], beta=_BETA)
+            total += jnp.where(batch["label"] > 0, missed, 0)
+        return total
 
-        def loss(
-            params: PyTree, batch_stats: PyTree, batch: PyTree, keys: Array
-        ) -> tuple:
-            (logits, features), changed = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                scaled(batch["image"], scaling),
-                train=True,
-                keys=keys,
-                mutable=["batch_stats"],
-            )
-            total = losses.cross_entropy(
-                logits[:, 0, 0], batch["label"], label_smoothing=config.label_smoothing
-            )
-            if config.refine:
-                # Fast R-CNN, equation 1: of objects alone.
-                moved = features["refinement"][:, 0, 0]
-                missed = losses.smooth_l1(moved, batch["refinement"], beta=_BETA)
-                total += jnp.where(batch["label"] > 0, missed, 0)
-            return total, (changed.get("batch_stats", {}), {})
-
-        return loss
-
-    return loss_fn
+    return loss
 
 
 def make_task(
@@ -205,15 +167,17 @@ def make_task(
     data: Dataset,
     validation: Source | None,
     scaling: PyTree,
-    factors: Float[np.ndarray, "levels 2"],
-    rounds: Rounds,
-) -> Task:
-    """Detection in `data`, chosen by `held`."""
+    workdir: pathlib.Path,
+) -> SlidingTask:
+    """The task of detecting the objects in `data`."""
     devices.check_batch_size(config.image_batch, flag="image_batch")
-    classes = len(data.class_names)
+    classes = 1 + len(data.class_names)  # the first is background
     model = build(config, classes)
+    objects = Objects.of(data.train)
+    factors = factors_of(config, objects)
+    rounds = Rounds(config, data.train, objects, factors, workdir / "mined")
     _check_sizes(config, data, factors)
-    look, glance = (
+    find_all, find_once = (
         jax.jit(functools.partial(find, one, model, scaling, factors))
         for one in (config, dataclasses.replace(config, refine_steps=1))
     )
@@ -224,31 +188,25 @@ def make_task(
         shift=config.shift,
         stretch=config.stretch,
     )
+    window = jnp.zeros((1, config.window, config.window, data.image_shape[-1]))
+    shapes, initialize = network.initial(config, lambda key: model.init(key, window))
 
     def augment(keys: Array, batch: PyTree) -> PyTree:
         return jittered(keys, {**batch, "image": pixels(batch["image"])})
 
-    key = jax.random.key(config.seed)
-    side = config.window, config.window, data.image_shape[-1]
-
-    def init(key: Array) -> PyTree:
-        return model.init(key, jnp.zeros((1, *side)))
-
     def eval_step(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
-        found = look(variables, batch["image"], batch["valid_size"])
+        found = find_all(variables, batch["image"], batch["valid_size"])
         values = {name: value for name, value in batch.items() if name != "image"}
         values |= {"found": found.boxes, "labels": found.labels, "scores": found.scores}
         return {"images": batch["mask"].sum()}, values
 
-    return Task(
+    return SlidingTask(
         train=rounds.first(),
         validation=validation,
         test=data.test,
-        shapes=jax.eval_shape(init, key),
-        initialize=lambda: started_from(
-            config.init_from, state.first_variables(init, key)
-        ),
-        loss_fn=window_loss(config, classes, scaling),
+        shapes=shapes,
+        initialize=initialize,
+        loss_fn=network.make_loss_fn(config, classes, scaling, make_loss(config)),
         augment=augment,
         eval_step=eval_step,
         compute_metrics=lambda sums: {},
@@ -256,6 +214,7 @@ def make_task(
         score="ap50",
         unit="windows",
         evaluation_batch=config.image_batch,
-        renew=functools.partial(rounds.renew, glance),
+        renew=functools.partial(rounds.renew, find_once),
         rounds=1 + config.mining_rounds,
+        factors=factors,
     )

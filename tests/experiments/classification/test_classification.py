@@ -11,12 +11,13 @@ import pytest
 from absl import flags as absl_flags
 from PIL import Image
 
-from cnnjax.data import Arrays, Dataset
+from cnnjax.data import Arrays, Dataset, preprocess
 from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS, weights
-from cnnjax.training import flags, record
-from experiments import classification, segmentation
+from cnnjax.training import flags, record, text_files
+from experiments import classification, segmentation, trainer
 from experiments.classification import Config
+from experiments.classification import data as classification_data
 from tests import synthetic as made_up
 
 RECIPES = made_up.recipes(CLASSIFIERS)
@@ -92,7 +93,7 @@ def test_a_finished_run_is_not_trained_again(finished, capsys):
 
 def test_rows_have_both_averages_and_raw_weights(finished):
     workdir, _, _ = finished
-    rows = record.read_rows(workdir)
+    rows = text_files.read_rows(workdir)
     evaluated = [row for row in rows if "test/raw_accuracy" in row]
     assert [row["epoch"] for row in evaluated] == [1, 2, 3, 4, 5]
     assert {"train/loss", "train/gradient_norm", "train/learning_rate"} <= set(rows[0])
@@ -115,7 +116,7 @@ def test_predicts_a_folder_of_pictures(finished, tmp_path, capsys):
     image = classification.load_data(config)[0].test.fetch(np.arange(1))["image"][0]
     Image.fromarray(image[..., 0]).save(tmp_path / "digit.png")
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "black.jpg")
-    classification.predict(tmp_path, workdir)
+    trainer.predict(classification.EXPERIMENT, tmp_path, workdir)
     assert "digit.png" in capsys.readouterr().out
     written = json.loads((workdir / "predictions.json").read_text())
     assert set(written) == {str(tmp_path / "digit.png"), str(tmp_path / "black.jpg")}
@@ -144,10 +145,14 @@ def test_predicting_with_other_flags_or_a_run_of_another_kind_is_refused(
     (line,) = done.stderr.splitlines()
     assert "holds a run with other flags: --width (" in line
     assert "3.0 here); it predicts with its own, leave these out." in line
-    with record.Record(tmp_path / "run", segmentation.Config(), data="") as keep:
+    with record.Record(
+        tmp_path / "run", segmentation.Config(), experiment="segmentation", data=""
+    ) as keep:
         keep.begin(0)
         keep.finish({})
-    with pytest.raises(UsageError, match=r"another experiment .* --border_sigma"):
+    with pytest.raises(
+        UsageError, match=r"another experiment: segmentation, not classification"
+    ):
         classification.load(tmp_path / "run")
 
 
@@ -172,7 +177,7 @@ def test_stops_early_and_keeps_the_best(tmp_path, capsys):
     )
     classification.run(config, tmp_path)
     assert "stops early" in capsys.readouterr().out
-    rows = record.read_rows(tmp_path)
+    rows = text_files.read_rows(tmp_path)
     key = "validation/accuracy"
     scores = {row["step"]: row[key] for row in rows if key in row}
     best = max(scores, key=scores.get)
@@ -237,7 +242,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(sources, "load", made_up_pictures)
+    monkeypatch.setattr(classification_data, "load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,
@@ -295,6 +300,6 @@ def test_refuses_in_one_line_and_leaves_nothing(values, message, tmp_path):
 def test_scaling_takes_mean_and_deviation_out():
     images = jnp.asarray(np.random.default_rng(0).random((4, 3, 3, 2)))
     scaling = {"mean": images.mean((0, 1, 2)), "std": images.std((0, 1, 2))}
-    scaled = classification.scaled(images, scaling)
+    scaled = preprocess.scaled(images, scaling)
     np.testing.assert_allclose(scaled.mean((0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(scaled.std((0, 1, 2)), 1, atol=1e-6)

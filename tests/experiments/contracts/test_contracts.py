@@ -24,11 +24,11 @@ import pytest
 
 from cnnjax.errors import UsageError
 from cnnjax.models import weights
-from cnnjax.training import record
+from cnnjax.training import record, text_files
 from cnnjax.training.signals import Stopped
 from cnnjax.training.train import NotFinite
 from experiments import classification, detection, segmentation
-from experiments.detection.sliding import mining as detection_rounds
+from experiments.detection.sliding import mining
 from tests import synthetic as made_up
 
 MADE_UP = pathlib.Path(tempfile.gettempdir()) / f"cnnjax-made-up-{os.getpid()}"
@@ -141,7 +141,7 @@ def read(workdir):
 
 
 def rows(workdir):
-    return record.read_rows(workdir)
+    return text_files.read_rows(workdir)
 
 
 def go_on(experiment, workdir):
@@ -312,7 +312,7 @@ def test_resumes_exactly_after_kill_in_mining(straight, tmp_path, kept):
 
 def test_resumes_exactly_after_sigterm_in_mining(straight, tmp_path, monkeypatch):
     module, config = TINY["detection"]
-    mine = detection_rounds.Rounds.renew
+    mine = mining.Rounds.renew
 
     def stopped(self, detected, number, variables, *, poll):
         if number == 2:
@@ -320,7 +320,7 @@ def test_resumes_exactly_after_sigterm_in_mining(straight, tmp_path, monkeypatch
         return mine(self, detected, number, variables, poll=poll)
 
     with monkeypatch.context() as patch:
-        patch.setattr(detection_rounds.Rounds, "renew", stopped)
+        patch.setattr(mining.Rounds, "renew", stopped)
         with pytest.raises(Stopped):
             module.run(config, tmp_path)
     assert max(checkpoints(tmp_path)) == 44
@@ -426,7 +426,7 @@ def test_other_flags_over_a_run_are_refused(experiment, stopped):
 def test_other_data_under_a_run_are_refused(experiment, stopped):
     module, config = TINY[experiment]
     values = json.loads((stopped / "config.json").read_text())
-    record.write_json(stopped / "config.json", {**values, "data_fingerprint": "0"})
+    text_files.write_json(stopped / "config.json", {**values, "data_fingerprint": "0"})
     with pytest.raises(UsageError, match="a run on other data"):
         module.run(config, stopped)
 

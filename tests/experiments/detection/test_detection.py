@@ -16,9 +16,9 @@ from cnnjax.data.source import Columns
 from cnnjax.errors import UsageError
 from cnnjax.models import DETECTORS
 from cnnjax.training import flags
-from experiments import detection
-from experiments.detection import Config
-from experiments.detection import calibration as detection_calibration
+from experiments import detection, trainer
+from experiments.detection import Config, calibration
+from experiments.detection import data as detection_data
 from experiments.detection.evaluation import DetectionResults
 from tests import synthetic as made_up
 
@@ -195,9 +195,9 @@ def test_calibration_never_turns_an_order_round(rng):
                 "scores": rng.uniform(*(0.1, 0.3) if right else (0.7, 0.9), (1, 1)),
             }
         )
-    by = detection_calibration.fit(observed)
+    by = calibration.fit(observed)
     scores = np.linspace(0.01, 0.99, 9)
-    after = detection_calibration.calibrated(scores, np.zeros(9, np.int32), by)
+    after = calibration.calibrated(scores, np.zeros(9, np.int32), by)
     assert (np.diff(after) > 0).all()
 
 
@@ -211,7 +211,7 @@ def test_predictions_are_results_for_coco(finished, boxes, tmp_path, of, capsys)
     gray.convert("RGB").save(tmp_path / "62.jpg")
     path = tmp_path if of == "folder" else tmp_path / "60.png"
     numbers = (60, 61, 62) if of == "folder" else (60,)
-    detection.predict(path, workdir)
+    trainer.predict(detection.EXPERIMENT, path, workdir)
     out = workdir / "predictions"
     shown = {p.stem for p in out.glob("*.png")}
     assert {int(stem) for stem in shown} == set(numbers)
@@ -243,7 +243,7 @@ def test_predictions_of_files_of_one_stem_are_kept_apart(finished, boxes, tmp_pa
     for name in ("60.png", "060.png", "60.tif", "61.png"):
         with Image.open(boxes / "images" / f"{name[-6:-4]}.png") as picture:
             picture.save(tmp_path / name)
-    detection.predict(tmp_path, workdir)
+    trainer.predict(detection.EXPERIMENT, tmp_path, workdir)
     out = workdir / "predictions"
     shown = {path.name for path in out.glob("*.png")}
     assert shown == {"60.png.png", "60.tif.png", "060.png", "61.png"}
@@ -280,7 +280,7 @@ def test_predicts_resized_images_as_they_were_measured(tiny, tmp_path):
     told = detection.run(config, tmp_path / "run")
     image = detection.load_data(tiny)[0].test.fetch(np.arange(1))["image"][0, :30]
     Image.fromarray(image[..., 0]).save(tmp_path / "wide.png")
-    detection.predict(tmp_path / "wide.png", tmp_path / "run")
+    trainer.predict(detection.EXPERIMENT, tmp_path / "wide.png", tmp_path / "run")
     written = json.loads((tmp_path / "run/predictions/detections.json").read_text())
     square, valid_size = resize.resize_image(image, size=48, resize_mode="fit")
     found = detection.load(tmp_path / "run").predict(
@@ -304,7 +304,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(sources, "load", made_up_pictures)
+    monkeypatch.setattr(detection_data, "load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,
@@ -438,5 +438,5 @@ def test_names_the_picture_that_is_smaller_than_a_window(finished, tmp_path):
     with pytest.raises(
         UsageError, match=r"small.png: Images of 5 x 6 pixels"
     ) as caught:
-        detection.predict(tmp_path, finished[0])
+        trainer.predict(detection.EXPERIMENT, tmp_path, finished[0])
     assert "\n" not in str(caught.value)

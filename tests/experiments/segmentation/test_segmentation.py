@@ -13,8 +13,9 @@ from cnnjax.data.source import Columns
 from cnnjax.errors import UsageError
 from cnnjax.models import SEGMENTERS
 from cnnjax.training import flags
-from experiments import segmentation
+from experiments import segmentation, trainer
 from experiments.segmentation import Config
+from experiments.segmentation import data as segmentation_data
 from tests import synthetic as made_up
 
 RECIPES = made_up.recipes(SEGMENTERS)
@@ -93,7 +94,7 @@ def test_predicts_a_folder_of_pictures(finished, discs, tmp_path, capsys):
     picture = next((discs / "test" / "image").iterdir())
     (tmp_path / picture.name).write_bytes(picture.read_bytes())
     Image.fromarray(np.zeros((21, 30, 3), np.uint8)).save(tmp_path / "black.jpg")
-    segmentation.predict(tmp_path, workdir, tile=None)
+    trainer.predict(segmentation.EXPERIMENT, tmp_path, workdir, tile=None)
     assert f"{picture.stem}.png" in capsys.readouterr().out
     mask = np.asarray(Image.open(workdir / "predictions" / picture.name))
     image = np.asarray(Image.open(picture))[None, ..., None]
@@ -104,7 +105,7 @@ def test_predicts_a_folder_of_pictures(finished, discs, tmp_path, capsys):
         assert shown.shape == shape
     # Of two files of one stem none is written over the other.
     Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "black.png")
-    segmentation.predict(tmp_path, workdir, tile=None)
+    trainer.predict(segmentation.EXPERIMENT, tmp_path, workdir, tile=None)
     for name, shape in (("black.jpg", (21, 30)), ("black.png", (8, 9))):
         mask, overlay = (
             np.asarray(Image.open(workdir / "predictions" / f"{name}{end}.png"))
@@ -222,7 +223,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(sources, "load", made_up_pictures)
+    monkeypatch.setattr(segmentation_data, "load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,

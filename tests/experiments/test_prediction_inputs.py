@@ -1,18 +1,16 @@
 """What predictors do to images, and what they call what they write."""
 
-import pathlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import decode
-from cnnjax.data import preprocess as inputs
-from cnnjax.data import resize as resize
+from cnnjax.data import decode, preprocess, resize
 from cnnjax.data.image_masks import resize_mask
 from cnnjax.errors import UsageError
-from experiments import pictures_given as predicted
-from experiments.segmentation import squares as segmentation_squares
+from experiments import predictor
+from experiments.segmentation import squares
 
 
 @pytest.mark.parametrize(
@@ -31,14 +29,14 @@ from experiments.segmentation import squares as segmentation_squares
 )
 def test_refuses_what_is_no_image(images, message):
     with pytest.raises(ValueError, match=message):
-        inputs.given(images, channels=1, image_size=None)
+        preprocess.given(images, channels=1, image_size=None)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_channels_are_those_that_a_reader_gives(rng, tmp_path, mode, channels):
     image = rng.integers(0, 256, (2, 5, 4, len(mode)), dtype=np.uint8)
-    got = inputs.given(image, channels=channels, image_size=None)
+    got = preprocess.given(image, channels=channels, image_size=None)
     for number, pixels in enumerate(image):
         path = tmp_path / f"{number}.png"
         Image.fromarray(pixels.squeeze(-1) if mode == "L" else pixels, mode).save(path)
@@ -48,10 +46,10 @@ def test_channels_are_those_that_a_reader_gives(rng, tmp_path, mode, channels):
 
 def test_floats_become_bytes_only_where_they_must(rng):
     images = rng.random((2, 6, 6, 3))
-    as_they_are = inputs.given(images, channels=3, image_size=6)
+    as_they_are = preprocess.given(images, channels=3, image_size=6)
     np.testing.assert_array_equal(as_they_are, np.float32(images))
     for options in ({"channels": 1, "image_size": 6}, {"channels": 3, "image_size": 4}):
-        got = inputs.given(images, **options)
+        got = preprocess.given(images, **options)
         assert got.dtype == np.uint8
         assert got.shape == (2, 6, 6, options["channels"])
 
@@ -69,7 +67,7 @@ def test_squares_show_every_pixel_and_the_middle_as_the_reader_does(rng, shape):
         seen.append(squares)
         return squares / np.float32(255)
 
-    got = segmentation_squares.predict(apply, images, size=size)
+    got = squares.predict(apply, images, size=size)
     assert got.shape == images.shape
     assert len(seen) <= -(-max(shape) // min(shape)) + 1
     middle, _ = resize.resize_images(images, size=size, resize_mode="crop")
@@ -85,7 +83,7 @@ def test_squares_beside_the_middle_are_where_they_belong():
     columns = np.arange(100, dtype=np.uint8)
     images = np.tile(columns, (1, 16, 1))[..., None]
     for turned in (images, images.swapaxes(1, 2)):
-        got = segmentation_squares.predict(lambda x: x, turned, size=8)
+        got = squares.predict(lambda x: x, turned, size=8)
         assert np.abs(got.astype(int) - turned).max() <= 2
 
 
@@ -102,15 +100,18 @@ def test_squares_beside_the_middle_are_where_they_belong():
 def test_files_are_written_each_under_a_name_of_its_own(tmp_path, files, called):
     for file in files:
         Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / file)
-    got = predicted.names(tmp_path, suffixes=("", "_overlay"))
+    got = predictor.output_names(tmp_path, suffixes=("", "_overlay"))
     assert {path.name: name for path, name in got.items()} == dict(
         zip(files, called, strict=True)
     )
 
 
-def test_refusals_name_the_file():
-    with (
-        pytest.raises(UsageError, match=r"^a/b\.png: too small$"),
-        predicted.speaking_of(pathlib.Path("a/b.png")),
-    ):
-        raise UsageError("too small")
+def test_refusals_name_the_file(tmp_path):
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "b.png")
+
+    class Refusing:
+        def add(self, file, image):
+            raise UsageError("too small")
+
+    with pytest.raises(UsageError, match=r"b\.png: too small$"):
+        predictor.predict(tmp_path, SimpleNamespace(image_shape=(2, 2, 1)), Refusing())

@@ -1,0 +1,75 @@
+"""Text files of a workdir: written whole or not at all, and checked when read."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from cnnjax.errors import UsageError
+
+Row = dict[str, Any]
+_LARGE = 2**63
+
+
+def read_rows(workdir: pathlib.Path) -> list[Row]:
+    """The rows of metrics.jsonl, without lines that a kill cut short."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n") if path.exists() else ()
+    return [row for row in map(_row, lines) if row is not None]
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    whole = row["step"] >= 0 and all(map(_is_number, row.values()))
+    return row if whole else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one, no larger than what others take, or None for none."""
+    if isinstance(value, int):
+        return abs(value) < _LARGE
+    return value is None or isinstance(value, float)
+
+
+def read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
+    """A JSON object that has what is `needed`.
+
+    Raises:
+        UsageError: if the file holds anything else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise damaged(path, "it holds no JSON object")
+    for name in needed:
+        if name not in value:
+            raise damaged(path, f"{name} is missing")
+    return value
+
+
+def damaged(path: pathlib.Path, reason: str) -> UsageError:
+    """The refusal of a damaged file, which says what to do."""
+    return UsageError(
+        f"{path} is damaged ({reason}): copy it again, name another --workdir, or"
+        " --overwrite trains afresh."
+    )
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes `value` for people to read, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes `text`, whole or not at all; names that are no UTF-8 as their bytes."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+    os.replace(partial, path)

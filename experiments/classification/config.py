@@ -1,0 +1,27 @@
+"""Options of classification."""
+
+import dataclasses
+
+from cnnjax.losses import CLASSIFICATION_LOSSES
+from cnnjax.models import CLASSIFIERS
+from cnnjax.options import option, redefine
+from experiments.config import NetworkConfig, for_models
+
+
+@for_models(CLASSIFIERS, default="lenet")
+@dataclasses.dataclass(frozen=True)
+class Config(NetworkConfig):
+    """A classifier and how it is trained."""
+
+    loss: str = option(
+        "cross_entropy",
+        f"Sum of {', '.join(CLASSIFICATION_LOSSES)}: NAME[:WEIGHT] joined by +, weights"
+        " above 0 and at most 1000000.",
+    )
+    image_size: int | None = redefine(
+        NetworkConfig,
+        "image_size",
+        None,
+        "Height and width that images are resized to (none given: as they are, but for"
+        " those that are too small for the model).",
+    )

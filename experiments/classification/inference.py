@@ -1,0 +1,79 @@
+"""A trained classifier, and what `--predict` writes."""
+
+import functools
+import heapq
+import pathlib
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from cnnjax.data.preprocess import given, pixels, scaled
+from cnnjax.data.resize import resize_images
+from cnnjax.training import text_files
+from experiments.classification.config import Config
+from experiments.config import build
+from experiments.predictor import Image, TrainedModel
+
+
+class Predictor(TrainedModel):
+    """A trained classifier."""
+
+    EXPERIMENT: ClassVar[str] = "classification"
+    CONFIG: ClassVar[type[Config]] = Config
+
+    def predict(self, images: Array) -> Float[np.ndarray, "n classes"]:
+        """Probabilities of the classes.
+
+        Args:
+            images: (n, h, w, c), uint8 or float in [0, 1], gray or RGB. They are
+                preprocessed as the run preprocessed its test images: where it resized
+                these, they may have any size, else any that the model takes.
+
+        Raises:
+            ValueError: if they are no such images.
+        """
+        size = self.image_size
+        images = given(images, channels=self.image_shape[-1], image_size=size)
+        images, _ = resize_images(images, size=size, resize_mode="crop")
+        return np.asarray(self._apply(self.variables, images))
+
+    @functools.cached_property
+    def _apply(self) -> Callable:
+        model = build(self.config, len(self.class_names))
+
+        def probabilities(variables: PyTree, images: Array) -> Array:
+            variables = dict(variables)
+            seen = scaled(pixels(images), variables.pop("input"))
+            return jax.nn.softmax(model.apply(variables, seen)[0])
+
+        return jax.jit(probabilities)
+
+
+class Probabilities:
+    """Report of `--predict`: shows the likeliest classes, and writes all.
+
+    The probabilities go to predictions.json in the workdir.
+    """
+
+    def __init__(
+        self, predictor: Predictor, path: pathlib.Path, workdir: pathlib.Path
+    ) -> None:
+        del path
+        self._predictor, self._workdir = predictor, workdir
+        self._rows: dict[str, dict[str, float]] = {}
+
+    def add(self, file: pathlib.Path, image: Image) -> str:
+        """Predicts for the image of a file; returns its three likeliest classes."""
+        (probabilities,) = self._predictor.predict(image[None])
+        names = self._predictor.class_names
+        row = dict(zip(names, probabilities.tolist(), strict=True))
+        self._rows[str(file)] = row
+        likeliest = heapq.nlargest(3, row.items(), key=lambda x: x[1])
+        return f"{file}  " + "  ".join(f"{name} {p:.3f}" for name, p in likeliest)
+
+    def close(self) -> None:
+        """Writes predictions.json."""
+        text_files.write_json(self._workdir / "predictions.json", self._rows)

@@ -1,0 +1,110 @@
+"""Options of every experiment with a network, and those that belong to its models."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import ClassVar, TypeVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from cnnjax.models import layers
+from cnnjax.models.build import build as build_model
+from cnnjax.models.build import own_options
+from cnnjax.options import option
+from cnnjax.training.config import TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig(TrainingConfig):
+    """A network and how it is trained; `for_models` adds the choice of the network."""
+
+    MODELS: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {}
+
+    width: float = option(
+        1.0, "Multiplies the channels of every layer.", above=0, at_most=16
+    )
+    norm: str = option("batch", "Normalization in the model.", choices=layers.NORMS)
+    activation: str | None = option(
+        None,
+        "Activation (none given: the model's own).",
+        choices=tuple(layers.ACTIVATIONS),
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout rate: of the features in front of the head, or of a segmenter's"
+        " lowest.",
+        at_least=0,
+        below=1,
+    )
+    image_size: int | None = option(
+        None,
+        "Height and width that images are resized to (none given: as they are).",
+        at_least=1,
+        at_most=4096,
+    )
+
+
+C = TypeVar("C", bound=NetworkConfig)
+
+
+def for_models(
+    models: Mapping[str, Callable[..., nn.Module]], *, default: str
+) -> Callable[[type[C]], type[C]]:
+    """A decorator that gives a config `--model` and the options of single models.
+
+    An option that a model declares (`cnnjax.options.option` on its class) becomes a
+    field of the config, None where it is not given.
+
+    Args:
+        models: constructors by name.
+        default: name of one of them.
+    """
+
+    def added(config: type[C]) -> type[C]:
+        fields = [("model", str, option(default, "The network.", choices=[*models]))]
+        fields += [
+            (name, own.type | None, own.field)
+            for name, own in own_options(models).items()
+            if name not in config.__dataclass_fields__
+        ]
+        return dataclasses.make_dataclass(
+            config.__name__,
+            fields,
+            bases=(config,),
+            frozen=True,
+            namespace={
+                "__doc__": config.__doc__,
+                "__module__": config.__module__,
+                "MODELS": models,
+            },
+        )
+
+    return added
+
+
+def build(
+    config: NetworkConfig, classes: int | None, *, axis_name: str | None = None
+) -> nn.Module:
+    """The network that `config` names.
+
+    Args:
+        config: names the model and its options.
+        classes: number of logits; None for the backbone alone.
+        axis_name: the mapped axis of batch norms, if any.
+
+    Raises:
+        UsageError: if an option is given that this model does not have.
+    """
+    own = {name: getattr(config, name) for name in own_options(config.MODELS)}
+    return build_model(
+        config.MODELS,
+        config.model,
+        classes=classes,
+        options=own,
+        width=config.width,
+        norm=config.norm,
+        activation=config.activation,
+        dropout=config.dropout,
+        dtype=jnp.dtype(config.precision),
+        axis_name=axis_name,
+    )

@@ -1,0 +1,164 @@
+"""A trained detector, and what `--predict` writes."""
+
+import collections
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int, PyTree, Shaped
+from PIL import Image as PillowImage
+
+from cnnjax import detection, plots
+from cnnjax.data import resize
+from cnnjax.data.preprocess import given
+from cnnjax.names import short
+from cnnjax.training import text_files
+from experiments.config import build
+from experiments.detection import calibration
+from experiments.detection.config import Config
+from experiments.detection.sliding.task import find
+from experiments.predictor import Image, TrainedModel, output_names
+
+_LETTERS = 40  # of a name in a caption
+SURE = 0.5  # boxes of a smaller score are not drawn
+
+
+class Predictor(TrainedModel):
+    """A trained detector."""
+
+    EXPERIMENT: ClassVar[str] = "detection"
+    CONFIG: ClassVar[type[Config]] = Config
+
+    def predict(
+        self, images: Array, *, valid_sizes: Int[np.ndarray, "n 2"] | None = None
+    ) -> detection.Detections:
+        """The objects in each image, the highest score first, as NumPy arrays.
+
+        Args:
+            images: (n, h, w, c), uint8 or float in [0, 1], gray or RGB, of any one size
+                in which objects are about as large as they were in training. They are
+                preprocessed as the run preprocessed its test images; boxes are in
+                their pixels.
+            valid_sizes: height and width of what is valid in the top left of each
+                image, of images that are resized already (None: all of it).
+
+        Raises:
+            ValueError: if they are no such images.
+            UsageError: if the images are smaller than a window at every scale.
+        """
+        size = self.image_size if valid_sizes is None else None
+        images = given(images, channels=self.image_shape[-1], image_size=size)
+        height, width = images.shape[1:3]
+        images, resized = resize.resize_images(images, size=size, resize_mode="fit")
+        valid_sizes = resized if valid_sizes is None else valid_sizes
+        found = jax.device_get(self._find(self.variables, images, valid_sizes))
+        if size is not None:
+            # Each side by its own ratio: sizes are whole pixels.
+            rows, across = resize.fitted_size((height, width), size)
+            back = np.tile(np.float32([width / across, height / rows]), 2)
+            found = found._replace(
+                boxes=found.boxes * back, windows=found.windows * back
+            )
+        if "calibration" not in self.variables:
+            return found
+        by = self.variables["calibration"]
+        scores = calibration.calibrated(found.scores, found.labels, by)
+        # A class keeps its order; among several the best may be another now.
+        order = np.argsort(-scores, axis=1, kind="stable")
+        sort = functools.partial(_reordered, order=order)
+        return detection.Detections(*map(sort, found._replace(scores=scores)))
+
+    @functools.cached_property
+    def _find(self) -> Callable:
+        config, model = self.config, build(self.config, 1 + len(self.class_names))
+        # Sizes of levels are shapes: they are known when it is compiled.
+        factors = np.asarray(self.variables["pyramid"]["factors"])
+
+        def found(
+            variables: PyTree, images: Array, valid_sizes: Array
+        ) -> detection.Detections:
+            network = {
+                name: variables[name]
+                for name in ("params", "batch_stats")
+                if name in variables
+            }
+            scaling = variables["input"]
+            return find(config, model, scaling, factors, network, images, valid_sizes)
+
+        return jax.jit(found)
+
+
+def _reordered(
+    x: Shaped[np.ndarray, "n m *k"], order: Int[np.ndarray, "n m"]
+) -> Shaped[np.ndarray, "n m *k"]:
+    return np.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), 1)
+
+
+class Boxes:
+    """Report of `--predict`: draws the boxes of each image, and writes all of them.
+
+    In `predictions` of the workdir: NAME.png shows the boxes of score 0.5 and more;
+    detections.json has all of them in COCO's format of results, a numbered file's
+    number as its `image_id`. Of files that differ in their suffix alone that is in
+    NAME, too.
+    """
+
+    def __init__(
+        self, predictor: Predictor, path: pathlib.Path, workdir: pathlib.Path
+    ) -> None:
+        self._predictor = predictor
+        self._class_ids = predictor.result["class_ids"]
+        self._colors = plots.palette(1 + len(predictor.class_names))[1:]  # no black
+        self._names = output_names(path)
+        self._image_ids = _image_ids(self._names)
+        self._rows: list[dict[str, Any]] = []
+        self._folder = workdir / "predictions"
+        self._folder.mkdir(exist_ok=True)
+
+    def add(self, file: pathlib.Path, image: Image) -> str:
+        """Predicts for the image of a file; returns how many objects are of a class."""
+        found = self._predictor.predict(image[None])
+        boxes, scores, labels = (x[0][found.labels[0] >= 0] for x in found[:3])
+        names = [self._predictor.class_names[label] for label in labels]
+        for box, score, label, name in zip(boxes, scores, labels, names, strict=True):
+            row = _row(self._image_ids[file], box, score, self._class_ids[label])
+            self._rows.append({**row, "file_name": file.name, "category_name": name})
+        sure = int((scores >= SURE).sum())  # the highest scores come first
+        captions = [
+            f"{short(name, _LETTERS)} {score:.2f}"
+            for name, score in zip(names[:sure], scores[:sure], strict=True)
+        ]
+        colors = self._colors[labels[:sure]]
+        drawn = plots.draw_boxes(image, boxes[:sure], captions, colors)
+        output = self._folder / f"{self._names[file]}.png"
+        PillowImage.fromarray(drawn).save(output)
+        counts = collections.Counter(names[:sure])
+        news = "  ".join(f"{name} {counts[name]}" for name in sorted(counts))
+        return f"{output}  {news or 'nothing'}"
+
+    def close(self) -> None:
+        """Writes detections.json."""
+        text_files.write_json(self._folder / "detections.json", self._rows)
+
+
+def _image_ids(names: dict[pathlib.Path, str]) -> dict[pathlib.Path, int | str]:
+    """A numbered file's number, else its name, for each file another."""
+    ids = {
+        file: int(name) if name.isdecimal() else name for file, name in names.items()
+    }
+    counts = collections.Counter(ids.values())
+    return {file: id if counts[id] == 1 else file.name for file, id in ids.items()}
+
+
+def _row(image: int | str, box: Array, score: float, category: int) -> dict[str, Any]:
+    """A detection in COCO's format of results."""
+    sides = *box[:2], *(box[2:] - box[:2])
+    return {
+        "image_id": image,
+        "category_id": category,
+        "bbox": [round(float(x), 2) for x in sides],
+        "score": round(float(score), 5),
+    }

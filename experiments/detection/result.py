@@ -1,0 +1,24 @@
+"""What is kept of a detector beside its weights and metrics."""
+
+from typing import Any
+
+from jaxtyping import PyTree
+
+from experiments.detection import calibration
+from experiments.trainer import TrainedRun
+
+
+def extras(run: TrainedRun) -> tuple[PyTree, dict[str, Any]]:
+    """The pyramid and the calibration to predict by, and rows of result.json."""
+    config, data, task, result = run.config, run.data, run.task, run.result
+    kept: dict[str, PyTree] = {"pyramid": {"factors": task.factors}}
+    ids = data.class_ids or tuple(range(1, len(data.class_names) + 1))
+    if not config.calibrate:
+        return kept, {"class_ids": ids}
+    found = calibration.collect(task, result.variables, batch_size=config.image_batch)
+    by = calibration.fit(found)
+    errors = {
+        "calibration_error": calibration.error(result.observer, by),
+        "raw_calibration_error": calibration.error(result.observer),
+    }
+    return {**kept, "calibration": by}, {"class_ids": ids, **errors}

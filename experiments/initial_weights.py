@@ -1,0 +1,62 @@
+"""Weights of an earlier run or of a file, to start from or to predict with."""
+
+import pathlib
+
+from jaxtyping import PyTree
+
+from cnnjax.digest import tree_sha256
+from cnnjax.errors import UsageError
+from cnnjax.models import weights
+from cnnjax.training import earlier, record
+from cnnjax.training.progress import log_line
+
+
+def weights_of(workdir: pathlib.Path) -> PyTree:
+    """The final variables of the finished run in `workdir`.
+
+    Raises:
+        UsageError: if there is no finished run, or its weights are damaged or others.
+    """
+    result = record.finished(workdir).result
+    path = workdir / "weights.safetensors"
+    variables = weights.load(path)
+    network = {k: variables[k] for k in ("params", "batch_stats") if k in variables}
+    if tree_sha256(network) != result["parameters_sha256"]:
+        raise UsageError(
+            f"{path}: its parameters are not those of result.json, which has their"
+            " SHA-256; copy the run again, or train there with --overwrite."
+        )
+    return earlier.variables(variables)
+
+
+def started_from(location: str, variables: PyTree) -> PyTree:
+    """`variables` with the weights of a run or a file where names and shapes agree."""
+    if not location:
+        return variables
+    loaded = _stored(location)
+    loaded = {name: loaded[name] for name in variables if name in loaded}
+    merged, skipped = weights.merge(variables, loaded)
+    but = f", but for {', '.join(skipped)}" if skipped else ""
+    log_line(f"starts from {location}{but}")
+    return merged
+
+
+def check_start(location: str, workdir: pathlib.Path) -> None:
+    """Refuses weights to start from that cannot be read once `workdir` is emptied.
+
+    Raises:
+        UsageError: if they lie in it, or cannot be read now.
+    """
+    if not location:
+        return
+    if pathlib.Path(location).resolve().is_relative_to(workdir.resolve()):
+        raise UsageError(
+            f"--init_from={location} lies in the --workdir, which --overwrite empties;"
+            " name another --workdir."
+        )
+    _stored(location)
+
+
+def _stored(location: str) -> PyTree:
+    path = pathlib.Path(location)
+    return weights_of(path) if path.is_dir() else weights.load(path)

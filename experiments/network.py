@@ -1,0 +1,92 @@
+"""A network as part of a task: its initial variables and its loss."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float, PyTree
+
+from cnnjax.data.preprocess import scaled
+from cnnjax.errors import UsageError
+from cnnjax.losses.terms import Terms
+from cnnjax.training import loop, state
+from experiments.config import NetworkConfig, build
+from experiments.initial_weights import started_from
+
+# (logits, features by name, batch) -> the loss of each example.
+Loss = Callable[[Array, dict[str, Array], PyTree], Float[Array, "n"]]
+
+
+def initial(
+    config: NetworkConfig, init: Callable[[Array], PyTree]
+) -> tuple[PyTree, Callable[[], PyTree]]:
+    """Shapes of the variables, and () -> initial variables.
+
+    Args:
+        config: has the seed, and weights to start from.
+        init: key -> variables, as a Flax model's.
+    """
+    key = jax.random.key(config.seed)
+    shapes = jax.eval_shape(init, key)  # refuses images that the model cannot take
+    return shapes, lambda: started_from(
+        config.init_from, state.first_variables(init, key)
+    )
+
+
+def apply(model: nn.Module, variables: PyTree, images: Array, **options: Any) -> Any:
+    """`model.apply`, as a function of the model."""
+    return model.apply(variables, images, **options)
+
+
+def make_loss_fn(
+    config: NetworkConfig,
+    classes: int,
+    scaling: PyTree,
+    loss: Loss,
+    *,
+    apply: Callable[..., Any] = apply,
+) -> Callable[[str | None], loop.LossFn]:
+    """Mapped axis or None -> the loss of a training step of the network.
+
+    Args:
+        config: names the network.
+        classes: number of its logits.
+        scaling: channel mean and std of the images.
+        loss: of each example.
+        apply: (model, variables, images, **options) -> what `model.apply` returns.
+    """
+
+    def loss_fn(axis_name: str | None) -> loop.LossFn:
+        model = build(config, classes, axis_name=axis_name)
+
+        def step_loss(
+            params: PyTree, batch_stats: PyTree, batch: PyTree, keys: Array
+        ) -> tuple[Float[Array, "n"], tuple[PyTree, loop.Metrics]]:
+            (logits, features), changed = apply(
+                model,
+                {"params": params, "batch_stats": batch_stats},
+                scaled(batch["image"], scaling),
+                train=True,
+                keys=keys,
+                mutable=["batch_stats"],
+            )
+            losses = loss(logits, features, batch)
+            return losses, (changed.get("batch_stats", {}), {})
+
+        return step_loss
+
+    return loss_fn
+
+
+def check_smoothing(config: NetworkConfig, terms: Terms) -> None:
+    """Refuses label smoothing where no term of the loss would do it.
+
+    Raises:
+        UsageError: if the cross entropy is not among the terms.
+    """
+    if config.label_smoothing and "cross_entropy" not in dict(terms):
+        raise UsageError(
+            f"--label_smoothing={config.label_smoothing:g} is of the cross entropy,"
+            " which --loss does not name; --label_smoothing=0 would do."
+        )
