@@ -372,7 +372,7 @@ def test_dropout_in_training_needs_keys(name):
     ("name", "options", "message"),
     [
         ("unet", {"norm": "layer"}, "norm must be one of batch, group, none, got 'la"),
-        ("unet", {"depth": 0}, "depth must be positive, got 0"),
+        ("unet", {"depth": 0}, "depth must be at least 1, got 0"),
         ("unet", {"padding": "same"}, "padding must be one of SAME, VALID, got 'same'"),
         (
             "unet",
@@ -387,7 +387,7 @@ def test_dropout_in_training_needs_keys(name):
             {"dropout": 1.0},
             "dropout must be at least 0 and below 1, got 1",
         ),
-        ("dilated", {"dilation": 0}, "dilation must be positive, got 0"),
+        ("dilated", {"dilation": 0}, "dilation must be at least 1, got 0"),
         ("dilated", {"width": 0.0}, "width must be positive, got 0.0"),
         ("segnet", {"classes": 0}, "classes must be positive, got 0"),
     ],
