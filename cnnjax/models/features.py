@@ -1,26 +1,26 @@
 """Gradients with respect to named features, and networks with features replaced.
 
-Which features a network has is known from what it returns beside its output. A
-network reads arrays that change them from two collections of its variables,
-`perturbations` (added, as with Linen's `perturb`) and `replacements`:
+The features of a network are those that it returns with its output. Arrays that
+change them are read from two collections of its variables: `perturbations` (added, as
+with Linen's `perturb`) and `replacements`.
 
 ```
-model = CLASSIFIERS["resnet18"](classes=10)
-variables = model.init(key, images)
+model = CLASSIFIERS["lenet"](classes=10)
+variables = model.init(jax.random.key(0), images)
 
-# What in the last stage speaks for class 3.
+# The gradient of the logit of class 3 with respect to each feature.
 (logits, features), gradients = apply_with_gradients(
     model, variables, images, lambda logits: logits[:, 3].sum()
 )
-gradients["stage4"]
+importance = gradients["stage1"].mean(axis=(1, 2))
 
-# The logits without the first channel of that stage.
-without = features["stage4"].at[..., 0].set(0)
-logits, _ = model.apply(replace_features(variables, {"stage4": without}), images)
+# The logits without the first channel of a feature.
+maps = features["stage1"].at[..., 0].set(0)
+without, _ = model.apply(replace_features(variables, {"stage1": maps}), images)
 
-# The head by itself, and the network from any feature on.
-logits = model.apply(variables, features, method="head")
-logits = from_feature(model, variables, images, "stage4")(features["stage4"])
+# The head alone, and the network from a feature on.
+same = model.apply(variables, features, method="head")
+same = from_feature(model, variables, images, "stage1")(features["stage1"])
 ```
 """
 

@@ -1,8 +1,7 @@
 """What all networks share: options, named features, backbone and head.
 
-A network is a backbone, which makes features with names, and a head, which makes
-logits of them. `features.py` tells how to differentiate with respect to features and
-how to replace them.
+The backbone of a network computes named features of images; its head computes logits
+of features. `features.py` differentiates with respect to features and replaces them.
 """
 
 import dataclasses

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnnjax.models import MODELS
+from cnnjax.models import features as module
 from cnnjax.models.features import (
     apply_with_gradients,
     from_feature,
@@ -156,6 +157,15 @@ def test_no_variables_are_made_for_features():
     for name in MODELS:
         _, variables, *_ = results(name)
         assert set(variables) == {"params"}
+
+
+def test_the_example_of_the_module_runs():
+    _, code, _ = module.__doc__.split("```\n")
+    names = vars(module) | {"CLASSIFIERS": MODELS, "images": jnp.ones((2, 28, 28, 1))}
+    exec(code, names)
+    assert names["importance"].shape == (2, 16)
+    np.testing.assert_allclose(names["same"], names["logits"], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(names["without"], names["logits"])
 
 
 @pytest.mark.parametrize(
