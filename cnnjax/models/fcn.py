@@ -83,8 +83,8 @@ class FCN(Segmenter, kw_only=True):
         """Logits of each pixel; `scores`, before the last upsampling, is a feature."""
         scores = self._scores(features["fc7"])
         for i, stage in enumerate(self.SKIPS[self.step]):
-            skip = self._skip_scores[i](features[f"down{stage}"])
-            scores = self._doubled[i](scores) + skip
+            scores = self._doubled[i](scores)
+            scores += self._skip_scores[i](features[f"down{stage}"])
         scores = self.feature("scores", scores)
         return self._enlarged(scores), features | {"scores": scores}
 

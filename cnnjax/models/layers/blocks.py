@@ -102,8 +102,9 @@ def dropout(
             jax.random.fold_in(key, number), 1 - rate, x.shape[1:]
         )
 
+    mask = jax.vmap(kept)(keys)
     scaled = (x / (1 - rate)).astype(x.dtype)  # a traced rate is float32
-    return jnp.where(jax.vmap(kept)(keys), scaled, 0)
+    return jnp.where(mask, scaled, 0)
 
 
 def is_traced(number: Any) -> bool:
