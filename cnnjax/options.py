@@ -5,7 +5,8 @@ own; `training/flags.py` makes a command-line flag of each.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -60,3 +61,25 @@ def redefine(
     if choices is not None:
         metadata["choices"] = choices
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def violation(field: dataclasses.Field, value: Any) -> str | None:
+    """What `value` must be to be allowed for an option; None if it is allowed.
+
+    The text goes on after the option's name: "must be at least 1, got 0".
+    """
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        return f"must be one of {', '.join(choices)}, got {value!r}"
+    for name, bound in field.metadata["bounds"].items():
+        if not _HOLDS[name](value, bound):
+            return f"must be {name} {bound}, got {value}"
+    return None
+
+
+_HOLDS: dict[str, Callable[[float, float], bool]] = {
+    "at least": operator.ge,
+    "at most": operator.le,
+    "above": operator.gt,
+    "below": operator.lt,
+}

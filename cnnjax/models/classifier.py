@@ -1,51 +1,55 @@
-"""What all classifiers share: the choice of a stem, and the head."""
+"""What all classifiers share: the head, and the stem of those that have a choice."""
 
 from typing import ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
-from cnnjax.errors import UsageError
 from cnnjax.models.layers import Dense, dropout
-from cnnjax.models.network import Network, check_choice
+from cnnjax.models.network import Features, Network
+from cnnjax.options import option
+
+STEMS = ("imagenet", "small")
 
 
 class Classifier(Network):
     """A network with one row of logits for each image.
 
-    `dropout` is of the pooled features.
-
-    Attributes:
-        stem: "imagenet" or "small", for models that have the choice; None is the
-            model's own.
-
-    Raises:
-        UsageError: if an option is none that the model has.
+    The head is a linear map of the feature `pooled`, one vector for each image;
+    `dropout` is of it. A subclass defines `backbone`.
     """
 
-    stem: str | None = None
+    LAST = "pooled"
+    # Whether the head has a bias.
+    BIAS: ClassVar[bool] = True
 
-    STEMS: ClassVar[tuple[str, ...]] = ()
-    # Height and width of the smallest images that it takes, in pixels.
-    SMALLEST: ClassVar[int] = 1
+    def setup(self) -> None:
+        """Declares the head, for `backbone` is compact and does not run it."""
+        if self.classes is not None:
+            init = nn.initializers.lecun_normal()
+            self._linear = Dense(
+                self.classes, bias=self.BIAS, kernel_init=init, name="head"
+            )
 
-    def __post_init__(self) -> None:
-        if self.stem is not None and not self.STEMS:
-            name = type(self).__name__
-            raise UsageError(f"{name} has one stem only, got stem {self.stem!r}.")
-        check_choice("stem", self.stem, self.STEMS)
-        super().__post_init__()
-
-    def head(
-        self,
-        pooled: Float[Array, "n c"],
-        *,
-        train: bool,
-        keys: Key[Array, "n"] | None,
-        bias: bool = True,
-    ) -> Float[Array, "n classes"]:
-        """Logits of pooled features, in float32."""
+    def classify(
+        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+    ) -> tuple[Float[Array, "n classes"], Features]:
+        """Logits of the pooled features, and the features."""
+        pooled = features[self.LAST]
         if train:
             pooled = dropout(pooled, keys, rate=self.dropout, number=0)
-        init = nn.initializers.lecun_normal()
-        return Dense(self.classes, bias=bias, kernel_init=init, name="head")(pooled)
+        return self._linear(pooled), features
+
+
+class StemClassifier(Classifier):
+    """A classifier with two stems: one for photographs, one for small images.
+
+    Attributes:
+        stem: a name in `STEMS`.
+    """
+
+    stem: str = option(
+        "imagenet",
+        "First layers of a ResNet or MobileNet: small for images up to 64 pixels.",
+        choices=STEMS,
+    )

@@ -12,10 +12,10 @@ from cnnjax.models.network import Features
 
 
 class DeconvNet(EncoderDecoder):
-    """DeconvNet (figure 2): unpooling and transposed convolutions mirror VGG-16.
+    """DeconvNet (figure 2): VGG-16, then unpooling and transposed convolutions.
 
     The first fully connected layer is a 7x7 convolution without padding, so that
-    one 224x224 image becomes one vector, as in the paper; larger images have several
+    a 224x224 image becomes one vector, as in the paper; larger images become several
     and smaller ones are mirrored up to 224x224. `dropout` is of the features of the
     two fully connected layers.
     """
@@ -23,16 +23,16 @@ class DeconvNet(EncoderDecoder):
     SMALLEST = 224
 
     @nn.compact
-    def network(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
-        train: bool,
-        keys: Key[Array, "n"] | None,
-    ) -> tuple[Float[Array, "n h w classes"], Features]:
-        """Logits, and features by name: `down1` to `down5`, `fc7`, `up5` to `up1`."""
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> Features:
+        """Features of the images: `down1` to `down5`, `fc7`, `up5` to `up1`."""
         stages = vgg.stages(self.channels)
-        encoder = vgg.Encoder(self.unit, stages, name="encoder")
+        encoder = vgg.Encoder(self.unit, stages, self.feature, name="encoder")
         down, indices = encoder(images, train=train)
         x, wide = down[-1], self.channels(4096)
         for number, (name, window) in enumerate((("fc6", 7), ("fc7", 1))):
@@ -40,10 +40,10 @@ class DeconvNet(EncoderDecoder):
             x = unit(x, train=train)
             if train:
                 x = dropout(x, keys, rate=self.dropout, number=number)
+        x = self.feature("fc7", x)
         features = {f"down{i}": x for i, x in enumerate(down, 1)} | {"fc7": x}
         unit = functools.partial(self.unit, conv=ConvTranspose)
         x = unit(stages[-1][-1], 7, padding="VALID", name="fc6_back")(x, train=train)
-        decoder = Decoder(unit, stages, self.unpooling, name="decoder")
+        decoder = Decoder(unit, stages, self.unpooling, self.feature, name="decoder")
         up = decoder(x, indices, train=train)
-        features |= {f"up{i}": x for i, x in enumerate(up, 1)}
-        return self.head(up[0]), features
+        return features | {f"up{i}": x for i, x in enumerate(up, 1)}

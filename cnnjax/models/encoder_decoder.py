@@ -1,4 +1,4 @@
-"""What SegNet and DeconvNet share: VGG-16, and its mirror image behind it."""
+"""What SegNet and DeconvNet share: VGG-16 and a decoder with its stages reversed."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from jaxtyping import Array, Float, Int
 from cnnjax import ops
 from cnnjax.models import vgg
 from cnnjax.models.layers import ConvStack
-from cnnjax.models.network import check_choice
 from cnnjax.models.segmenter import Segmenter
+from cnnjax.options import option
 
-# The ways back from a 2x2 pool: to where each value was found, to the first pixel of
-# its cell, or to all four.
+# How a 2x2 pool is undone: each value at the pixel where it was the maximum, at the
+# first pixel of its cell, or at all four.
 UNPOOLINGS: dict[str, Callable[[Array, Array], Array]] = {
     "remembered": lambda x, indices: ops.max_unpool(
         x, indices, (2 * x.shape[1], 2 * x.shape[2])
@@ -23,20 +23,20 @@ UNPOOLINGS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 class EncoderDecoder(Segmenter):
-    """An encoder whose pools a decoder undoes.
+    """An encoder, and a decoder that undoes its pools.
 
     Attributes:
-        unpooling: a name in `UNPOOLINGS`; the papers' is "remembered".
-
-    Raises:
-        UsageError: if an option is none that the model has.
+        unpooling: a name in `UNPOOLINGS`; that of the papers is "remembered".
     """
 
-    unpooling: str = "remembered"
+    LAST = "up1"
 
-    def __post_init__(self) -> None:
-        check_choice("unpooling", self.unpooling, UNPOOLINGS)
-        super().__post_init__()
+    unpooling: str = option(
+        "remembered",
+        "How segnet and deconvnet undo their pools: values at the remembered cell, at"
+        " the first, or copied to all.",
+        choices=tuple(UNPOOLINGS),
+    )
 
     @property
     def stride(self) -> int:
@@ -45,15 +45,17 @@ class EncoderDecoder(Segmenter):
 
 
 class Decoder(nn.Module):
-    """The stages of `vgg.Encoder` backwards, each with an unpooling at its start.
+    """The stages of `vgg.Encoder` in reverse, each with an unpooling at its start.
 
-    The last convolution of a stage has the channels that the stage of the encoder
-    was given; that of the first stage, which was given colours, keeps its own.
+    The last convolution of a stage has as many channels as the input of the encoder's
+    stage; in the first stage, whose input is the image, as many as its output. The
+    features of a stage pass through `feature` under the names `up5` and so on.
     """
 
     unit: Callable[..., nn.Module]
     stages: vgg.Stages
     unpooling: str
+    feature: Callable[[str, Array], Array]
 
     @nn.compact
     def __call__(
@@ -63,12 +65,13 @@ class Decoder(nn.Module):
         *,
         train: bool,
     ) -> list[Float[Array, "n h_i w_i c_i"]]:
-        """The features of each stage, the first stage's first."""
-        given = (self.stages[0][0], *(channels[-1] for channels in self.stages))
+        """The features of each stage, in the order of the encoder's stages."""
+        outputs = (self.stages[0][0], *(channels[-1] for channels in self.stages))
         features = []
         for i in reversed(range(len(self.stages))):
             x = UNPOOLINGS[self.unpooling](x, indices[i])
-            channels = (*self.stages[i][:0:-1], given[i])
+            channels = (*self.stages[i][:0:-1], outputs[i])
             x = ConvStack(self.unit, channels, name=f"stage{i + 1}")(x, train=train)
+            x = self.feature(f"up{i + 1}", x)
             features.append(x)
         return features[::-1]

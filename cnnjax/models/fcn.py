@@ -17,21 +17,22 @@ class FCN(Segmenter, kw_only=True):
     """FCN-32s, FCN-16s and FCN-8s (figure 3).
 
     VGG-16 with its fully connected layers as convolutions of 7x7 and 1x1, padded to
-    keep the size, where the paper pads the image by 100 pixels and cuts later. The
-    scores of each class start at 0 and are enlarged by transposed convolutions that
-    start as bilinear interpolation; all learn, where the paper keeps the last as it
-    is. `dropout` is of the features of the two fully connected layers, in the paper
-    1/2.
+    keep the size, where the paper pads the image by 100 pixels and crops later. The
+    scores of each class start at 0 and are upsampled by transposed convolutions that
+    start as bilinear interpolation; all are trained, where the paper fixes the last.
+    `dropout` is of the features of the two fully connected layers, in the paper 1/2.
+    The head scores `fc7` and the pools `down4` and `down3`, as far as `step` says.
 
     Attributes:
-        step: pixels between neighbouring scores before the last enlargement: 32, 16
+        step: pixels between neighboring scores before the last upsampling: 32, 16
             (with the scores of the fourth pool), or 8 (with those of the third too).
 
     Raises:
-        UsageError: if an option is none that the model has.
+        UsageError: if the value of an option is not allowed.
     """
 
-    # Stages whose scores are added on the way to a step.
+    LAST = "fc7"
+    # Stages of the encoder whose scores are added, by step.
     SKIPS: ClassVar = {32: (), 16: (4,), 8: (4, 3)}
 
     step: int
@@ -47,38 +48,54 @@ class FCN(Segmenter, kw_only=True):
         return vgg.STRIDE
 
     @nn.compact
-    def network(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
-        train: bool,
-        keys: Key[Array, "n"] | None,
-    ) -> tuple[Float[Array, "n h w classes"], Features]:
-        """Logits, and features by name: `down1` to `down5`, `fc7`, and `scores`."""
-        encoder = vgg.Encoder(self.unit, vgg.stages(self.channels), name="encoder")
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> Features:
+        """Features of the images: `down1` to `down5` and `fc7`."""
+        stages = vgg.stages(self.channels)
+        encoder = vgg.Encoder(self.unit, stages, self.feature, name="encoder")
         down, _ = encoder(images, train=train)
         x, wide = down[-1], self.channels(4096)
         for number, (name, window) in enumerate((("fc6", 7), ("fc7", 1))):
             x = self.unit(wide, window, name=name)(x, train=train)
             if train:
                 x = dropout(x, keys, rate=self.dropout, number=number)
-        features = {f"down{i}": x for i, x in enumerate(down, 1)} | {"fc7": x}
-        scores = self._scores(x, name="scores")
-        for stage in self.SKIPS[self.step]:
-            scores = self._enlarged(scores, 2, name=f"enlarge{stage}")
-            scores += self._scores(features[f"down{stage}"], name=f"scores{stage}")
-        features["scores"] = scores
-        return self._enlarged(scores, self.step, name="enlarge"), features
+        features = {f"down{i}": x for i, x in enumerate(down, 1)}
+        return features | {"fc7": self.feature("fc7", x)}
 
-    def _scores(
-        self, x: Float[Array, "n h w c"], *, name: str
-    ) -> Float[Array, "n h w classes"]:
-        zeros = nn.initializers.zeros
-        return Conv(self.classes, 1, kernel_init=zeros, name=name)(x)
+    def setup(self) -> None:
+        """Declares the head, for `backbone` is compact and does not run it."""
+        if self.classes is None:
+            return
+        skips = self.SKIPS[self.step]
+        self._scores = self._scored("scores")
+        self._skip_scores = [self._scored(f"scores{stage}") for stage in skips]
+        self._doubled = [self._upsampled(2, f"enlarge{stage}") for stage in skips]
+        self._enlarged = self._upsampled(self.step, "enlarge")
 
-    def _enlarged(
-        self, scores: Float[Array, "n h w classes"], factor: int, *, name: str
-    ) -> Float[Array, "n h_out w_out classes"]:
+    def classify(
+        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+    ) -> tuple[Float[Array, "n h w classes"], Features]:
+        """Logits of each pixel; `scores`, before the last upsampling, is a feature."""
+        scores = self._scores(features["fc7"])
+        for i, stage in enumerate(self.SKIPS[self.step]):
+            scores = self._doubled[i](scores)
+            scores += self._skip_scores[i](features[f"down{stage}"])
+        scores = self.feature("scores", scores)
+        return self._enlarged(scores), features | {"scores": scores}
+
+    @nn.nowrap
+    def _scored(self, name: str) -> Conv:
+        """A 1x1 convolution to scores of the classes."""
+        return Conv(self.classes, 1, kernel_init=nn.initializers.zeros, name=name)
+
+    @nn.nowrap
+    def _upsampled(self, factor: int, name: str) -> ConvTranspose:
+        """A transposed convolution that starts as bilinear interpolation."""
         return ConvTranspose(
             self.classes,
             2 * factor,
@@ -86,7 +103,7 @@ class FCN(Segmenter, kw_only=True):
             bias=False,
             kernel_init=bilinear,
             name=name,
-        )(scores)
+        )
 
 
 fcn32s = functools.partial(FCN, step=32)

@@ -1,9 +1,9 @@
-"""LeNet-5 (LeCun et al., 1998), in its modern reading.
+"""LeNet-5 (LeCun et al., 1998) as it is used today.
 
-Layers C1, S2, C3, S4, C5, F6 and the output as in figure 2, with what has become
-usual since: every map of C3 sees every map of S2, pooling takes the largest value
-and has no coefficients, ReLU instead of tanh, softmax instead of radial basis
-functions. C1 keeps the size, so that 28x28 images need no border of their own.
+Layers C1, S2, C3, S4, C5, F6 and the output as in figure 2, with these changes:
+every map of C3 sees every map of S2, pooling takes the maximum and has no
+coefficients, ReLU instead of tanh, softmax instead of radial basis functions. C1
+keeps the size, so that 28x28 images need no border.
 61,706 parameters for 28x28 grey images and ten classes.
 """
 
@@ -17,20 +17,20 @@ from cnnjax.models.network import Features, check_images
 
 
 class LeNet(Classifier):
-    """LeNet-5. A larger image has more positions at C5; their mean is classified."""
+    """LeNet-5. On larger images C5 has several positions, which are averaged."""
 
     NORM = "none"
     SMALLEST = 28
 
     @nn.compact
-    def __call__(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
         keys: Key[Array, "n"] | None = None,
-    ) -> tuple[Float[Array, "n classes"], Features]:
-        """Logits, and the features by name.
+    ) -> Features:
+        """Features of the images: `stem`, `stage1`, `stage2` and `pooled`.
 
         Raises:
             UsageError: if the images are smaller than 28x28 pixels.
@@ -40,14 +40,14 @@ class LeNet(Classifier):
 
         features = {}
         x = self.unit(self.channels(6), 5, name="c1")(images, train=train)
-        features["stem"] = x
+        x = features["stem"] = self.feature("stem", x)
         x = ops.max_pool(x, 2)
         x = self.unit(self.channels(16), 5, padding="VALID", name="c3")(x, train=train)
-        features["stage1"] = x
+        x = features["stage1"] = self.feature("stage1", x)
         x = ops.max_pool(x, 2)
         x = self.unit(self.channels(120), 5, padding="VALID", name="c5")(x, train=train)
-        features["stage2"] = x
+        x = features["stage2"] = self.feature("stage2", x)
         x = ops.global_avg_pool(x)
         x = self.activate(Dense(self.channels(84), dtype=self.dtype, name="f6")(x))
-        features["pooled"] = x
-        return self.head(x, train=train, keys=keys), features
+        features["pooled"] = self.feature("pooled", x)
+        return features

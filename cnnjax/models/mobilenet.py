@@ -2,13 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
-from cnnjax.models.classifier import Classifier
+from cnnjax.models.classifier import StemClassifier
 from cnnjax.models.layers import Conv, ConvNorm
 from cnnjax.models.network import Features, check_images
 
@@ -27,7 +26,7 @@ STAGES = (
 class InvertedResidual(nn.Module):
     """Expansion by a 1x1 convolution, depthwise 3x3, linear 1x1 back (table 1).
 
-    Where the shape stays the same, the input is added.
+    Where input and output have the same shape, the input is added.
     """
 
     unit: Callable[..., ConvNorm]
@@ -52,7 +51,7 @@ class InvertedResidual(nn.Module):
         return x + y if alike else y
 
 
-class MobileNet(Classifier):
+class MobileNet(StemClassifier):
     """MobileNetV2, table 2 with the stem `imagenet`, which divides the size by 32.
 
     The stem `small`, for images of 32 to 64 pixels, has stride 1 in the first
@@ -62,21 +61,20 @@ class MobileNet(Classifier):
     """
 
     ACTIVATION = "relu6"
-    STEMS: ClassVar = ("imagenet", "small")
 
     @nn.compact
-    def __call__(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
         keys: Key[Array, "n"] | None = None,
-    ) -> tuple[Float[Array, "n classes"], Features]:
-        """Logits, and the features by name; `last` is what is pooled."""
+    ) -> Features:
+        """Features: `stem`, `stage1` to `stage7`, `last`, and `pooled` of that."""
         check_images(images, model="MobileNet")
         small = self.stem == "small"
         stem = self.unit(self.channels(32), stride=1 if small else 2, name="stem")
-        x = stem(images, train=train)
+        x = self.feature("stem", stem(images, train=train))
         features = {"stem": x}
         for i, (expansion, channels, blocks, stride) in enumerate(STAGES, 1):
             first = 1 if small and i == 2 else stride
@@ -88,14 +86,15 @@ class MobileNet(Classifier):
                     expansion=expansion,
                     name=f"stage{i}_block{j + 1}",
                 )(x, train=train)
-            features[f"stage{i}"] = x
+            x = features[f"stage{i}"] = self.feature(f"stage{i}", x)
         last = max(1280, self.channels(1280))
-        x = features["last"] = self.unit(last, 1, name="last")(x, train=train)
-        x = features["pooled"] = ops.global_avg_pool(x)
-        return self.head(x, train=train, keys=keys), features
+        x = self.unit(last, 1, name="last")(x, train=train)
+        x = features["last"] = self.feature("last", x)
+        features["pooled"] = self.feature("pooled", ops.global_avg_pool(x))
+        return features
 
     def channels(self, count: int) -> int:
-        """The multiple of 8 nearest to `width` times `count`, at most a tenth less."""
+        """The multiple of 8 nearest to `width` times `count`, at most 10 % below it."""
         wanted = self.width * count
         nearest = max(8, int(wanted + 4) // 8 * 8)
         return nearest + 8 if nearest < 0.9 * wanted else nearest

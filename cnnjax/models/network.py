@@ -1,64 +1,175 @@
-"""What all networks share: their options, and the refusals of these."""
+"""What all networks share: options, named features, backbone and head.
 
+The backbone of a network computes named features of images; its head computes logits
+of features. `features.py` differentiates with respect to features and replaces them.
+"""
+
+import dataclasses
 import functools
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Key
 
 from cnnjax.errors import UsageError
-from cnnjax.models.layers import ACTIVATIONS, NORMS, ConvNorm
+from cnnjax.models.layers import ACTIVATIONS, NORMS, ConvNorm, is_traced
+from cnnjax.options import violation
 
 Features = dict[str, Array]
+
+# Collections of variables by which a caller changes features, by the feature's name:
+# arrays that are added to features, as with Linen's `perturb`, and arrays that stand
+# in for them. No network creates them, so they cost nothing where nobody asks.
+PERTURBATIONS = "perturbations"
+REPLACEMENTS = "replacements"
 
 
 class Network(nn.Module):
     """A model from images to logits and features by name.
 
+    A subclass defines `LAST`, `backbone` and `classify`.
+
     Attributes:
-        classes: how many logits.
-        width: multiplies the channels of every layer.
-        norm: "batch", "group" or "none"; None is the model's own.
+        classes: number of logits; with None there are neither head nor logits: the
+            output is the feature `LAST`, and other parameters are the same.
+        width: multiplies the number of channels of every layer.
+        norm: a name in `NORMS`; None is the model's own.
         activation: a name in `layers.ACTIVATIONS`; None is the model's own.
-        dropout: share of the features zeroed in training, where the model says.
+        dropout: share of the features zeroed in training, where the model says; it
+            may be a traced array.
         dtype: of the computation; parameters and logits are float32.
         axis_name: the mapped axis over which batch norms take their statistics,
             where the model runs inside `pmap` or `shard_map`.
 
     Raises:
-        UsageError: if an option is not one of these.
+        UsageError: if the value of an option is not allowed.
     """
 
-    classes: int
+    classes: int | None
     width: float = 1.0
     norm: str | None = None
     activation: str | None = None
-    dropout: float = 0.0
+    dropout: float | Float[Array, ""] = 0.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     # The model's own choices.
     NORM: ClassVar[str] = "batch"
     ACTIVATION: ClassVar[str] = "relu"
+    # The norms that the model can have.
+    NORMS: ClassVar[tuple[str, ...]] = NORMS
+    # Height and width of the smallest images that the network takes, in pixels.
+    SMALLEST: ClassVar[int] = 1
+    # The feature that the head takes.
+    LAST: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
+        if self.classes is not None and self.classes < 1:
             raise UsageError(f"classes must be positive, got {self.classes}.")
         if not self.width > 0:
             raise UsageError(f"width must be positive, got {self.width}.")
-        if not 0 <= self.dropout < 1:
+        if not is_traced(self.dropout) and not 0 <= self.dropout < 1:
             raise UsageError(
                 f"dropout must be at least 0 and below 1, got {self.dropout}."
             )
-        check_choice("norm", self.norm, NORMS)
+        check_choice("norm", self.norm, self.NORMS)
         check_choice("activation", self.activation, ACTIVATIONS)
+        for field in own_fields(type(self)):
+            if wrong := violation(field, getattr(self, field.name)):
+                raise UsageError(f"{field.name} {wrong}.")
         super().__post_init__()
+
+    def backbone(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> Features:
+        """Features of the images by name, `LAST` among them."""
+        raise NotImplementedError
+
+    def classify(
+        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+    ) -> tuple[Float[Array, "n *positions classes"], Features]:
+        """Logits in float32, and the features with those that the head adds to them."""
+        raise NotImplementedError
+
+    def head(
+        self,
+        features: Features,
+        *,
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> Float[Array, "n *positions classes"]:
+        """Logits of the features of a backbone.
+
+        `model.apply(variables, features, method="head")` runs the head alone.
+
+        Raises:
+            ValueError: if the model was made with `classes=None`.
+        """
+        if self.classes is None:
+            raise ValueError(f"{type(self).__name__} with classes=None has no head.")
+        return self.classify(features, train=train, keys=keys)[0]
+
+    def __call__(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> tuple[Float[Array, "n *positions classes"], Features]:
+        """Logits in float32 and the features by name.
+
+        Args:
+            images: of at least `SMALLEST` pixels on each side.
+            train: whether batch norms use the batch's statistics and dropout drops.
+            keys: one for each image, for dropout.
+
+        Raises:
+            ValueError: if `images` is not a batch of images.
+            UsageError: if the images are too small for the network.
+        """
+        return self.forward(images, train=train, keys=keys)
+
+    @nn.nowrap
+    def forward(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        keys: Key[Array, "n"] | None,
+    ) -> tuple[Float[Array, "n *positions k"], Features]:
+        """The output of backbone and head, or of the backbone alone, and features."""
+        features = self.backbone(images, train=train, keys=keys)
+        if self.classes is None:
+            output = features[self.LAST]
+        else:
+            output, features = self.classify(features, train=train, keys=keys)
+        for collection in (PERTURBATIONS, REPLACEMENTS):
+            for name in self.variables.get(collection, {}):
+                check_choice("A feature to change", name, features)
+        return output, features
+
+    @nn.nowrap
+    def feature(self, name: str, x: Array) -> Array:
+        """The feature `name`: x, or what the caller replaces it by or adds to it.
+
+        Raises:
+            ValueError: if an array for a feature has another shape than the feature.
+        """
+        if self.has_variable(REPLACEMENTS, name):
+            x = _like(x, self.get_variable(REPLACEMENTS, name), name)
+        if self.has_variable(PERTURBATIONS, name):
+            x = x + _like(x, self.get_variable(PERTURBATIONS, name), name)
+        return x
 
     @property
     def unit(self) -> Callable[..., ConvNorm]:
-        """Makes the model's convolutions with their norm and activation."""
+        """Builds the model's convolutions with their norm and activation."""
         return functools.partial(
             ConvNorm,
             norm=self.norm or self.NORM,
@@ -68,18 +179,23 @@ class Network(nn.Module):
         )
 
     def activate(self, x: Array) -> Array:
-        """The model's activation."""
+        """The model's activation of x."""
         return ACTIVATIONS[self.activation or self.ACTIVATION](x)
 
     def channels(self, count: int) -> int:
-        """Channels of a layer that has `count` at width 1."""
+        """Number of channels of a layer that has `count` at width 1."""
         return max(1, round(self.width * count))
+
+
+def own_fields(model: type) -> list[dataclasses.Field]:
+    """The fields of a network's class that are declared by `options.option`."""
+    return [field for field in dataclasses.fields(model) if "doc" in field.metadata]
 
 
 def check_images(
     images: Array, *, model: str, smallest: int = 1, instead: str = ""
 ) -> None:
-    """Refuses images that `model` cannot see, and says what takes them.
+    """Refuses images that are too small for `model`; `instead` names what takes them.
 
     Raises:
         ValueError: if `images` is not a batch of images.
@@ -96,10 +212,19 @@ def check_images(
 
 
 def check_choice(name: str, choice: str | None, choices: Collection[str]) -> None:
-    """Refuses a choice that there is not; None is the model's own.
+    """Refuses a choice that is not among `choices`; None is the model's own.
 
     Raises:
         UsageError: if `choice` is not one of `choices`.
     """
     if choice is not None and choice not in choices:
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
+
+
+def _like(x: Array, value: Array, name: str) -> Array:
+    """The value in the dtype of x, whose shape it must have."""
+    if value.shape != x.shape:
+        raise ValueError(
+            f"The feature {name} has the shape {x.shape}, got {value.shape}."
+        )
+    return jnp.asarray(value, x.dtype)

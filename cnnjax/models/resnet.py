@@ -1,24 +1,23 @@
-"""Residual networks: the ImageNet family, and the fast small net of DAWNBench."""
+"""Residual networks: the ImageNet family, and the small fast one of DAWNBench."""
 
 import functools
 from collections.abc import Callable
-from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
-from cnnjax.models.classifier import Classifier
+from cnnjax.models.classifier import Classifier, StemClassifier
 from cnnjax.models.layers import ACTIVATIONS, ConvNorm
 from cnnjax.models.network import Features, check_images
 
 
 class Block(nn.Module):
-    """`activation(x + f(x))`, f two 3x3 convolutions or a bottleneck of three.
+    """`activation(x + f(x))`; f is two 3x3 convolutions or a bottleneck of three.
 
-    The stride of a bottleneck is in its 3x3 convolution (v1.5). Where the shape
-    changes, x passes a 1x1 convolution (He et al., 2016, option B).
+    A bottleneck has its stride in the 3x3 convolution (v1.5). Where the shape changes,
+    x passes through a 1x1 convolution (He et al., 2016, option B).
     """
 
     unit: Callable[..., ConvNorm]
@@ -47,32 +46,34 @@ class Block(nn.Module):
         return ACTIVATIONS[self.activation](x + y)
 
 
-class ResNet(Classifier, kw_only=True):
-    """ResNet v1.5 (He et al., 2016); `blocks` holds the blocks of each stage.
+class ResNet(StemClassifier, kw_only=True):
+    """ResNet v1.5 (He et al., 2016).
 
     The stem `imagenet` divides the size by four (7x7 stride 2, pool 3 stride 2);
-    `small` keeps it (3x3), for images of 8 to 64 pixels. Any size passes.
-    """
+    `small` keeps it (3x3), for images of 8 to 64 pixels. Images of any size pass.
 
-    STEMS: ClassVar = ("imagenet", "small")
+    Attributes:
+        blocks: number of blocks of each stage.
+        bottleneck: whether blocks are bottlenecks.
+    """
 
     blocks: tuple[int, ...]
     bottleneck: bool
 
     @nn.compact
-    def __call__(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
         keys: Key[Array, "n"] | None = None,
-    ) -> tuple[Float[Array, "n classes"], Features]:
-        """Logits, and the features by name; `stem` is what stands before its pool."""
+    ) -> Features:
+        """Features: `stem` (before its pool), `stage1` and so on, `pooled`."""
         check_images(images, model="ResNet")
         small = self.stem == "small"
         window, stride = (3, 1) if small else (7, 2)
         stem = self.unit(self.channels(64), window, stride, name="stem")
-        x = stem(images, train=train)
+        x = self.feature("stem", stem(images, train=train))
         features = {"stem": x}
         if not small:
             x = ops.max_pool(x, 3, stride=2, padding=1)
@@ -86,9 +87,9 @@ class ResNet(Classifier, kw_only=True):
                     bottleneck=self.bottleneck,
                     name=f"stage{i + 1}_block{j + 1}",
                 )(x, train=train)
-            features[f"stage{i + 1}"] = x
-        x = features["pooled"] = ops.global_avg_pool(x)
-        return self.head(x, train=train, keys=keys), features
+            x = features[f"stage{i + 1}"] = self.feature(f"stage{i + 1}", x)
+        features["pooled"] = self.feature("pooled", ops.global_avg_pool(x))
+        return features
 
 
 resnet18 = functools.partial(ResNet, blocks=(2, 2, 2, 2), bottleneck=False)
@@ -97,23 +98,24 @@ resnet50 = functools.partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True)
 
 
 class ResNet9(Classifier):
-    """The fast small net of Page, "How to train your ResNet", 2018 (DAWNBench).
+    """The small fast network of Page, "How to train your ResNet", 2018 (DAWNBench).
 
     Three stages of a convolution and a pool, with a residual branch in the first
-    and third, a global maximum, and logits scaled by 1/8.
+    and third, global max-pooling, and logits scaled by 1/8.
     """
 
     SMALLEST = 8
+    BIAS = False
 
     @nn.compact
-    def __call__(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
         keys: Key[Array, "n"] | None = None,
-    ) -> tuple[Float[Array, "n classes"], Features]:
-        """Logits, and the features by name.
+    ) -> Features:
+        """Features of the images: `stem`, `stage1` to `stage3` and `pooled`.
 
         Raises:
             UsageError: if the images are smaller than 8x8 pixels.
@@ -122,16 +124,23 @@ class ResNet9(Classifier):
         check_images(images, model="ResNet9", smallest=self.SMALLEST, instead=instead)
 
         x = self.unit(self.channels(64), name="stem")(images, train=train)
+        x = self.feature("stem", x)
         features = {"stem": x}
         for i, count in enumerate((128, 256, 512), 1):
             unit = functools.partial(self.unit, self.channels(count))
             x = ops.max_pool(unit(name=f"stage{i}")(x, train=train), 2)
             if i != 2:
-                # The branch ends in an activation, and a ReLU whose norm starts
-                # with scale 0 would never pass a gradient: its scale starts at 1.
+                # The branch ends in an activation: its norm's scale starts at 1, for
+                # at 0 a ReLU would never pass a gradient.
                 y = unit(name=f"stage{i}_branch1")(x, train=train)
                 x = x + unit(name=f"stage{i}_branch2")(y, train=train)
-            features[f"stage{i}"] = x
-        x = features["pooled"] = ops.global_max_pool(x)
-        logits = self.head(x, train=train, keys=keys, bias=False)
+            x = features[f"stage{i}"] = self.feature(f"stage{i}", x)
+        features["pooled"] = self.feature("pooled", ops.global_max_pool(x))
+        return features
+
+    def classify(
+        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+    ) -> tuple[Float[Array, "n classes"], Features]:
+        """Logits of the pooled features, scaled by 1/8, and the features."""
+        logits, features = super().classify(features, train=train, keys=keys)
         return logits * jnp.float32(0.125), features

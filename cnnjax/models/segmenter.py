@@ -1,6 +1,4 @@
-"""What all segmenters share: sizes brought to the network and back, and the head."""
-
-from typing import ClassVar
+"""What all segmenters share: the sizes that images are brought to, and the head."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,27 +12,50 @@ class Segmenter(Network):
     """A network with logits for each pixel.
 
     Images of any size pass: the bottom and right are mirrored up to a multiple of
-    `stride`, and the logits cropped back. Features are those of the larger images.
-    A subclass defines `stride` and `network`.
+    `stride`, and the logits cropped back. Features are those of the larger images, and
+    so are the logits of `head`. With `classes=None` the output is the feature `LAST`,
+    cropped as logits are. A subclass defines `LAST`, `stride` and `backbone`; the head
+    is a 1x1 convolution of `LAST`, unless a subclass has one of its own.
     """
 
-    # The network sees no images smaller than this, in pixels.
-    SMALLEST: ClassVar[int] = 1
+    # Of the convolutions: "SAME", or "VALID" where the logits are smaller than the
+    # images by `margin` pixels on each side.
+    padding = "SAME"
 
     @property
     def stride(self) -> int:
         """The multiple, in pixels, that heights and widths are brought to."""
         raise NotImplementedError
 
-    def network(
-        self,
-        images: Float[Array, "n h w c"],
-        *,
-        train: bool,
-        keys: Key[Array, "n"] | None,
+    @property
+    def margin(self) -> int:
+        """How far, in pixels, a logit sees at most on each side; 0 if it is unknown.
+
+        Tiles that overlap by it give the logits of the whole image.
+        """
+        return 0
+
+    @nn.nowrap
+    def valid_output(self, size: int) -> int:
+        """Length of an axis of the logits for an axis of `size` pixels."""
+        return size
+
+    @nn.nowrap
+    def valid_input(self, size: int) -> int:
+        """Least length of an axis of the images for an axis of `size` logits."""
+        return size
+
+    def setup(self) -> None:
+        """Declares the head, for `backbone` is compact and does not run it."""
+        if self.classes is not None:
+            init = nn.initializers.lecun_normal()
+            self._conv = Conv(self.classes, 1, kernel_init=init, name="head")
+
+    def classify(
+        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
     ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
-        """Logits and features of images whose size fits."""
-        raise NotImplementedError
+        """Logits of each pixel of the last feature, and the features."""
+        return self._conv(features[self.LAST]), features
 
     def __call__(
         self,
@@ -45,7 +66,7 @@ class Segmenter(Network):
     ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
         """Logits in float32, as large as the images, and the features by name.
 
-        (A model without padding says how much smaller its logits are.)
+        (Under `padding` "VALID" they are smaller, by `margin` on each side.)
 
         Args:
             images: of any size.
@@ -57,8 +78,8 @@ class Segmenter(Network):
         """
         check_images(images, model=type(self).__name__)
         height, width = images.shape[1:3]
-        logits, features = self.network(self.fitted(images), train=train, keys=keys)
-        return logits[:, :height, :width], features
+        output, features = self.forward(self.fitted(images), train=train, keys=keys)
+        return output[:, :height, :width], features
 
     def fitted(
         self, images: Float[Array, "n h w c"]
@@ -69,8 +90,3 @@ class Segmenter(Network):
         more = [(0, m - n) for n, m in zip(images.shape[1:3], fit, strict=True)]
         # Not by `ops.pad`, which refuses to mirror an image more than once.
         return jnp.pad(images, ((0, 0), *more, (0, 0)), "symmetric")
-
-    def head(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w classes"]:
-        """Logits of each pixel's features: a 1x1 convolution, in float32."""
-        init = nn.initializers.lecun_normal()
-        return Conv(self.classes, 1, kernel_init=init, name="head")(x)

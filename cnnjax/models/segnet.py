@@ -10,28 +10,29 @@ from cnnjax.models.network import Features
 
 
 class SegNet(EncoderDecoder):
-    """SegNet (section 3): the decoder unpools by the indices of the encoder's pools.
+    """SegNet (section 3): the decoder unpools to the indices of the encoder's pools.
 
     `dropout` is of the features between encoder and decoder.
     """
 
     @nn.compact
-    def network(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
-        train: bool,
-        keys: Key[Array, "n"] | None,
-    ) -> tuple[Float[Array, "n h w classes"], Features]:
-        """Logits, and features by name: `down1` to `down5` and `up5` to `up1`."""
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> Features:
+        """Features of the images: `down1` to `down5` and `up5` to `up1`."""
         stages = vgg.stages(self.channels)
-        encoder = vgg.Encoder(self.unit, stages, name="encoder")
+        encoder = vgg.Encoder(self.unit, stages, self.feature, name="encoder")
         down, indices = encoder(images, train=train)
         x = down[-1]
         if train:
             x = dropout(x, keys, rate=self.dropout, number=0)
-        decoder = Decoder(self.unit, stages, self.unpooling, name="decoder")
+        decoder = Decoder(
+            self.unit, stages, self.unpooling, self.feature, name="decoder"
+        )
         up = decoder(x, indices, train=train)
         features = {f"down{i}": x for i, x in enumerate(down, 1)}
-        features |= {f"up{i}": x for i, x in enumerate(up, 1)}
-        return self.head(up[0]), features
+        return features | {f"up{i}": x for i, x in enumerate(up, 1)}

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Key
 from cnnjax import ops
 from cnnjax.errors import UsageError
 from cnnjax.models.layers import Conv, ConvStack, ConvTranspose, dropout
-from cnnjax.models.network import Features, check_choice
+from cnnjax.models.network import Features
 from cnnjax.models.segmenter import Segmenter
+from cnnjax.options import option
 
 UPSAMPLINGS = ("transpose", "resize")
 PADDINGS = ("SAME", "VALID")
@@ -21,31 +22,34 @@ class UNet(Segmenter):
 
     The convolutions of the figure have no padding, so that the logits of 572x572
     images are those of the middle 388x388 pixels and do not depend on where the
-    image was cut. The defaults are what has become usual since: padding that keeps
-    the size, and batch norms. `dropout` is of the lowest level's features, the end
-    of the contracting path (section 3.1).
+    image was cut. The defaults are what is usual today: padding that keeps the size,
+    and batch norms. `dropout` is of the features of the lowest level, the end of the
+    contracting path (section 3.1).
 
     Attributes:
-        depth: how often the size is halved.
+        depth: number of times that the size is halved.
         upsampling: "transpose", a transposed convolution of 2x2 at stride 2 as in
             the paper, or "resize", bilinear interpolation and a 3x3 convolution.
         padding: of all convolutions: "SAME" or "VALID".
 
     Raises:
-        UsageError: if an option is not one of these, or, for "VALID", the convolutions
-            do not fit the size of the images.
+        UsageError: if the value of an option is not allowed, or, for "VALID", the
+            convolutions do not fit the size of the images.
     """
 
-    depth: int = 4
-    upsampling: str = "transpose"
-    padding: str = "SAME"
+    LAST = "up0"
 
-    def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise UsageError(f"depth must be positive, got {self.depth}.")
-        check_choice("upsampling", self.upsampling, UPSAMPLINGS)
-        check_choice("padding", self.padding, PADDINGS)
-        super().__post_init__()
+    depth: int = option(4, "How often a U-Net halves the size.", at_least=1, at_most=8)
+    upsampling: str = option(
+        "transpose",
+        "How a U-Net doubles it: transposed convolution, or resizing and convolution.",
+        choices=UPSAMPLINGS,
+    )
+    padding: str = option(
+        "SAME",
+        "Of a U-Net's convolutions: SAME, or VALID as published.",
+        choices=PADDINGS,
+    )
 
     @property
     def stride(self) -> int:
@@ -54,15 +58,15 @@ class UNet(Segmenter):
 
     @property
     def margin(self) -> int:
-        """How far, in pixels, a logit's surroundings reach at most on each side.
+        """How far, in pixels, a logit sees at most on each side.
 
-        Under "VALID" the logits end so far from the border of the image. Under
-        "SAME" logits so far from it do not depend on what lies outside, wherever
-        the cells of `stride` pixels begin.
+        Under "VALID" the images are larger than the logits by it on each side. Under
+        "SAME" logits at least so far from the border do not depend on what lies
+        outside, wherever the cells of `stride` pixels begin.
         """
-        # Two convolutions take 2 pixels from each side, each worth 2**level of the
-        # image's: once at the lowest level, where that is `stride`, and twice at
-        # those above, where they sum to stride - 1. Resizing takes 2 more there.
+        # Two convolutions take 2 pixels from each side, each worth 2**level pixels of
+        # the image: once at the lowest level, where that is `stride`, and twice at
+        # each level above, which sum to stride - 1. Resizing takes 2 more there.
         taken = 4 + {"transpose": 0, "resize": 2}[self.upsampling]
         margin = 2 * self.stride + taken * (self.stride - 1)
         return margin if self.padding == "VALID" else margin + self.stride - 1
@@ -72,8 +76,8 @@ class UNet(Segmenter):
         """Length of an axis of the logits for an axis of `size` pixels.
 
         Raises:
-            UsageError: if, under "VALID", a pool would meet an odd size on its way, or
-                nothing would be left; it names the nearest sizes that fit.
+            UsageError: if, under "VALID", the input of a pool would have an odd size,
+                or nothing would be left; it names the nearest sizes that fit.
         """
         if self.padding == "SAME":
             return size
@@ -89,18 +93,20 @@ class UNet(Segmenter):
 
     @nn.nowrap
     def valid_input(self, size: int) -> int:
-        """Least length of an axis of the images for `size` logits, under "VALID"."""
+        """Least length of an axis of the images for an axis of `size` logits."""
+        if self.padding == "SAME":
+            return size
         return self._fit(size + 2 * self.margin)
 
     def _fit(self, size: int) -> int:
-        """The first size from `size` on that leaves every pool an even one."""
+        """The least size, at least `size`, for which every pool's input is even."""
         # The convolutions above the lowest level take 4 (stride - 1) from the image.
         return size + -(size + 4) % self.stride
 
     def fitted(
         self, images: Float[Array, "n h w c"]
     ) -> Float[Array, "n h_fit w_fit c"]:
-        """The images, mirrored up to a size that fits, or refused under "VALID"."""
+        """The images, mirrored up to a size that fits; refused under "VALID"."""
         if self.padding == "SAME":
             return super().fitted(images)
         for size in images.shape[1:3]:
@@ -108,14 +114,14 @@ class UNet(Segmenter):
         return images
 
     @nn.compact
-    def network(
+    def backbone(
         self,
         images: Float[Array, "n h w c"],
         *,
-        train: bool,
-        keys: Key[Array, "n"] | None,
-    ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
-        """Logits, and features by name: `down0` and so on, `bottom`, and `up0` last."""
+        train: bool = False,
+        keys: Key[Array, "n"] | None = None,
+    ) -> Features:
+        """Features of the images: `down0` and so on, `bottom`, and up to `up0`."""
         padding = "VALID" if self.padding == "VALID" else None
         unit = functools.partial(self.unit, padding=padding)
         counts = [self.channels(64 * 2**level) for level in range(self.depth + 1)]
@@ -126,18 +132,19 @@ class UNet(Segmenter):
         features = {}
         x = images
         for level in range(self.depth):
-            x = features[f"down{level}"] = double(level, f"down{level}")(x, train=train)
+            x = double(level, f"down{level}")(x, train=train)
+            x = features[f"down{level}"] = self.feature(f"down{level}", x)
             x = ops.max_pool(x, 2)
         x = double(self.depth, "bottom")(x, train=train)
         if train:
             x = dropout(x, keys, rate=self.dropout, number=0)
-        features["bottom"] = x
+        x = features["bottom"] = self.feature("bottom", x)
         for level in reversed(range(self.depth)):
             x = self._upsample(x, counts[level], name=f"upsample{level}")
             skip = _middle(features[f"down{level}"], x.shape)
             x = double(level, f"up{level}")(jnp.concatenate([skip, x], -1), train=train)
-            features[f"up{level}"] = x
-        return self.head(x), features
+            x = features[f"up{level}"] = self.feature(f"up{level}", x)
+        return features
 
     def _upsample(
         self, x: Float[Array, "n h w c"], channels: int, *, name: str
@@ -147,12 +154,12 @@ class UNet(Segmenter):
             return ConvTranspose(channels, dtype=self.dtype, name=name)(x)
         height, width = x.shape[1:3]
         x = ops.resize(x, (2 * height, 2 * width))
-        if self.padding == "VALID":  # the outermost pixels had one neighbour only
+        if self.padding == "VALID":  # the outermost pixels have one neighbor only
             x = x[:, 1:-1, 1:-1]
         return Conv(channels, padding=self.padding, dtype=self.dtype, name=name)(x)
 
 
 def _middle(x: Float[Array, "n h w c"], shape: tuple[int, ...]) -> Array:
-    """The middle pixels of x, as many as `shape` has."""
+    """The center crop of x to the height and width in `shape`."""
     top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], shape[1:3], strict=True))
     return x[:, top : top + shape[1], left : left + shape[2]]

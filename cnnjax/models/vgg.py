@@ -16,32 +16,37 @@ STAGES = (
     (512, 512, 512),
     (512, 512, 512),
 )
-# Pixels of the image in each direction for one after the last stage's pool.
+# Output stride of the encoder.
 STRIDE = 2 ** len(STAGES)
 
 Stages = tuple[tuple[int, ...], ...]
 
 
 class Encoder(nn.Module):
-    """Stages of convolutions made by `unit`, each with a 2x2 max-pool at its end."""
+    """Stages of convolutions built by `unit`, each followed by a 2x2 max-pool.
+
+    The pooled features pass through `feature` under the names `down1` and so on.
+    """
 
     unit: Callable[..., nn.Module]
     stages: Stages
+    feature: Callable[[str, Array], Array]
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> tuple[list[Float[Array, "n h_i w_i c_i"]], list[Int[Array, "n h_i w_i c_i"]]]:
-        """For each stage, the pooled features and where the pool found them."""
+        """For each stage, the pooled features and the indices of the maxima."""
         pooled, indices = [], []
         for i, channels in enumerate(self.stages, 1):
             x = ConvStack(self.unit, channels, name=f"stage{i}")(x, train=train)
             x, where = ops.max_pool_with_argmax(x, 2)
+            x = self.feature(f"down{i}", x)
             pooled.append(x)
             indices.append(where)
         return pooled, indices
 
 
 def stages(channels: Callable[[int], int]) -> Stages:
-    """`STAGES` with the `channels` that a network of some width has for them."""
+    """`STAGES` with their numbers of channels mapped by `channels`."""
     return tuple(tuple(map(channels, counts)) for counts in STAGES)

@@ -1,9 +1,8 @@
 """Variables of a model as one file of named arrays.
 
 Names are paths through the tree, joined by `/`: `params/stem/conv/kernel`. Files are
-safetensors (written and read) or npz (read). A safetensors file that was written here
-carries the SHA-256 of its arrays, by which a damaged one is known; npz has a check of
-its own.
+safetensors (written and read) or npz (read). A safetensors file written here carries
+the SHA-256 of its arrays, so that damage is noticed; npz has checksums of its own.
 """
 
 import os
@@ -23,18 +22,18 @@ from cnnjax.digest import tree_sha256
 from cnnjax.errors import UsageError
 
 Path = str | os.PathLike
-_SUM = "arrays_sha256"  # in the metadata, beside the user's words
+_SUM = "arrays_sha256"  # a key of the metadata, next to those of the caller
 
 
 def save(
     path: Path, variables: PyTree, *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes all arrays to a safetensors file, which is there whole or not at all.
+    """Writes all arrays to a safetensors file, atomically.
 
     Args:
         path: of the file; its folder must exist.
         variables: nested dicts of arrays.
-        metadata: words about them, read back by `metadata`.
+        metadata: texts about them by name, read back by `metadata`.
 
     Raises:
         ValueError: if a name contains a slash.
@@ -60,7 +59,7 @@ def save(
 
 
 def load(path: Path, *, like: PyTree | None = None) -> PyTree:
-    """Reads the arrays of a safetensors or npz file as nested dicts.
+    """The arrays of a safetensors or npz file, as nested dicts.
 
     Args:
         path: of the file.
@@ -80,7 +79,7 @@ def load(path: Path, *, like: PyTree | None = None) -> PyTree:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """The words that `save` wrote beside the arrays.
+    """The metadata that `save` wrote with the arrays.
 
     Raises:
         UsageError: if the file is missing or damaged.
@@ -90,18 +89,17 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def merge(variables: PyTree, loaded: PyTree) -> tuple[PyTree, list[str]]:
-    """Takes from `loaded` every array whose name and shape are those of `variables`.
+    """The variables with every array of `loaded` that has the same name and shape.
 
-    Floating-point numbers of any precision become those of `variables`.
+    Floating-point numbers of any precision are cast to the dtypes of `variables`.
 
     Returns:
-        The variables, in their own dtypes, and the sorted names of what did not
-        match: arrays that kept their value (a head for other classes) and loaded
-        ones without a place.
+        The variables, and the sorted names of what did not match: arrays that kept
+        their values (a head for other classes) and loaded ones that have no place.
 
     Raises:
-        UsageError: if no array matches, or one does that holds other than such numbers,
-            all finite.
+        UsageError: if no array matches, or one that does holds anything but finite
+            floating-point numbers.
     """
     ours, theirs = _flatten(variables), _flatten(loaded)
     taken = {
@@ -131,7 +129,7 @@ def _taken(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a file, and the words beside them."""
+    """The arrays of a file, and its metadata."""
     if not path.is_file():
         missing = "it is no file" if path.exists() else "no such file of weights"
         raise UsageError(f"{path}: {missing}.")
@@ -143,7 +141,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             words = file.metadata() or {}
         return safetensors_numpy.load_file(path), words
-    # Both libraries raise whatever the damaged file led them to.
+    # For a damaged file both libraries raise exceptions of many types.
     except Exception as error:
         raise _unreadable(path, error) from error
 

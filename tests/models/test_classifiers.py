@@ -6,6 +6,7 @@ import pytest
 from cnnjax import ops
 from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS
+from cnnjax.models.build import build, own_options
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.resnet import ResNet, ResNet9
 
@@ -20,7 +21,7 @@ def shapes(model, image, **options):
 
 def small(name, **options):
     """A model that compiles fast."""
-    stem = {"stem": "small"} if CLASSIFIERS[name](classes=1).STEMS else {}
+    stem = {"stem": "small"} if name in own_options(CLASSIFIERS)["stem"].models else {}
     return CLASSIFIERS[name](**({"classes": 3, "width": 0.05, **stem} | options))
 
 
@@ -214,16 +215,18 @@ def test_dropout_follows_the_example_and_not_its_place(rng):
         ("lenet", {"norm": "layer"}, "norm must be one of batch, group, none, got 'la"),
         ("resnet9", {"activation": "rlu"}, "activation must be one of relu, .*'rlu'"),
         ("resnet18", {"stem": "tiny"}, "stem must be one of imagenet, small, got 'ti"),
-        ("lenet", {"stem": "small"}, "LeNet has one stem only, got stem 'small'"),
-        ("resnet9", {"stem": "imagenet"}, "ResNet9 has one stem only, got stem"),
+        ("lenet", {"stem": "small"}, "--stem is not for --model=lenet; leave it out"),
+        ("resnet9", {"stem": "imagenet"}, "--stem is not for --model=resnet9; leave"),
         ("resnet50", {"width": 0.0}, "width must be positive, got 0.0"),
         ("resnet50", {"classes": 0}, "classes must be positive, got 0"),
         ("lenet", {"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
     ],
 )
 def test_refuses_options_that_it_does_not_have(name, options, message):
+    shared = {"classes": 10} | options
+    own = {"stem": shared.pop("stem", None)}
     with pytest.raises(UsageError, match=message):
-        CLASSIFIERS[name](**({"classes": 10} | options))
+        build(CLASSIFIERS, name, options=own, **shared)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from cnnjax import ops
 from cnnjax.models import layers
+from cnnjax.models.lenet import LeNet
 
 
 def normal(rng, *shape):
@@ -172,20 +173,54 @@ def test_dropout_refuses_to_draw_without_keys():
         layers.dropout(jnp.ones((2, 3)), None, rate=0.5, number=0)
 
 
-def test_transposed_convolution_is_the_operator(rng):
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_rates_of_dropout_may_be_traced(rng, dtype):
+    x, keys = normal(rng, 4, 50).astype(dtype), jax.random.split(jax.random.key(0), 4)
+
+    def dropped(rate):
+        return layers.dropout(x, keys, rate=rate, number=0)
+
+    y = jax.jit(jax.vmap(dropped))(jnp.array([0.5, 0.25, 0.0]))
+    assert y.dtype == dtype
+    for rate, got in zip((0.5, 0.25, 0.0), y, strict=True):
+        np.testing.assert_array_equal(got, dropped(rate))
+
+
+def test_a_model_may_be_made_with_a_traced_rate_of_dropout(rng):
+    images = normal(rng, 2, 28, 28, 1)
+    keys = jax.random.split(jax.random.key(1), 2)
+    variables = LeNet(classes=3, width=0.2).init(jax.random.key(0), images)
+
+    def logits(rate):
+        model = LeNet(classes=3, width=0.2, dropout=rate)
+        return model.apply(variables, images, train=True, keys=keys)[0]
+
+    both = jax.jit(jax.vmap(logits))(jnp.array([0.5, 0.25]))
+    assert (both[0] != both[1]).any()
+    for rate, got in zip((0.5, 0.25), both, strict=True):
+        expected = jax.jit(functools.partial(logits, rate))()
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_transposed_convolution_is_the_operator(rng, groups):
     x = normal(rng, 2, 5, 4, 3)
-    options = {"stride": (2, 1), "padding": ((1, 0), (0, 2))}
+    options = {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "groups": groups}
     conv = layers.ConvTranspose(6, (3, 4), **options)
     params = conv.init(jax.random.key(0), x)["params"]
+    assert params["kernel"].shape == (3, 4, 6 // groups, 3)
     params["bias"] = normal(rng, 6)
     expected = ops.conv2d_transpose(x, params["kernel"], bias=params["bias"], **options)
     np.testing.assert_array_equal(conv.apply({"params": params}, x), expected)
 
 
-@pytest.mark.parametrize(("window", "stride"), [(2, 2), (4, 2), (3, 1), (4, (2, 1))])
-def test_transposed_kernels_keep_the_size_of_activations(rng, window, stride):
+@pytest.mark.parametrize(
+    ("window", "stride", "groups"),
+    [(2, 2, 1), (4, 2, 1), (3, 1, 1), (4, (2, 1), 1), (4, 2, 4)],
+)
+def test_transposed_kernels_keep_the_size_of_activations(rng, window, stride, groups):
     x = jax.nn.relu(normal(rng, 2, 12, 12, 256))
-    conv = layers.ConvTranspose(64, window, stride=stride)
+    conv = layers.ConvTranspose(64, window, stride=stride, groups=groups)
     y, _ = conv.init_with_output(jax.random.key(0), x)
     inside = y[:, 4:-4, 4:-4]
     np.testing.assert_allclose(jnp.square(inside).mean(), 1, rtol=0.1)

@@ -211,6 +211,23 @@ def test_valid_output_is_what_the_convolutions_leave(depth, upsampling):
 
 
 @pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_valid_input_is_the_least_that_gives_as_many_logits(depth, upsampling):
+    model = UNet(classes=2, padding="VALID", depth=depth, upsampling=upsampling)
+    for size in range(1, 40):
+        least = model.valid_input(size)
+        assert size <= model.valid_output(least) < size + model.stride
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenters_with_padding_keep_sizes(name):
+    model = small(name)
+    assert model.padding == "SAME"
+    assert model.valid_output(35) == model.valid_input(35) == 35
+    assert bool(model.margin) == (name == "unet")
+
+
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
 def test_valid_logits_equal_those_of_padding_far_from_the_border(rng, upsampling):
     options = {"norm": "none", "upsampling": upsampling}
     same, valid = (small("unet", padding=p, **options) for p in ("SAME", "VALID"))
@@ -372,7 +389,7 @@ def test_dropout_in_training_needs_keys(name):
     ("name", "options", "message"),
     [
         ("unet", {"norm": "layer"}, "norm must be one of batch, group, none, got 'la"),
-        ("unet", {"depth": 0}, "depth must be positive, got 0"),
+        ("unet", {"depth": 0}, "depth must be at least 1, got 0"),
         ("unet", {"padding": "same"}, "padding must be one of SAME, VALID, got 'same'"),
         (
             "unet",
@@ -387,7 +404,7 @@ def test_dropout_in_training_needs_keys(name):
             {"dropout": 1.0},
             "dropout must be at least 0 and below 1, got 1",
         ),
-        ("dilated", {"dilation": 0}, "dilation must be positive, got 0"),
+        ("dilated", {"dilation": 0}, "dilation must be at least 1, got 0"),
         ("dilated", {"width": 0.0}, "width must be positive, got 0.0"),
         ("segnet", {"classes": 0}, "classes must be positive, got 0"),
     ],
