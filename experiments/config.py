@@ -53,7 +53,8 @@ def for_models(
     """A decorator that gives a config `--model` and the options of single models.
 
     An option that a model declares (`cnnjax.options.option` on its class) becomes a
-    field of the config, None where it is not given.
+    field of the config, None where it is not given; one that the config declares
+    itself stays as it is.
 
     Args:
         models: constructors by name.
@@ -61,11 +62,12 @@ def for_models(
     """
 
     def added(config: type[C]) -> type[C]:
+        declared = {field.name for field in dataclasses.fields(config)}
         fields = [("model", str, option(default, "The network.", choices=[*models]))]
         fields += [
-            (name, own.type | None, own.field)
+            (name, own.type | None, own.flag())
             for name, own in own_options(models).items()
-            if name not in config.__dataclass_fields__
+            if name not in declared
         ]
         return dataclasses.make_dataclass(
             config.__name__,

@@ -1,40 +1,40 @@
 """Trains a small network with nothing but operators and a gradient, on real digits."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from cnnjax import losses, ops
-from cnnjax.data import load
+from cnnjax import data, losses, ops
 
 SHAPES = {"conv1": (3, 3, 1, 16), "conv2": (3, 3, 16, 32), "head": (512, 10)}
 
 
 def logits(params, images):
-    """Two convolutions, a pool, and a linear layer."""
-    x = jax.nn.relu(ops.conv2d(images, params["conv1"]))
+    """Two convolutions, a pool and a linear layer."""
+    x = jax.nn.relu(ops.conv2d(images / np.float32(255), params["conv1"]))
     x = ops.max_pool(jax.nn.relu(ops.conv2d(x, params["conv2"])), 2)
     return x.reshape(len(x), -1) @ params["head"]
 
 
+def loss(params, batch):
+    """The mean cross entropy of a batch."""
+    return losses.cross_entropy(logits(params, batch["image"]), batch["label"]).mean()
+
+
 @jax.jit
-def step(params, images, labels):
+def step(params, batch):
     """One step of gradient descent."""
-    loss = lambda p: losses.cross_entropy(logits(p, images), labels).mean()
-    return jax.tree.map(lambda p, g: p - 0.2 * g, params, jax.grad(loss)(params))
+    return jax.tree.map(lambda p, g: p - 0.2 * g, params, jax.grad(loss)(params, batch))
 
 
 def main(steps=300):
-    """Returns the accuracy on the test split."""
-    digits = load("digits")
-    init, keys = jax.nn.initializers.he_normal(), jax.random.split(jax.random.key(0), 3)
+    """Trains; returns the accuracy on the test split."""
+    digits, init = data.load("digits"), jax.nn.initializers.he_normal()
+    keys = jax.random.split(jax.random.key(0), len(SHAPES))
     params = {n: init(k, s) for k, (n, s) in zip(keys, SHAPES.items(), strict=True)}
     for indices in np.random.default_rng(0).integers(0, len(digits.train), (steps, 64)):
-        batch = digits.train.fetch(indices)
-        params = step(params, batch["image"] / np.float32(255), batch["label"])
+        params = step(params, digits.train.fetch(indices))
     test = digits.test.fetch(np.arange(len(digits.test)))
-    scores = logits(params, jnp.float32(test["image"]) / 255)
-    return float((scores.argmax(axis=-1) == test["label"]).mean())
+    return (logits(params, test["image"]).argmax(axis=-1) == test["label"]).mean()
 
 
 if __name__ == "__main__":

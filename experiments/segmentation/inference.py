@@ -13,6 +13,7 @@ from PIL import Image as PillowImage
 from cnnjax import plots
 from cnnjax.data.preprocess import given, pixels, scaled
 from cnnjax.errors import UsageError
+from cnnjax.models.segmenter import Segmenter
 from cnnjax.segmentation import predict_tiled
 from experiments.config import build
 from experiments.predictor import Image, TrainedModel, output_names
@@ -78,7 +79,7 @@ class Predictor(TrainedModel):
             finish=lambda scores: scores.argmax(axis=-1).astype(np.uint8),
         )
 
-    def _tile_margin(self, model) -> int:
+    def _tile_margin(self, model: Segmenter) -> int:
         """Pixels around a tile that the network sees; refuses what takes no tiles."""
         if self.image_size is not None:
             raise UsageError(
@@ -90,7 +91,7 @@ class Predictor(TrainedModel):
                 "--tile is not for --norm=group, whose statistics are those of the"
                 " whole image; --predict takes it whole."
             )
-        margin = getattr(model, "margin", 0)
+        margin = model.margin
         if not margin:
             raise UsageError(
                 f"--tile is for --model=unet; {self.config.model} takes images whole."

@@ -17,7 +17,7 @@ def with_mirrored_borders(
 
     Beyond them goes the mirror image (Ronneberger et al., 2015, figure 2).
     """
-    if getattr(model, "padding", "SAME") == "SAME":
+    if model.padding == "SAME":
         return images
     low = model.margin
     around = [(low, model.valid_input(n) - n - low) for n in images.shape[1:3]]
