@@ -58,38 +58,40 @@ class Config(TrainingConfig):
 
 
 def load_data(config: Config) -> tuple[Dataset, Source | None]:
-    """The data that `config` names, and the part of them to choose by.
+    """The data that `config` names, and the part of them that is held out to choose by.
 
-    Images are framed for what becomes of them: those to train on keep more than the
-    network sees where `resized_crop` is to choose from it.
+    Where `resized_crop` augments, images to train on are kept whole and larger than
+    the network sees them.
     """
-    names = {step.name for step in augment.parse(config.augment)}
-    read = functools.partial(
-        load,
-        config.dataset,
-        holdout=config.holdout,
-        seed=config.seed,
-        data_dir=config.data_dir,
-    )
-    data = read(image_size=config.image_size)
-    smallest = build(config, len(data.class_names)).SMALLEST
-    if config.image_size is None and min(data.image_shape[:2]) < smallest:
-        height, width, _ = data.image_shape
+    smallest = build(config, classes=2).SMALLEST  # whatever the classes
+
+    def at_least(height: int, width: int) -> int | None:
+        if min(height, width) >= smallest:
+            return None
         progress.log_line(
             f"images of {height}x{width} are brought to {smallest}x{smallest}, the"
             f" smallest that {config.model} takes"
         )
-        data = read(image_size=smallest)
-    train, validation = data.train, None
-    if config.image_size and "resized_crop" in names:
-        stored = round(config.image_size * _SPARE)
-        train = read(image_size=stored, resize_mode="fit").train
+        return smallest
+
+    names = {step.name for step in augment.parse(config.augment)}
+    spare = config.image_size and "resized_crop" in names
+    data = load(
+        config.dataset,
+        holdout=config.holdout,
+        seed=config.seed,
+        data_dir=config.data_dir,
+        image_size=config.image_size or at_least,
+        uncropped_size=round(config.image_size * _SPARE) if spare else None,
+    )
+    train = data.train if data.uncropped is None else data.uncropped
+    validation = None
     if config.validation:
         split = functools.partial(
             hold_out, fraction=config.validation, seed=config.seed
         )
         train, validation = split(train)[0], split(data.train)[1]
-    return dataclasses.replace(data, train=train), validation
+    return dataclasses.replace(data, train=train, uncropped=None), validation
 
 
 def build(config: Config, classes: int, *, axis_name: str | None = None) -> nn.Module:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32, UInt8
 from PIL import Image
 
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 from cnnjax.data.source import Columns, Examples, Source
 
 BACKGROUND = 0  # the label of a window without an object; classes are counted from 1
@@ -82,7 +82,7 @@ def source_of(images: Source, windows: Windows, *, window: int) -> Source:
     side = round(window * REACH * SHARPNESS)
     source = WindowSource(images, windows, side=side)
     channels = images.fetch(np.arange(1))["image"].shape[-1]
-    if len(source) * side * side * channels > pictures.MEMORY_LIMIT:
+    if len(source) * side * side * channels > decoded.MEMORY_LIMIT:
         return source
     order = np.argsort(windows.image, kind="stable")
     columns: Examples = {}

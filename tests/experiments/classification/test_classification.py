@@ -237,7 +237,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(sources, "load", made_up_pictures)
+    monkeypatch.setattr("experiments.classification.task.load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,
@@ -253,20 +253,27 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     assert np.isfinite(result["loss"])
 
 
-def made_up_pictures(location, *, image_size=None, resize_mode="crop", **options):
+def made_up_pictures(location, *, image_size=None, uncropped_size=None, **options):
     rng = np.random.default_rng(0)
-    side, channels = image_size or 32, 1 if location == "digits" else 3
+    side = image_size(32, 32) if callable(image_size) else image_size
+    side, channels = side or 32, 1 if location == "digits" else 3
 
-    def split(count):
+    def split(count, side=side, *, fitted=False):
         images = rng.integers(0, 256, (count, side, side, channels), dtype=np.uint8)
-        valid_sizes = (
-            np.full((count, 2), side, np.int32) if resize_mode == "fit" else None
-        )
+        valid_sizes = np.full((count, 2), side, np.int32) if fitted else None
         labels = np.arange(count, dtype=np.int32) % 4
         return Arrays(images, labels, valid_sizes=valid_sizes)
 
-    names = tuple("abcd")
-    return Dataset(split(16), split(12), names, (side, side, channels), "0" * 64, "")
+    uncropped = split(16, uncropped_size, fitted=True) if uncropped_size else None
+    return Dataset(
+        train=split(16),
+        test=split(12),
+        class_names=tuple("abcd"),
+        image_shape=(side, side, channels),
+        fingerprint="0" * 64,
+        note="",
+        uncropped=uncropped,
+    )
 
 
 @pytest.mark.parametrize(
