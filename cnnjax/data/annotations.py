@@ -1,16 +1,16 @@
-"""What is marked in an image: boxes as readers find them, and as they are counted."""
+"""Boxes of images: as readers find them, and as they are checked and clipped."""
 
 import pathlib
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32
 
-from cnnjax.data.decode import header
+from cnnjax.data.decode import ImageInfo, header
+from cnnjax.data.decoded import Encoded, portions
 from cnnjax.data.images import Picture
 from cnnjax.errors import UsageError
 
-CHUNK = 256  # pictures examined at once
 MOST = 4096  # boxes in one image: a minute or two to find room for windows beside them
 FARTHEST = 1e9  # pixels from the corner of an image
 
@@ -19,10 +19,10 @@ class Annotations(NamedTuple):
     """The boxes of one image, half-open, in its own pixels.
 
     Attributes:
-        name: what refusals call the place where they are written.
+        name: what messages call the place where they are written.
         boxes: (x1, y1, x2, y2) of each.
         labels: the class of each.
-        ignore: those that count neither as found nor as missed.
+        ignore: those that count neither as detected nor as missed.
         area: in pixels, where there is a better one than the box's; None if not.
         size: height and width of the image by what is written there; None if it is not.
     """
@@ -35,8 +35,8 @@ class Annotations(NamedTuple):
     size: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, name: str, rows: list, **others) -> "Marks":
-        """Returns the marks of `rows`: (box, label, ignore) each."""
+    def of(cls, name: str, rows: list, **others) -> "Annotations":
+        """Returns the annotations in `rows`: (box, label, ignore) each."""
         boxes, labels, ignore = zip(*rows, strict=True) if rows else ([], [], [])
         return cls(
             name,
@@ -53,95 +53,79 @@ def is_number(value: object) -> bool:
     return known and abs(value) <= FARTHEST  # false of NaN
 
 
-class Encoded(Protocol):
-    """Encoded pictures by index, and what is marked in them."""
+class Annotated(NamedTuple):
+    """An encoded picture, whose own label means nothing, and its annotations."""
 
-    def __len__(self) -> int:
-        """Returns how many there are."""
-        ...
-
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
-        """Returns the pictures at `indices`; several threads may ask at once."""
-        ...
-
-    def annotated(
-        self, indices: Int[np.ndarray, "n"]
-    ) -> list[tuple[Picture, Annotations]]:
-        """Returns the pictures at `indices` with their marks."""
-        ...
-
-
-class Files:
-    """Picture files with their marks."""
-
-    def __init__(self, entries: list[tuple[pathlib.Path, Annotations]]):
-        self.entries = entries
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
-        """Returns the files at `indices`."""
-        return [picture for picture, _ in self.annotated(indices)]
-
-    def annotated(
-        self, indices: Int[np.ndarray, "n"]
-    ) -> list[tuple[Picture, Annotations]]:
-        """Returns the files at `indices` with their marks."""
-        entries = [self.entries[index] for index in indices]
-        # A picture's own label says nothing here: its boxes have theirs.
-        return [
-            (Picture(path, -1, str(path)), annotations) for path, annotations in entries
-        ]
-
-    def identity(self) -> str:
-        """Returns the names of all files, and their sizes."""
-        paths = [path for path, _ in self.entries]
-        return "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
-
-
-class ImageInfo(NamedTuple):
-    """A picture as its header says it is, and its boxes that have an area in it."""
-
-    name: str
-    size: tuple[int, int]
-    gray: bool
+    picture: Picture
     annotations: Annotations
-    dropped: int  # boxes without area
+
+    @classmethod
+    def of(cls, path: pathlib.Path, annotations: Annotations) -> "Annotated":
+        """Returns the picture file at `path` with `annotations`."""
+        return cls(Picture(path, -1, str(path)), annotations)
 
 
-def examine(encoded: Encoded) -> list[ImageInfo]:
-    """Returns what there is to know of the pictures before they are decoded.
+class Pictures:
+    """The encoded pictures of `annotated`, without their annotations."""
+
+    def __init__(self, annotated: Encoded[Annotated]):
+        self.annotated = annotated
+
+    def __len__(self) -> int:
+        return len(self.annotated)
+
+    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+        """Returns the pictures at `indices`."""
+        return [one.picture for one in self.annotated.read(indices)]
+
+
+class BoxInfo(NamedTuple):
+    """What is known of an annotated picture before it is decoded.
+
+    Attributes:
+        image: the picture by its header.
+        annotations: the boxes that have an area in it, clipped to it.
+        dropped: the number of boxes without area.
+    """
+
+    image: ImageInfo
+    annotations: Annotations
+    dropped: int
+
+
+def examine(encoded: Encoded[Annotated]) -> list[BoxInfo]:
+    """Returns what is known of the pictures before they are decoded.
 
     Raises:
-        UsageError: if one is missing or no picture, has more than `MOST` boxes, or boxes
-            reach beyond it that were marked in a picture of another size.
+        UsageError: if one is missing or no picture, has more than `MOST` boxes, or
+            boxes reach beyond it that were marked in a picture of another size.
     """
-    starts = range(0, len(encoded), CHUNK)
-    chunks = (np.arange(i, min(i + CHUNK, len(encoded))) for i in starts)
-    return [_see(*one) for chunk in chunks for one in encoded.annotated(chunk)]
+    return [
+        _box_info(*one)
+        for indices in portions(len(encoded))
+        for one in encoded.read(indices)
+    ]
 
 
-def _see(picture: Picture, annotations: Annotations) -> ImageInfo:
-    if len(annotations.boxes) > MOST:
+def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
+    name, boxes = annotations.name, annotations.boxes
+    if len(boxes) > MOST:
         raise UsageError(
-            f"{annotations.name} marks {len(annotations.boxes):,} boxes in one image: it takes "
-            f"{MOST:,} at most."
+            f"{name} marks {len(boxes):,} boxes in one image: it takes {MOST:,} at "
+            "most."
         )
-    head = header(picture.data, name=picture.name)
-    height, width = size = head.height, head.width
-    boxes = np.clip(annotations.boxes, 0, np.float32([width, height, width, height]))
-    if annotations.size not in (None, size) and (boxes != annotations.boxes).any():
+    info = header(picture.data, name=picture.name)
+    height, width = info.size
+    clipped = np.clip(boxes, 0, np.float32([width, height, width, height]))
+    if annotations.size not in (None, info.size) and (clipped != boxes).any():
         raise UsageError(
-            f"{annotations.name} marks an image of {annotations.size[0]} x {annotations.size[1]} "
+            f"{name} marks an image of {annotations.size[0]} x {annotations.size[1]} "
             f"(height x width), and {picture.name} has {height} x {width}: a box lies "
             "beyond it."
         )
-    sides = boxes[:, 2:] - boxes[:, :2]
+    sides = clipped[:, 2:] - clipped[:, :2]
     area = sides.prod(axis=1) if annotations.area is None else annotations.area
     kept = (sides > 0).all(axis=1)
-    columns = (
-        column[kept] for column in (boxes, annotations.labels, annotations.ignore, area)
-    )
-    settled = Annotations(annotations.name, *columns, size=size)
-    return ImageInfo(picture.name, size, head.gray, settled, np.count_nonzero(~kept))
+    columns = (clipped, annotations.labels, annotations.ignore, area)
+    checked = Annotations(name, *(column[kept] for column in columns), size=info.size)
+    return BoxInfo(info, checked, np.count_nonzero(~kept))

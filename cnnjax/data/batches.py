@@ -65,7 +65,8 @@ def training(
         (n,), the place of each example in `source`.
 
     Raises:
-        UsageError: if a batch is larger than `source` or the processes do not divide it.
+        UsageError: if a batch is larger than `source` or the processes do not divide
+            it.
     """
     share = _share(batch_size, process_index, process_count)
     steps = len(source) // batch_size

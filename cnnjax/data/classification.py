@@ -1,22 +1,58 @@
-"""What every reader of classified images ends with: checks, holdout, fingerprint."""
+"""What all readers of classified images share: checks, holdout, fingerprint."""
 
-import functools
-import hashlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from cnnjax.data import images as pictures
-from cnnjax.data.dataset import Dataset, Options
-from cnnjax.data.resize import resize_images
-from cnnjax.data.source import Arrays, Examples, Source
-from cnnjax.data.split import hold_out
+from cnnjax.data import decoded
+from cnnjax.data.dataset import Dataset, Options, fingerprint
+from cnnjax.data.resize import Resize, resize_images
+from cnnjax.data.source import Arrays, Columns, Examples, Source, subset
+from cnnjax.data.split import hold_out_indices
 from cnnjax.errors import UsageError
 
 
-class Resized(Arrays):
-    """Images in memory that are framed when they are fetched."""
+class ClassifiedImages(Protocol):
+    """A split as its reader found it: `EncodedImages` or `ImageArrays`."""
+
+    shape: tuple[int, int, int]
+
+    def sources(self, resizes: Sequence[Resize]) -> list[Source]:
+        """Returns the images as a source for each of `resizes`."""
+        ...
+
+
+class ImageArrays:
+    """Images and labels that were read into memory."""
+
+    def __init__(
+        self, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, "n"]
+    ):
+        self.images = images
+        self.labels = labels
+        self.shape = images.shape[1:]
+
+    def sources(self, resizes: Sequence[Resize]) -> list[Source]:
+        """Returns a source for each of `resizes`.
+
+        Resized once where that fits into `decoded.MEMORY_LIMIT`, else on fetch.
+        """
+        return [self._source(resize) for resize in resizes]
+
+    def _source(self, resize: Resize) -> Source:
+        nbytes = len(self.images) * int(np.prod(resize.shape(self.shape)))
+        if resize.size and nbytes > decoded.MEMORY_LIMIT:
+            return ResizedOnFetch(self.images, self.labels, resize)
+        images, valid_sizes = resize_images(
+            self.images, size=resize.size, resize_mode=resize.mode
+        )
+        return Arrays(images, self.labels, valid_sizes=valid_sizes)
+
+
+class ResizedOnFetch:
+    """A source of images in memory that are resized when they are fetched."""
 
     in_memory = False
 
@@ -24,43 +60,30 @@ class Resized(Arrays):
         self,
         images: UInt8[np.ndarray, "n h w c"],
         labels: Int32[np.ndarray, "n"],
-        options: Options,
+        resize: Resize,
     ):
-        super().__init__(images, labels)
-        self._frame = functools.partial(
-            resize_images, size=options.image_size, resize_mode=options.resize_mode
-        )
+        self.images = images
+        self.labels = labels
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
-        """Returns the examples at `indices`, framed."""
-        examples = super().fetch(indices)
-        examples["image"], valid_sizes = self._frame(examples["image"])
-        return (
-            examples if valid_sizes is None else {**examples, "valid_size": valid_sizes}
+        """Returns the examples at `indices`, resized."""
+        size, mode = self.resize
+        images, valid_sizes = resize_images(
+            self.images[indices], size=size, resize_mode=mode
         )
-
-
-def in_memory(
-    images: UInt8[np.ndarray, "n h w c"],
-    labels: Int32[np.ndarray, "n"],
-    options: Options,
-) -> Arrays:
-    """Returns a source of `images`, framed as `options` ask.
-
-    Once where that fits into `pictures.MEMORY_LIMIT`, else on fetch.
-    """
-    size = options.image_size
-    if size and len(images) * size * size * images.shape[3] > pictures.MEMORY_LIMIT:
-        return Resized(images, labels, options)
-    images, valid_sizes = resize_images(
-        images, size=options.image_size, resize_mode=options.resize_mode
-    )
-    return Arrays(images, labels, valid_sizes=valid_sizes)
+        examples = {"image": images, "label": self.labels[indices]}
+        if valid_sizes is not None:
+            examples["valid_size"] = valid_sizes
+        return examples
 
 
 def classification(
-    train: Source,
-    test: Source | None,
+    train: ClassifiedImages,
+    test: ClassifiedImages | None,
     class_names: Sequence[str],
     options: Options,
     *,
@@ -74,51 +97,52 @@ def classification(
         train: the training split.
         test: the test split, or None to hold it out of `train`.
         class_names: the name of each label.
-        options: say how much to hold out.
-        name: what refusals call the data set.
+        options: say how to resize images, and how much to hold out.
+        name: what messages call the data set.
         identity: names the examples of a source that is not in memory.
-        note: what the reader has to tell.
+        note: what the reader has to report.
 
     Raises:
         UsageError: if a split is empty, there is a single class, or the test split
             has a label that the training split has not.
     """
-    _check_splits(train, test, class_names, name)
-    parts = [identity, *class_names, *_contents(train), *_contents(test)]
-    if test is None:
-        total, share = len(train), options.holdout
-        train, test = hold_out(
-            train, share, seed=options.seed, class_names=tuple(class_names)
+    side = options.side(train.shape[:2])
+    resize = Resize(side, options.resize_mode)
+    training, *uncropped = train.sources([resize, *_uncropped(options)])
+    tests = None if test is None else test.sources([resize])[0]
+    _check_splits(training, tests, class_names, name)
+    parts = [identity, *class_names, *_contents(training), *_contents(tests)]
+    if tests is None:
+        total, share = len(training), options.holdout
+        kept, held_out = hold_out_indices(
+            training, share, seed=options.seed, class_names=tuple(class_names)
         )
+        uncropped = [subset(source, kept) for source in uncropped]
+        training, tests = subset(training, kept), subset(training, held_out)
         parts.append(f"holdout={share} seed={options.seed}")
-        held_out = f"No test split: held out {len(test)} of {total} images."
-        note = f"{held_out} {note}".strip()
-    first = train.fetch(np.arange(1))["image"]
+        note = f"No test split: held out {len(tests)} of {total} images. {note}"
     return Dataset(
-        train=train,
-        test=test,
+        train=training,
+        test=tests,
         class_names=tuple(class_names),
-        image_shape=first.shape[1:],
+        image_shape=resize.shape(train.shape),
         fingerprint=fingerprint(parts),
-        note=note,
+        note=note.strip(),
+        image_size=side,
+        uncropped=uncropped[0] if uncropped else None,
     )
 
 
-def fingerprint(parts: Sequence[str | np.ndarray]) -> str:
-    """Returns the SHA-256 of texts and arrays: of their types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for part in parts:
-        array = isinstance(part, np.ndarray)
-        kind = f"{part.dtype} {part.shape}" if array else f"text {len(part)}"
-        digest.update(f"{kind}\n".encode())
-        # Of names that are no UTF-8, too.
-        encoded = part if array else part.encode(errors="surrogatepass")
-        digest.update(np.ascontiguousarray(encoded) if array else encoded)
-    return digest.hexdigest()
+def _uncropped(options: Options) -> list[Resize]:
+    size = options.uncropped_size
+    return [] if size is None else [Resize(size, "fit")]
 
 
-def _contents(source):
-    return list(source.columns.values()) if isinstance(source, Arrays) else []
+def _contents(source: Source | None) -> list[np.ndarray]:
+    """Returns the arrays that `source` keeps in memory, as they are kept."""
+    if isinstance(source, ResizedOnFetch):
+        return [source.images, source.labels]
+    return list(source.columns.values()) if isinstance(source, Columns) else []
 
 
 def _check_splits(train, test, class_names, name):

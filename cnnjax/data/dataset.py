@@ -1,27 +1,37 @@
-"""What a data set is, and the options that all readers take."""
+"""A data set: its splits, class names and fingerprint; the options of all readers."""
 
 import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from cnnjax.data.source import Source
+
+# Of squares that images are brought to; None leaves images as they are. A function
+# returns it, given the height and width that all images have.
+ImageSize = int | None | Callable[[int, int], int | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, and what there is to know about them.
+    """A training and a test split, and what is known of both.
 
     Attributes:
-        train: what is learnt from.
-        test: what is measured on; no example of `train` is among it.
+        train: examples to train on.
+        test: examples to test on; none of `train` is among them.
         class_names: the name of each label.
         image_shape: height, width and channels of every image.
         fingerprint: SHA-256 of what both splits contain.
-        note: one line worth telling, such as what was held out; "" if none.
-        class_pixels: how many pixels of `train` each class has, as they are stored
+        note: one line for the user, such as what was held out; "" if none.
+        class_pixels: the number of pixels of `train` of each class, as they are stored
             (for segmentation).
         class_ids: the number of each class in the data set's own files, where they
             have one (COCO).
         image_size: side of the squares that images were brought to; None: they are
             as they were.
+        uncropped: `train` with whole images, fitted into squares of another size for
+            random crops to be taken from; None unless asked for.
     """
 
     train: Source
@@ -33,6 +43,7 @@ class Dataset:
     class_pixels: tuple[int, ...] | None = None
     class_ids: tuple[int, ...] | None = None
     image_size: int | None = None
+    uncropped: Source | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +53,36 @@ class Options:
     holdout: float = 0.2
     seed: int = 0
     data_dir: str | None = None
-    image_size: int | None = None
+    image_size: ImageSize = None
     resize_mode: str = "crop"
     task: str = "classification"
     binary: bool = False
+    uncropped_size: int | None = None
+
+    @property
+    def resizes(self) -> bool:
+        """Whether images of unequal sizes are brought to one."""
+        return isinstance(self.image_size, int)
+
+    def side(self, image_size: tuple[int, int]) -> int | None:
+        """Returns the side of the squares to bring images of `image_size` to, if any.
+
+        Args:
+            image_size: height and width of all images, of the first of unequal ones.
+        """
+        if callable(self.image_size):
+            return self.image_size(*image_size)
+        return self.image_size
+
+
+def fingerprint(parts: Sequence[str | np.ndarray]) -> str:
+    """Returns the SHA-256 of texts and arrays: of their types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        array = isinstance(part, np.ndarray)
+        kind = f"{part.dtype} {part.shape}" if array else f"text {len(part)}"
+        digest.update(f"{kind}\n".encode())
+        # Of names that are no UTF-8, too.
+        encoded = part if array else part.encode(errors="surrogatepass")
+        digest.update(np.ascontiguousarray(encoded) if array else encoded)
+    return digest.hexdigest()

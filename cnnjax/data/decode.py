@@ -6,16 +6,16 @@ their EXIF orientation asks. Transparency lies over white. 16 bits are scaled to
 
 Only the kinds in `FORMATS` are opened, whatever a file is called: some others start
 programs (PostScript). Pictures of more than 179 million pixels, twice what Pillow warns
-of, are refused. What Pillow warns of, and still decodes, is nobody's concern.
+of, are refused. Its warnings of pictures that it still decodes are not shown.
 """
 
 import contextlib
-import dataclasses
 import io
 import logging
 import pathlib
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -43,12 +43,11 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What a picture says of itself before it is decoded."""
+class ImageInfo(NamedTuple):
+    """What a picture's header says: its height and width, and whether it is gray."""
 
-    height: int
-    width: int
+    name: str
+    size: tuple[int, int]
     gray: bool
 
 
@@ -60,7 +59,7 @@ def decode(
     Args:
         data: the file's bytes, or its path.
         channels: 1 for grey, 3 for RGB.
-        name: what a refusal calls the picture.
+        name: what messages call the picture.
 
     Raises:
         UsageError: if it is missing, damaged, or no picture.
@@ -90,21 +89,21 @@ def _pixels(picture, channels):
     return np.asarray(plain).reshape(plain.height, plain.width, channels)
 
 
-def header(data: bytes | pathlib.Path, *, name: str) -> Header:
+def header(data: bytes | pathlib.Path, *, name: str) -> ImageInfo:
     """Returns size and kind of an encoded picture without decoding its pixels.
 
     Raises:
         UsageError: if it is missing or no picture.
     """
     with opened(data, name=name) as picture:
-        size = picture.width, picture.height
-        width, height = size[::-1] if _orientation(picture) in _TURNED else size
-        return Header(height, width, _is_gray(picture))
+        size = picture.height, picture.width
+        size = size[::-1] if _orientation(picture) in _TURNED else size
+        return ImageInfo(name, size, _is_gray(picture))
 
 
 @contextlib.contextmanager
 def opened(data: bytes | pathlib.Path, *, name: str) -> Iterator[Image.Image]:
-    """Yields an encoded picture; what is raised while it is used becomes a refusal.
+    """Yields an encoded picture; errors while it is used become a UsageError.
 
     Raises:
         UsageError: if it is missing, damaged, or no picture.

@@ -1,26 +1,25 @@
-"""What every reader of boxes ends with: checks, frames, holdout, fingerprint."""
+"""What all readers of boxes share: checks, resizing, holdout, fingerprint."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
 
-from cnnjax.data.annotations import Encoded, ImageInfo, examine
-from cnnjax.data.classification import fingerprint
-from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.annotations import Annotated, BoxInfo, Pictures, examine
+from cnnjax.data.dataset import Dataset, Options, fingerprint
+from cnnjax.data.decoded import Encoded
 from cnnjax.data.files import check_memory
-from cnnjax.data.images import shape_of, source_of
-from cnnjax.data.resize import fitted_size
-from cnnjax.data.source import Arrays, Examples, Source, Subset
+from cnnjax.data.images import EncodedImages, shape_of
+from cnnjax.data.resize import Resize, fitted_size
+from cnnjax.data.source import AnnotatedSource, Columns, Examples, Source
 from cnnjax.data.split import hold_out
 from cnnjax.errors import UsageError
 
 BOX_BYTES = 50  # of memory: corners, label, ignore and area, here and as they are made
 
 
-class Boxed:
-    """Images, and what is marked in them, in their frame."""
+class AnnotatedImages:
+    """A source of images with the boxes in them, in pixels of the resized images."""
 
     labels = None
 
@@ -44,13 +43,13 @@ class Boxed:
         return {"image": images["image"], **annotations}
 
     def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
-        """Returns what is marked in the images at `indices`, which are not read."""
+        """Returns the boxes of the images at `indices`; no image is decoded."""
         return {name: column[indices] for name, column in self.columns.items()}
 
 
 def detection(
-    train: Encoded,
-    test: Encoded | None,
+    train: Encoded[Annotated],
+    test: Encoded[Annotated] | None,
     class_names: Sequence[str],
     options: Options,
     *,
@@ -65,37 +64,36 @@ def detection(
     `options` name a size, the long side is brought to it, and the rest is black.
 
     Args:
-        train: pictures to train on, and what is marked in them.
+        train: pictures to train on with their annotations.
         test: those to test on, or None to hold some of `train` out at random.
         class_names: the name of each label.
         options: say how much to hold out, and the size.
-        name: what refusals call the data set.
+        name: what messages call the data set.
         identity: names the files.
-        note: what the reader has to tell.
+        note: what the reader has to report.
         class_ids: the number of each class in the files of the data set.
 
     Raises:
         UsageError: if a picture is missing or damaged, sizes differ and `options` name
-            none, there is nothing to find in a split, or only the test split has a
-            class.
+            none, a split has no boxes, or only the test split has a class.
     """
-    options = dataclasses.replace(options, resize_mode="fit")
     parts = [train] if test is None else [train, test]
-    seen = [examine(part) for part in parts]
-    everything = [one for part in seen for one in part]
-    _check_images(seen, name)
-    shape = shape_of(everything, options)
-    most = max(1, *(len(one.annotations.boxes) for one in everything))
+    infos = [examine(part) for part in parts]
+    everything = [info for of_part in infos for info in of_part]
+    _check_images(infos, name)
+    shape = shape_of((info.image for info in everything), options)
+    resize = Resize(options.side(shape[:2]), "fit")
+    most = max(1, *(len(info.annotations.boxes) for info in everything))
     check_memory(
         f"{name} with room for {most:,} boxes in each of {len(everything):,} images",
         len(everything) * most * BOX_BYTES,
     )
     sources = [
-        Boxed(
-            source_of(part, options, shape=shape, labels=None),
-            _columns(rows, most, options.image_size),
+        AnnotatedImages(
+            EncodedImages(Pictures(part), shape).sources([resize])[0],
+            _columns(rows, most, resize.size),
         )
-        for part, rows in zip(parts, seen, strict=True)
+        for part, rows in zip(parts, infos, strict=True)
     ]
     texts = [identity, *class_names, str(class_ids)]
     contents = [array for source in sources for array in _contents(source)]
@@ -107,38 +105,40 @@ def detection(
     counts = [_class_counts(source, len(class_names)) for source in sources]
     _check_boxes(counts, name)
     if test is not None:
-        _check_classes(counts[0], seen[1], class_names)
+        _check_classes(counts[0], infos[1], class_names)
     notes = [note.strip(), _dropped(everything), _unseen(counts[0], class_names)]
-    side = options.image_size
     return Dataset(
         train=sources[0],
         test=sources[1],
         class_names=tuple(class_names),
-        image_shape=shape if side is None else (side, side, shape[2]),
+        image_shape=resize.shape(shape),
         fingerprint=fingerprint([*texts, *contents]),
         note=" ".join(filter(None, notes)),
         class_ids=None if class_ids is None else tuple(class_ids),
+        image_size=resize.size,
     )
 
 
-def _columns(seen: list[ImageInfo], most: int, side: int | None) -> Examples:
-    """Returns the marks of all images as arrays, filled up to `most` boxes each.
+def _columns(infos: list[BoxInfo], most: int, side: int | None) -> Examples:
+    """Returns the annotations of all images, filled up to `most` boxes each.
 
     Boxes are in pixels of images that fit into a square of `side` pixels.
     """
-    shape = len(seen), most
+    shape = len(infos), most
     boxes = np.zeros((*shape, 4), np.float32)
     labels, ignore = np.full(shape, -1, np.int32), np.zeros(shape, bool)
     area = np.zeros(shape, np.float32)
-    for row, one in enumerate(seen):
-        place = row, slice(len(one.annotations.boxes))
-        boxes[place], labels[place] = one.annotations.boxes, one.annotations.labels
-        ignore[place], area[place] = one.annotations.ignore, one.annotations.area
-    size = np.array([one.size for one in seen], np.int32)
+    for row, info in enumerate(infos):
+        place = row, slice(len(info.annotations.boxes))
+        boxes[place], labels[place] = info.annotations.boxes, info.annotations.labels
+        ignore[place], area[place] = info.annotations.ignore, info.annotations.area
+    size = np.array([info.image.size for info in infos], np.int32)
     valid_size = size
     if side is not None:
-        valid_size = np.array([fitted_size(one.size, side) for one in seen], np.int32)
-    # Each side by its own ratio: the frame has whole pixels.
+        valid_size = np.array(
+            [fitted_size(info.image.size, side) for info in infos], np.int32
+        )
+    # Each side by its own ratio: the resized image has whole pixels.
     rows, across = (valid_size / size).T
     ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
     return {
@@ -151,17 +151,15 @@ def _columns(seen: list[ImageInfo], most: int, side: int | None) -> Examples:
     }
 
 
-def _class_counts(source: Boxed | Subset, classes: int) -> Int[np.ndarray, "classes"]:
-    """How many boxes that count there are of each class."""
-    boxed, rows = source, slice(None)
-    if isinstance(source, Subset):
-        boxed, rows = source.source, source.indices
-    labels, ignore = boxed.columns["label"][rows], boxed.columns["ignore"][rows]
+def _class_counts(source: AnnotatedSource, classes: int) -> Int[np.ndarray, "classes"]:
+    """Returns the number of boxes of each class, without those to be ignored."""
+    annotations = source.annotations(np.arange(len(source)))
+    labels, ignore = annotations["label"], annotations["ignore"]
     return np.bincount(labels[(labels >= 0) & ~ignore], minlength=classes)
 
 
-def _check_images(seen, name):
-    for split, part in zip(("training", "test"), seen, strict=False):
+def _check_images(infos, name):
+    for split, part in zip(("training", "test"), infos, strict=False):
         if not part:
             raise UsageError(f"{name} has no {split} images.")
 
@@ -172,19 +170,19 @@ def _check_boxes(counts, name):
             raise UsageError(f"Nothing is marked in the {split} images of {name}.")
 
 
-def _check_classes(learnt, tested: list[ImageInfo], class_names) -> None:
+def _check_classes(trained, tested: list[BoxInfo], class_names) -> None:
     """Refuses a class that images of a test split have and training images have not."""
-    for one in tested:
-        for label in one.annotations.labels[~one.annotations.ignore]:
-            if not learnt[label]:
+    for info in tested:
+        for label in info.annotations.labels[~info.annotations.ignore]:
+            if not trained[label]:
                 raise UsageError(
-                    f"{one.annotations.name} marks an object of class {class_names[label]}, "
-                    "which no training image has."
+                    f"{info.annotations.name} marks an object of class "
+                    f"{class_names[label]}, which no training image has."
                 )
 
 
-def _dropped(seen: list[ImageInfo]) -> str:
-    files = [one.annotations.name for one in seen for _ in range(one.dropped)]
+def _dropped(infos: list[BoxInfo]) -> str:
+    files = [info.annotations.name for info in infos for _ in range(info.dropped)]
     if not files:
         return ""
     boxes = "1 box without area was" if len(files) == 1 else None
@@ -199,6 +197,6 @@ def _unseen(counts, class_names):
     return f"No training box has class {', '.join(names)}." if names else ""
 
 
-def _contents(source: Boxed) -> list[np.ndarray]:
-    images = source.images.columns if isinstance(source.images, Arrays) else {}
+def _contents(source: AnnotatedImages) -> list[np.ndarray]:
+    images = source.images.columns if isinstance(source.images, Columns) else {}
     return [*images.values(), *source.columns.values()]

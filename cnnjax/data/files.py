@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import stat
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from cnnjax.errors import UsageError
@@ -24,7 +25,7 @@ def opened(path: pathlib.Path, *, name: str | None = None) -> BinaryIO:
 
     Args:
         path: where it is.
-        name: what a refusal calls it; else its path.
+        name: what messages call it; else its path.
 
     Raises:
         UsageError: if it is missing, no regular file, or may not be read.
@@ -70,6 +71,17 @@ def text(path: pathlib.Path, *, growth: float = 4) -> str:
         return io.TextIOWrapper(encoded, encoding="utf-8").read()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8.") from None
+
+
+def names_and_sizes(
+    paths: Iterable[pathlib.Path], *, root: pathlib.Path | None = None
+) -> str:
+    """Returns a line for each file: its path below `root`, else its name, and bytes."""
+    return "\n".join(
+        f"{path.relative_to(root).as_posix() if root else path.name} "
+        f"{path.stat().st_size}"
+        for path in paths
+    )
 
 
 def memory() -> int:

@@ -45,7 +45,7 @@ def decode_ids(data: bytes | pathlib.Path, *, name: str) -> Int[np.ndarray, "h w
 
     Args:
         data: the file's bytes, or its path.
-        name: what a refusal calls the mask.
+        name: what messages call the mask.
 
     Raises:
         UsageError: if it is missing or damaged, or its colours stand for no ids.

@@ -1,31 +1,52 @@
-"""What a data set is, and the one door through which all of them come.
+"""Loads a data set by its name, "scheme:location"; the registry of all readers.
 
-Readers live in a file each and are imported only when their scheme is asked for.
+Readers live in a file each, `cnnjax/data/readers/SCHEME.py`, and are imported only
+when their scheme is asked for. To add one: its file, and its entry in `READERS`.
 """
 
-import dataclasses
 import difflib
 import importlib
+from typing import NamedTuple
 
-from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.dataset import Dataset, ImageSize, Options
 from cnnjax.data.resize import RESIZE_MODES
 from cnnjax.errors import UsageError
 
-SCHEMES = {
-    "coco": "coco:PATH with a json of instances beside its images",
-    "digits": "scikit-learn's handwritten digits",
-    "folder": "folder:PATH with PATH/[split/]class/image.*",
-    "idx": "idx:PATH with MNIST-format files",
-    "masks": "masks:PATH with PATH/[split/]image/* and PATH/[split/]label/*",
-    "scenes": "scikit-learn's digits scattered over a textured background",
-    "tfds": "tfds:NAME[/CONFIG][:VERSION] prepared by tensorflow-datasets",
-    "voc": "voc:PATH with JPEGImages, Annotations and ImageSets, or images and "
-    "annotations",
-}
-TASKS = {
-    "classification": ("digits", "folder", "idx", "tfds"),
-    "segmentation": ("scenes", "masks", "tfds"),
-    "detection": ("scenes", "voc", "coco", "tfds"),
+TASKS = ("classification", "segmentation", "detection")
+
+
+class Reader(NamedTuple):
+    """What a reader reads, for messages, and the tasks it serves."""
+
+    description: str
+    tasks: tuple[str, ...]
+
+
+READERS = {
+    "digits": Reader("scikit-learn's handwritten digits", ("classification",)),
+    "scenes": Reader(
+        "scikit-learn's digits scattered over a textured background",
+        ("segmentation", "detection"),
+    ),
+    "folder": Reader(
+        "folder:PATH with PATH/[split/]class/image.*", ("classification",)
+    ),
+    "idx": Reader("idx:PATH with MNIST-format files", ("classification",)),
+    "masks": Reader(
+        "masks:PATH with PATH/[split/]image/* and PATH/[split/]label/*",
+        ("segmentation",),
+    ),
+    "voc": Reader(
+        "voc:PATH with JPEGImages, Annotations and ImageSets, or images and "
+        "annotations",
+        ("detection",),
+    ),
+    "coco": Reader(
+        "coco:PATH with a json of instances beside its images", ("detection",)
+    ),
+    "tfds": Reader(
+        "tfds:NAME[/CONFIG][:VERSION] prepared by tensorflow-datasets", TASKS
+    ),
 }
 
 
@@ -36,44 +57,43 @@ def load(
     holdout: float = 0.2,
     seed: int = 0,
     data_dir: str | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize = None,
     resize_mode: str = "crop",
+    uncropped_size: int | None = None,
     binary: bool = False,
 ) -> Dataset:
     """Returns the data set that `location`, "scheme:where", names.
 
     Args:
-        location: one of `SCHEMES`, a colon, and what that scheme wants to know.
-        task: one of `TASKS`: what is to be found in the images.
+        location: one of `READERS`, a colon, and what that reader needs to know.
+        task: one of `TASKS`.
         holdout: share of each class held out where there is no test split; of
             `masks`, which have no such classes, the last files.
         seed: decides which examples those are.
         data_dir: where tensorflow-datasets keeps what it has prepared.
         image_size: height and width to bring every image to, antialiased (masks: to
             the nearest pixel); None leaves them as they are and refuses unequal ones.
-        resize_mode: "crop" brings the short side to `image_size` and keeps the centre;
+            A function returns either, given the height and width of the images, which
+            must be equal.
+        resize_mode: "crop" brings the short side to `image_size` and keeps the center;
             "fit" brings the long side to it and pads right and below ("valid_size").
             Detection always fits.
+        uncropped_size: height and width of the squares into which `Dataset.uncropped`
+            fits the training images, for random crops (classification).
         binary: makes one class, 1, of all ids of a mask beside 0.
 
     Raises:
-        UsageError: if the data are missing, damaged or cannot be learnt from.
+        UsageError: if the data are missing, damaged or not fit for the task.
     """
     scheme, _, where = location.partition(":")
     _check_scheme(scheme, location, task)
-    if binary and task != "segmentation":
-        raise UsageError(f"binary is for segmentation: {task} has no masks.")
-    if resize_mode not in RESIZE_MODES:
-        raise UsageError(
-            f"resize_mode must be one of {RESIZE_MODES}, got {resize_mode!r}."
-        )
-    if image_size is not None and image_size < 1:
-        raise UsageError(f"image_size must be positive, got {image_size}.")
+    options = Options(
+        holdout, seed, data_dir, image_size, resize_mode, task, binary, uncropped_size
+    )
+    _check_options(options)
     reader = importlib.import_module(f"cnnjax.data.readers.{scheme}")
-    options = Options(holdout, seed, data_dir, image_size, resize_mode, task, binary)
     try:
-        data = reader.read(where, options)
-        return dataclasses.replace(data, image_size=image_size)
+        return reader.read(where, options)
     except (OSError, RuntimeError) as error:  # RuntimeError: whose home folder is ~x?
         raise UsageError(f"{location} cannot be read: {error}.") from error
 
@@ -98,17 +118,31 @@ def prepare(
     reader.prepare(where, data_dir=data_dir, manual_dir=manual_dir)
 
 
-def _check_scheme(scheme, location, task):
+def _check_options(options: Options) -> None:
+    if options.binary and options.task != "segmentation":
+        raise UsageError(f"binary is for segmentation: {options.task} has no masks.")
+    if options.uncropped_size is not None and options.task != "classification":
+        raise UsageError(f"uncropped_size is for classification, not {options.task}.")
+    if options.resize_mode not in RESIZE_MODES:
+        raise UsageError(
+            f"resize_mode must be one of {RESIZE_MODES}, got {options.resize_mode!r}."
+        )
+    for name in ("image_size", "uncropped_size"):
+        size = getattr(options, name)
+        if isinstance(size, int) and size < 1:
+            raise UsageError(f"{name} must be positive, got {size}.")
+
+
+def _check_scheme(scheme: str, location: str, task: str) -> None:
     if task not in TASKS:
-        raise UsageError(f"task must be one of {tuple(TASKS)}, got {task!r}.")
-    if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+        raise UsageError(f"task must be one of {TASKS}, got {task!r}.")
+    if scheme not in READERS:
+        near = difflib.get_close_matches(scheme, READERS, n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
+        known = "; ".join(READERS[name].description for name in sorted(READERS))
         raise UsageError(
-            f"No data set {location!r}: a data set is one of "
-            f"{'; '.join(SCHEMES.values())}.{meant}"
+            f"No data set {location!r}: a data set is one of {known}.{meant}"
         )
-    if scheme not in TASKS[task]:
-        raise UsageError(
-            f"{scheme} does not serve {task}: {', '.join(TASKS[task])} would."
-        )
+    if task not in READERS[scheme].tasks:
+        others = [name for name, reader in READERS.items() if task in reader.tasks]
+        raise UsageError(f"{scheme} does not serve {task}: {', '.join(others)} would.")

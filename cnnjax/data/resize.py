@@ -1,15 +1,30 @@
 """Brings pictures of any size to squares of one size, antialiased, with Pillow.
 
-"crop": the short side becomes the size, and the centre is kept.
+"crop": the short side becomes the size, and the center is kept.
 "fit": the long side becomes the size, and the picture lies in the top left of a
-black square; its extent says how much of the square it covers.
+black square; its valid size says how much of the square it covers.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
 RESIZE_MODES = ("crop", "fit")
+
+
+class Resize(NamedTuple):
+    """The squares that images are brought to: their side (None: none) and the mode."""
+
+    size: int | None
+    mode: str
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Returns the shape that images of `image_shape` are brought to."""
+        if self.size is None:
+            return image_shape
+        return (self.size, self.size, image_shape[2])
 
 
 def resize_image(
@@ -34,7 +49,7 @@ def resize_image(
 
 
 def fitted_size(image_size: tuple[int, int], size: int) -> tuple[int, int]:
-    """Height and width that an image of `image_size` has where it is fitted."""
+    """Returns height and width of an image of `image_size` in its square of `size`."""
     height, width = (max(1, round(n * size / max(image_size))) for n in image_size)
     return height, width
 
@@ -42,14 +57,14 @@ def fitted_size(image_size: tuple[int, int], size: int) -> tuple[int, int]:
 def resize_images(
     images: UInt8[np.ndarray, "n h w c"], *, size: int | None, resize_mode: str
 ) -> tuple[UInt8[np.ndarray, "n h2 w2 c"], Int32[np.ndarray, "n 2"] | None]:
-    """Frames `images` of one size; their extents are None unless they are fitted."""
+    """Returns `images` of one size as squares, and their valid sizes if fitted."""
     count, height, width, channels = images.shape
     valid_sizes = np.tile(np.int32([height, width]), (count, 1))
     if size is not None and (height, width) != (size, size):
-        framed = np.zeros((count, size, size, channels), np.uint8)
+        squares = np.zeros((count, size, size, channels), np.uint8)
         for index, image in enumerate(images):
-            framed[index], valid_sizes[index] = resize_image(
+            squares[index], valid_sizes[index] = resize_image(
                 image, size=size, resize_mode=resize_mode
             )
-        images = framed
+        images = squares
     return images, valid_sizes if resize_mode == "fit" else None

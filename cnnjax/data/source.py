@@ -1,20 +1,20 @@
 """Examples by index: what every reader gives, in memory or as a part of another.
 
 A `Source` gives examples by index, a whole batch at once: "image" uint8
-(n, h, w, c), and what the task is to find in it:
+(n, h, w, c), and the targets of its task:
 
-- classification: "label" int32 (n,), and where images were fitted into a canvas
+- classification: "label" int32 (n,), and where images were fitted into a square
   "valid_size" int32 (n, 2), the height and width that are valid in its top left.
 - segmentation: "label" uint8 (n, h, w), the class of each pixel, 255 where it does
   not count.
 - detection: "boxes" float32 (n, m, 4), pixels (x1, y1, x2, y2), half-open, "label"
   int32 (n, m), -1 where there is no box, and "ignore" bool (n, m), boxes that count
-  neither as found nor as missed; "area" float32 (n, m), of each object in pixels of
-  the original image; "valid_size" as above, and "scale" float32 (n,), the original pixels
-  along one pixel of this image. All images of a data set have the same m.
+  neither as detected nor as missed; "area" float32 (n, m), of each object in pixels
+  of the original image; "valid_size" as above, and "scale" float32 (n,), the original
+  pixels along one pixel of this image. All images of a data set have the same m.
 """
 
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
@@ -22,19 +22,22 @@ from jaxtyping import Int, Int32, Shaped, UInt8
 Examples = dict[str, Shaped[np.ndarray, "n ..."]]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Examples by index.
 
     Attributes:
-        labels: the class of every example where it has one that is cheap to know.
-        in_memory: fetching is a copy, so that worker threads would not help.
+        labels: the class of every example; None if examples have no single class, or
+            it is known only once they are fetched.
+        in_memory: whether fetching is a mere copy, which worker threads cannot speed
+            up.
     """
 
     labels: Int32[np.ndarray, "n"] | None
     in_memory: bool
 
     def __len__(self) -> int:
-        """Returns how many examples there are."""
+        """Returns the number of examples."""
         ...
 
     def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
@@ -42,14 +45,27 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class AnnotatedSource(Source, Protocol):
+    """A source whose targets can be had without its images, as those of detection."""
+
+    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
+        """Returns the examples at `indices` without "image"; no image is decoded."""
+        ...
+
+
+AnySource = TypeVar("AnySource", bound=Source)
+
+
 class Columns:
     """A source whose examples lie in memory, one a row of each column."""
 
     in_memory = True
-    labels: Int32[np.ndarray, "n"] | None = None
 
     def __init__(self, columns: Examples):
+        label = columns.get("label")
         self.columns = columns
+        self.labels = label if label is not None and label.ndim == 1 else None
 
     def __len__(self) -> int:
         return len(self.columns["image"])
@@ -74,14 +90,14 @@ class Arrays(Columns):
         *,
         valid_sizes: Int32[np.ndarray, "n 2"] | None = None,
     ):
-        super().__init__({"image": images, "label": labels})
-        self.labels = labels
+        columns = {"image": images, "label": labels}
         if valid_sizes is not None:
-            self.columns["valid_size"] = valid_sizes
+            columns["valid_size"] = valid_sizes
+        super().__init__(columns)
 
 
 class Subset:
-    """The examples of `source` at `indices`."""
+    """The examples of `source` at `indices`; `subset` makes one of the right kind."""
 
     def __init__(self, source: Source, indices: Int[np.ndarray, "n"]):
         self.source = source
@@ -96,6 +112,20 @@ class Subset:
         """Returns the examples at `indices` of this subset."""
         return self.source.fetch(self.indices[indices])
 
+
+class AnnotatedSubset(Subset):
+    """A subset of a source with annotations, which it has, too."""
+
+    def __init__(self, source: AnnotatedSource, indices: Int[np.ndarray, "n"]):
+        super().__init__(source, indices)
+        self._annotations = source.annotations
+
     def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
-        """Returns what is known of the examples at `indices` without their images."""
-        return self.source.annotations(self.indices[indices])
+        """Returns the examples at `indices` of this subset without "image"."""
+        return self._annotations(self.indices[indices])
+
+
+def subset(source: AnySource, indices: Int[np.ndarray, "n"]) -> AnySource:
+    """Returns the examples of `source` at `indices`, annotated if it is."""
+    kind = AnnotatedSubset if isinstance(source, AnnotatedSource) else Subset
+    return kind(source, indices)

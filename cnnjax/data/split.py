@@ -1,21 +1,22 @@
-"""Holding a part of a data set out, to test on or to choose by."""
+"""Holding a part of a data set out, for testing or validation."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
-from cnnjax.data.source import Source, Subset
+from cnnjax.data.source import AnySource, Source, subset
 from cnnjax.errors import UsageError
 
 
 def hold_out(
-    source: Source,
+    source: AnySource,
     fraction: float,
     *,
     seed: int,
     class_names: Sequence[str] = (),
-) -> tuple[Source, Source]:
+) -> tuple[AnySource, AnySource]:
     """Splits `source` in two at random: what is kept, and what is held out.
 
     At least `fraction` of every class is held out, rounded up to whole examples and
@@ -26,23 +27,37 @@ def hold_out(
         source: what to split.
         fraction: share to hold out, between 0 and 1.
         seed: decides which; the same seed, the same split.
-        class_names: what refusals call the labels; else their numbers.
+        class_names: what messages call the labels; else their numbers.
 
     Raises:
         UsageError: if `fraction` is not between 0 and 1, or nothing of a class is left.
     """
+    kept, held_out = hold_out_indices(
+        source, fraction, seed=seed, class_names=class_names
+    )
+    return subset(source, kept), subset(source, held_out)
+
+
+def hold_out_indices(
+    source: Source,
+    fraction: float,
+    *,
+    seed: int,
+    class_names: Sequence[str] = (),
+) -> tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "held_out"]]:
+    """Returns the indices into `source` of both parts that `hold_out` makes."""
     _check_fraction(fraction)
     rng = np.random.default_rng(seed)
-    held_out = [
+    drawn = [
         _draw(rng, members, fraction, of)
         for of, members in _groups(source, class_names)
     ]
     mask = np.zeros(len(source), bool)
-    mask[np.concatenate(held_out)] = True
-    return Subset(source, np.flatnonzero(~mask)), Subset(source, np.flatnonzero(mask))
+    mask[np.concatenate(drawn)] = True
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
 
 
-def hold_out_last(source: Source, fraction: float) -> tuple[Source, Source]:
+def hold_out_last(source: AnySource, fraction: float) -> tuple[AnySource, AnySource]:
     """Splits `source` in two: what comes first, and the last `fraction` of it.
 
     To the nearest whole example, at least one. For series whose neighbours are alike,
@@ -56,7 +71,7 @@ def hold_out_last(source: Source, fraction: float) -> tuple[Source, Source]:
     kept = size - max(1, round(fraction * size))
     if kept < 1:
         raise _nothing_left(fraction, size, "the data set")
-    return Subset(source, np.arange(kept)), Subset(source, np.arange(kept, size))
+    return subset(source, np.arange(kept)), subset(source, np.arange(kept, size))
 
 
 def _groups(source, class_names):

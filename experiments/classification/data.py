@@ -15,31 +15,38 @@ _SPARE = 10 / 7
 
 
 def load_data(config: Config) -> tuple[Dataset, Source | None]:
-    """The data that `config` names, and the validation split, if any."""
+    """The data that `config` names, and the validation split, if any.
+
+    Where `resized_crop` augments, training images are kept whole and larger than the
+    network sees them.
+    """
     names = {step.name for step in augment.parse(config.augment)}
-    read = functools.partial(
-        load,
+    spare = config.image_size and "resized_crop" in names
+    data = load(
         config.dataset,
         holdout=config.holdout,
         seed=config.seed,
         data_dir=config.data_dir,
+        image_size=config.image_size or functools.partial(_smallest, config),
+        uncropped_size=round(config.image_size * _SPARE) if spare else None,
     )
-    data = read(image_size=config.image_size)
-    smallest = build(config, len(data.class_names)).SMALLEST
-    if config.image_size is None and min(data.image_shape[:2]) < smallest:
-        height, width, _ = data.image_shape
-        progress.log_line(
-            f"images of {height}x{width} are brought to {smallest}x{smallest}, the"
-            f" smallest that {config.model} takes"
-        )
-        data = read(image_size=smallest)
-    train, validation = data.train, None
-    if config.image_size and "resized_crop" in names:
-        stored = round(config.image_size * _SPARE)
-        train = read(image_size=stored, resize_mode="fit").train
+    train = data.train if data.uncropped is None else data.uncropped
+    validation = None
     if config.validation:
         split = functools.partial(
             hold_out, fraction=config.validation, seed=config.seed
         )
         train, validation = split(train)[0], split(data.train)[1]
-    return dataclasses.replace(data, train=train), validation
+    return dataclasses.replace(data, train=train, uncropped=None), validation
+
+
+def _smallest(config: Config, height: int, width: int) -> int | None:
+    """The size to bring images to that are too small for the model; None if not."""
+    smallest = build(config, None).SMALLEST
+    if min(height, width) >= smallest:
+        return None
+    progress.log_line(
+        f"images of {height}x{width} are brought to {smallest}x{smallest}, the"
+        f" smallest that {config.model} takes"
+    )
+    return smallest

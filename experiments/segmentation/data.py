@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from cnnjax.data import Dataset, Source, hold_out_last, load
+from cnnjax.data.decoded import parallel_map
 from cnnjax.data.segmentation import check_known
 from cnnjax.data.source import Examples
 from cnnjax.errors import UsageError
@@ -70,7 +71,7 @@ class WithBorders:
         """Returns the examples at `indices`, and their weights."""
         examples = self.source.fetch(indices)
         pairs = zip(map(int, indices), examples["label"], strict=True)
-        weights = list(_pool().map(lambda pair: self._weight(*pair), pairs))
+        weights = parallel_map(lambda pair: self._weight(*pair), pairs)
         return examples | {"weight": np.stack(weights)}
 
     def _weight(self, index: int, label: np.ndarray) -> np.ndarray:

@@ -171,8 +171,7 @@ def test_pictures_stand_upright(orientation, kind):
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(turns[orientation](upright)))
     data = encoded(stored, kind, exif=exif, quality=95)
-    size = header(data, name="x")
-    assert (size.height, size.width) == upright.shape
+    assert header(data, name="x").size == upright.shape
     got = decode(data, channels=1, name="x")[..., 0].astype(int)
     np.testing.assert_allclose(got, upright, atol=8)
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data import images as pictures
-from cnnjax.data import resize as resize
-from cnnjax.data.annotations import Annotations, Files, examine
+from cnnjax.data import decoded, resize
+from cnnjax.data.annotations import Annotated, Annotations, examine
 from cnnjax.data.dataset import Options
+from cnnjax.data.decoded import Listed
 from cnnjax.data.detection import detection
 from cnnjax.data.images import Picture
 from cnnjax.errors import UsageError
@@ -22,23 +22,12 @@ def png(values):
     return file.getvalue()
 
 
-class Encoded:
-    """Images in memory, and their marks."""
-
-    def __init__(self, images, annotations):
-        self.pairs = [
-            (Picture(png(image), -1, f"i{index}"), mark)
-            for index, (image, mark) in enumerate(zip(images, annotations, strict=True))
-        ]
-
-    def __len__(self):
-        return len(self.pairs)
-
-    def read(self, indices):
-        return [self.pairs[index][0] for index in indices]
-
-    def annotated(self, indices):
-        return [self.pairs[index] for index in indices]
+def encoded(images, annotations):
+    """Images in memory, and their annotations."""
+    return Listed(
+        Annotated(Picture(png(image), -1, f"i{index}"), boxes)
+        for index, (image, boxes) in enumerate(zip(images, annotations, strict=True))
+    )
 
 
 def at(*boxes, name="m", ignore=False, **others):
@@ -52,7 +41,7 @@ def random_split(rng, count, *, sizes=((12, 16),), most=3):
         images.append(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         corners = rng.integers(0, (width - 2, height - 2), (index % most + 1, 2))
         annotations.append(at(*(np.hstack([corners, corners + 2]).tolist())))
-    return Encoded(images, annotations)
+    return encoded(images, annotations)
 
 
 def load(train, test=None, **options):
@@ -75,7 +64,7 @@ def test_every_image_has_room_for_as_many_boxes(rng):
             "valid_size": np.int32,
             "scale": np.float32,
         }
-        for row, (picture, annotations) in enumerate(split.pairs[::-1]):
+        for row, (picture, annotations) in enumerate(split.items[::-1]):
             count = len(annotations.boxes)
             np.testing.assert_array_equal(
                 batch["boxes"][row, :count], annotations.boxes
@@ -95,7 +84,7 @@ def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
     box = (width // 4, height // 3, width // 4 + width // 2, height - 1)
     image = np.zeros((height, width, 3), np.uint8)
     image[box[1] : box[3], box[0] : box[2]] = 255
-    split = Encoded([image, image], [at(box), at(box)])
+    split = encoded([image, image], [at(box), at(box)])
     found = load(split, split, image_size=side)
     assert found.image_shape == (side, side, 3)
     batch = found.train.fetch(np.arange(1))
@@ -118,7 +107,7 @@ def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_box_around_an_image_ends_with_it(size):
-    split = Encoded([np.zeros((*size, 3), np.uint8)], [at((0, 0, size[1], size[0]))])
+    split = encoded([np.zeros((*size, 3), np.uint8)], [at((0, 0, size[1], size[0]))])
     batch = load(split, split, image_size=23).train.fetch(np.arange(1))
     down, across = batch["valid_size"][0]
     np.testing.assert_allclose(batch["boxes"][0, 0], (0, 0, across, down), rtol=1e-6)
@@ -127,7 +116,7 @@ def test_a_box_around_an_image_ends_with_it(size):
 def test_large_sets_are_decoded_on_fetch(rng, monkeypatch):
     split = random_split(rng, 40, sizes=SIZES)
     small = load(split, image_size=20)
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 1000)
     large = load(split, image_size=20)
     assert small.train.in_memory
     assert not large.train.in_memory
@@ -140,7 +129,7 @@ def test_large_sets_are_decoded_on_fetch(rng, monkeypatch):
 
 def test_gray_images_stay_gray(rng):
     images = rng.integers(0, 256, (4, 6, 8), dtype=np.uint8)
-    split = Encoded(images, [at((0, 0, 2, 2))] * 4)
+    split = encoded(images, [at((0, 0, 2, 2))] * 4)
     assert load(split).image_shape == (6, 8, 1)
 
 
@@ -179,8 +168,8 @@ def test_images_are_held_out_at_random(rng):
 def test_the_fingerprint_depends_on_everything(rng, change):
     image, annotations = np.zeros((6, 8, 3), np.uint8), at((0, 0, 2, 2))
 
-    def fingerprint(changed, changed_marks):
-        split = Encoded([image, changed], [annotations, changed_marks])
+    def fingerprint(changed, changed_annotations):
+        split = encoded([image, changed], [annotations, changed_annotations])
         return detection(
             split, split, ["a", "b"], Options(), name="set", identity="id"
         ).fingerprint
@@ -194,12 +183,12 @@ def test_boxes_are_clipped_and_those_without_area_dropped():
     annotations = at(
         (-2, 1, 3, 9), (8, 0, 12, 5), (3, 3, 3, 5), (5, 4, 2, 5), name="m1"
     )
-    (seen,) = examine(Encoded([image], [annotations]))
-    np.testing.assert_array_equal(seen.annotations.boxes, [[0, 1, 3, 6]])
-    np.testing.assert_array_equal(seen.annotations.area, [15])
-    assert seen.dropped == 3
+    (info,) = examine(encoded([image], [annotations]))
+    np.testing.assert_array_equal(info.annotations.boxes, [[0, 1, 3, 6]])
+    np.testing.assert_array_equal(info.annotations.area, [15])
+    assert info.dropped == 3
     whole = at((0, 0, 2, 2))
-    split = Encoded([image] * 3, [whole, annotations, at((1, 1, 1, 1), (0, 0, 1, 1))])
+    split = encoded([image] * 3, [whole, annotations, at((1, 1, 1, 1), (0, 0, 1, 1))])
     note = load(split, split).note
     assert note == "8 boxes without area were dropped (first: m1)."
 
@@ -207,18 +196,8 @@ def test_boxes_are_clipped_and_those_without_area_dropped():
 def test_an_area_that_is_given_stays():
     image = np.zeros((6, 8, 3), np.uint8)
     annotations = at((1, 1, 1, 4), (0, 0, 4, 4))._replace(area=np.float32([3, 7]))
-    (seen,) = examine(Encoded([image], [annotations]))
-    np.testing.assert_array_equal(seen.annotations.area, [7])
-
-
-def test_files_are_named_with_their_sizes(tmp_path):
-    paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    for path in paths:
-        path.write_bytes(png(np.zeros((6, 8), np.uint8)))
-    files = Files([(path, at((0, 0, 1, 1))) for path in paths])
-    size = paths[0].stat().st_size
-    assert files.identity() == f"a.png {size}\nb.png {size}"
-    assert [p.data for p in files.read(np.array([1, 0]))] == paths[::-1]
+    (info,) = examine(encoded([image], [annotations]))
+    np.testing.assert_array_equal(info.annotations.area, [7])
 
 
 def test_refuses_boxes_of_another_image():
@@ -226,9 +205,9 @@ def test_refuses_boxes_of_another_image():
     annotations = at((0, 0, 9, 2), name="m.xml", size=(6, 9))
     message = r"m\.xml marks an image of 6 x 9 \(height x width\), and i0 has 6 x 8"
     with pytest.raises(UsageError, match=message):
-        examine(Encoded([image], [annotations]))
-    (seen,) = examine(Encoded([image], [annotations._replace(size=(6, 8))]))
-    assert seen.annotations.boxes[0, 2] == 8
+        examine(encoded([image], [annotations]))
+    (info,) = examine(encoded([image], [annotations._replace(size=(6, 8))]))
+    assert info.annotations.boxes[0, 2] == 8
 
 
 @pytest.mark.parametrize(
@@ -246,7 +225,7 @@ def test_refuses_in_one_line(train, test, options, message):
     def split(counts):
         image = np.zeros((6, 8, 3), np.uint8)
         annotations = [at(*[(0, 0, 2, 2)] * count) for count in counts]
-        return Encoded([image] * len(counts), annotations)
+        return encoded([image] * len(counts), annotations)
 
     with pytest.raises(UsageError, match=message):
         load(split(train), None if test is None else split(test), **options)
@@ -261,7 +240,7 @@ def test_refuses_more_boxes_than_memory_has_room_for(rng, monkeypatch):
 
 def test_refuses_where_all_is_to_be_ignored():
     image = np.zeros((6, 8, 3), np.uint8)
-    split = Encoded([image], [at((0, 0, 2, 2), ignore=True)])
+    split = encoded([image], [at((0, 0, 2, 2), ignore=True)])
     with pytest.raises(UsageError, match="Nothing is marked in the training images"):
         load(split, split)
 

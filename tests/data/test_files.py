@@ -52,3 +52,12 @@ def test_what_does_not_fit_in_memory_is_not_read(tmp_path):
     path.write_bytes(b"12")
     with pytest.raises(UsageError, match=r"x takes about 32,768\.0 GiB of memory, and"):
         files.content(path, growth=2**44)
+
+
+def test_files_are_named_with_their_sizes(tmp_path):
+    paths = [tmp_path / "sub" / "a.png", tmp_path / "b.png"]
+    paths[0].parent.mkdir()
+    paths[0].write_bytes(b"123")
+    paths[1].write_bytes(b"4")
+    assert files.names_and_sizes(paths) == "a.png 3\nb.png 1"
+    assert files.names_and_sizes(paths, root=tmp_path) == "sub/a.png 3\nb.png 1"

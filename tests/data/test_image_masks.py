@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.data import decoded, resize
 from cnnjax.data import image_masks as pairs
-from cnnjax.data import images as pictures
-from cnnjax.data import resize as resize
-from cnnjax.data.dataset import Options
+from cnnjax.data.labels import decode_ids
+from cnnjax.data.resize import Resize
 from cnnjax.errors import UsageError
 
 IDENTITY = np.arange(256, dtype=np.uint8)
+AS_IT_IS = Resize(None, "crop")
 
 
 def png(values):
@@ -46,24 +47,23 @@ def test_examine_counts_the_pixels_of_each_id(rng):
         *random_images(rng, 3),
         *random_images(rng, 2, size=(5, 4), values=256),
     ]
-    seen = pairs.examine(Encoded(*images))
-    assert [one.name for one in seen] == ["i0", "i1", "i2", "i3", "i4"]
-    assert [one.size for one in seen] == [(7, 9)] * 3 + [(5, 4)] * 2
-    for one, image in zip(seen, images, strict=True):
+    infos, _ = pairs.examine(Encoded(*images))
+    assert [info.image.name for info in infos] == ["i0", "i1", "i2", "i3", "i4"]
+    assert [info.image.size for info in infos] == [(7, 9)] * 3 + [(5, 4)] * 2
+    for info, image in zip(infos, images, strict=True):
         mask = image[..., 0]
-        assert one.pixels == {id: (mask == id).sum() for id in np.unique(mask)}
-        assert not one.gray
+        assert info.pixels == {id: (mask == id).sum() for id in np.unique(mask)}
+        assert not info.image.gray
 
 
 def test_sources_decode_on_fetch_or_keep_in_memory(rng, monkeypatch):
     images = random_images(rng, 70)
     lookup = IDENTITY[::-1]
-    options = Options(task="segmentation")
-    make = lambda: pairs.source_of(  # noqa: E731
-        Encoded(*images), options, shape=(7, 9, 3), lookup=lookup
+    make = lambda: pairs.pair_source(  # noqa: E731
+        Encoded(*images), AS_IT_IS, shape=(7, 9, 3), lookup=lookup
     )
     small = make()
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 70 * 7 * 9 * 4 - 1)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 70 * 7 * 9 * 4 - 1)
     large = make()
     assert small.in_memory
     assert not large.in_memory
@@ -86,9 +86,11 @@ def test_a_mask_is_framed_as_its_image_is(size, resize_mode):
     mask[:, size[1] // 3 :] = 1
     mask[size[0] // 2 :, : size[1] // 2] = 2
     image = 255 * np.eye(3, dtype=np.uint8)[mask]
-    options = Options(image_size=24, resize_mode=resize_mode, task="segmentation")
-    source = pairs.source_of(
-        Encoded(image, masks=[mask]), options, shape=image.shape, lookup=IDENTITY
+    source = pairs.pair_source(
+        Encoded(image, masks=[mask]),
+        Resize(24, resize_mode),
+        shape=image.shape,
+        lookup=IDENTITY,
     )
     batch = source.fetch(np.arange(1))
     framed, valid_size = resize.resize_image(image, size=24, resize_mode=resize_mode)
@@ -115,7 +117,7 @@ def test_a_mask_is_framed_at_the_nearest_pixel():
     np.testing.assert_array_equal(large, mask[:, :6].repeat(2, 0).repeat(2, 1))
 
 
-def test_refuses_a_mask_of_another_size(rng):
+def test_refuses_a_mask_of_another_size(rng, monkeypatch):
     images = random_images(rng, 3)
     masks = [image[..., 0] for image in images]
     masks[2] = masks[2][:, 1:]
@@ -123,16 +125,39 @@ def test_refuses_a_mask_of_another_size(rng):
     message = r"differ in size: i2 7 x 9, m2 7 x 8 \(height x width\)\.$"
     with pytest.raises(UsageError, match=message):
         pairs.examine(encoded)
-    options = Options(image_size=4)
-    source = pairs.Pairs(encoded, options, shape=(4, 4, 3), lookup=IDENTITY)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
+    source = pairs.pair_source(
+        encoded, Resize(4, "crop"), shape=(7, 9, 3), lookup=IDENTITY
+    )
     source.fetch(np.arange(2))
     with pytest.raises(UsageError, match=message):
         source.fetch(np.arange(3))
 
 
-def test_refuses_an_image_whose_size_has_changed(rng):
-    source = pairs.Pairs(
-        Encoded(*random_images(rng, 2)), Options(), shape=(8, 8, 3), lookup=IDENTITY
+def test_refuses_an_image_whose_size_has_changed(rng, monkeypatch):
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
+    source = pairs.pair_source(
+        Encoded(*random_images(rng, 2)), AS_IT_IS, shape=(8, 8, 3), lookup=IDENTITY
     )
     with pytest.raises(UsageError, match="i0 had another size when the run started"):
         source.fetch(np.arange(2))
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_masks_are_decoded_once_where_all_fits_in_memory(rng, monkeypatch, keeps):
+    images = random_images(rng, 5)
+    if not keeps:
+        monkeypatch.setattr(decoded, "MEMORY_LIMIT", 5 * 7 * 9 * 4 - 1)
+    decoded_masks = []
+
+    def counted(data, *, name):
+        decoded_masks.append(name)
+        return decode_ids(data, name=name)
+
+    monkeypatch.setattr(pairs, "decode_ids", counted)
+    _, encoded = pairs.examine(Encoded(*images))
+    source = pairs.pair_source(encoded, AS_IT_IS, shape=(7, 9, 3), lookup=IDENTITY)
+    labels = source.fetch(np.arange(5))["label"]
+    np.testing.assert_array_equal(labels, np.stack(images)[..., 0])
+    assert source.in_memory == keeps
+    assert len(decoded_masks) == (5 if keeps else 10)

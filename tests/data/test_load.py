@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cnnjax import data
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 from cnnjax.errors import UsageError
 
 
@@ -229,8 +229,8 @@ def test_names_may_be_no_unicode(tmp_path, monkeypatch, scheme, task, write):
     except OSError:
         pytest.skip("this file system takes names in Unicode alone")
     write(root)
-    for limit in (pictures.MEMORY_LIMIT, 0):
-        monkeypatch.setattr(pictures, "MEMORY_LIMIT", limit)
+    for limit in (decoded.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(decoded, "MEMORY_LIMIT", limit)
         found = data.load(f"{scheme}:{root}", task=task)
         assert found.train.fetch(np.arange(len(found.train)))["image"].any()
         assert len(found.fingerprint) == 64

@@ -86,8 +86,8 @@ def parse(
         table: what the names stand for.
 
     Raises:
-        UsageError: if a name is missing, unknown or comes twice, or a strength is out of
-            range.
+        UsageError: if a name is missing, unknown or comes twice, or a strength is out
+            of range.
     """
     parts = [part.strip() for part in spec.split(",") if part.strip()]
     if spec and not parts:

@@ -1,1 +1,1 @@
-"""One format of data set a file; `cnnjax.data.load` imports the one that is asked for."""
+"""Formats of data sets, one a file; `cnnjax.data.load` imports the one it needs."""

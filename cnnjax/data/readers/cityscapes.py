@@ -8,7 +8,7 @@
 import pathlib
 from collections.abc import Callable
 
-from cnnjax.data.image_masks import Files, Pair
+from cnnjax.data.image_masks import Pair
 from cnnjax.data.labels import VOID, Legend
 from cnnjax.errors import UsageError
 
@@ -50,7 +50,7 @@ def recognises(root: pathlib.Path) -> bool:
 
 def splits(
     root: pathlib.Path,
-) -> tuple[Files, Files | None, Callable[[set[int]], Legend]]:
+) -> tuple[list[Pair], list[Pair] | None, Callable[[set[int]], Legend]]:
     """Returns the pairs to train and to test on, and what their ids mean.
 
     Raises:
@@ -63,7 +63,7 @@ def splits(
     return _pairs(root, "train", kind), test, lambda ids: LEGENDS[kind]
 
 
-def _pairs(root: pathlib.Path, split: str, kind: str) -> Files:
+def _pairs(root: pathlib.Path, split: str, kind: str) -> list[Pair]:
     folder = root / "leftImg8bit" / split
     pairs = []
     for image in sorted(folder.glob(f"*/*{_IMAGE}")):
@@ -74,4 +74,4 @@ def _pairs(root: pathlib.Path, split: str, kind: str) -> Files:
         pairs.append(Pair.of(image, mask))
     if not pairs:
         raise UsageError(f"{folder} has no images CITY/NAME{_IMAGE}.")
-    return Files(pairs)
+    return pairs

@@ -16,8 +16,9 @@ import reprlib
 import numpy as np
 
 from cnnjax.data import files
-from cnnjax.data.annotations import Annotations, Files, is_number
+from cnnjax.data.annotations import Annotated, Annotations, is_number
 from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.decoded import Listed
 from cnnjax.data.detection import detection
 from cnnjax.errors import UsageError
 
@@ -47,16 +48,16 @@ def read(location: str, options: Options) -> Dataset:
     ids = sorted(names)
     labels = {id: label for label, id in enumerate(ids)}
     splits = [
-        Files(_entries(path, content, labels))
+        _pictures(path, content, labels)
         for path, content in zip(paths, contents, strict=True)
     ]
     return detection(
-        splits[0],
-        splits[1] if len(splits) > 1 else None,
+        Listed(splits[0]),
+        Listed(splits[1]) if len(splits) > 1 else None,
         [names[id] for id in ids],
         options,
         name=str(root),
-        identity="\n".join(part.identity() for part in splits),
+        identity=files.names_and_sizes(x.picture.data for part in splits for x in part),
         note=note,
         class_ids=ids,
     )
@@ -124,27 +125,27 @@ def _categories(paths, contents) -> dict[int, str]:
     return names
 
 
-def _entries(path, content, labels) -> list[tuple[pathlib.Path, Annotations]]:
+def _pictures(path, content, labels) -> list[Annotated]:
     images = {_id(image, "id", path): image for image in content["images"]}
     if len(images) != len(content["images"]):
         raise UsageError(f"{path}: two images have the same id.")
-    annotated = collections.defaultdict(list)
+    boxes = collections.defaultdict(list)
     for annotation in content["annotations"]:
         image = _id(annotation, "image_id", path)
         if image not in images:
             raise UsageError(
                 f"{path}: an annotation is for image {image}: it has none."
             )
-        annotated[image].append(_mark(annotation, path, labels))
+        boxes[image].append(_box(annotation, path, labels))
     names = [_file_name(image, path) for image in images.values()]
     folder = _image_folder(path, names)
     return [
-        (_image(folder / name, path), _marks(path, image, annotated[id]))
+        Annotated.of(_image(folder / name, path), _annotations(path, image, boxes[id]))
         for name, (id, image) in zip(names, images.items(), strict=True)
     ]
 
 
-def _mark(annotation, path, labels):
+def _box(annotation, path, labels):
     box, category = annotation.get("bbox"), _id(annotation, "category_id", path)
     crowd = annotation.get("iscrowd") or 0
     if category not in labels:
@@ -162,7 +163,7 @@ def _mark(annotation, path, labels):
     return corners, labels[category], bool(crowd), area if given else math.nan
 
 
-def _marks(path, image, rows) -> Annotations:
+def _annotations(path, image, rows) -> Annotations:
     size = image.get("height"), image.get("width")
     annotations = Annotations.of(
         f"{path} ({image['file_name']})",

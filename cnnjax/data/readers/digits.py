@@ -6,7 +6,7 @@ Learning Repository, 1998, the test part: 8 x 8 pixels of 17 greys, 43 writers.
 
 import numpy as np
 
-from cnnjax.data.classification import classification, in_memory
+from cnnjax.data.classification import ImageArrays, classification
 from cnnjax.data.dataset import Dataset, Options
 from cnnjax.errors import UsageError
 
@@ -25,6 +25,6 @@ def read(location: str, options: Options) -> Dataset:
 
     raw = load_digits()
     images = np.rint(raw.images * (255 / WHITE)).astype(np.uint8)[..., None]
-    source = in_memory(images, raw.target.astype(np.int32), options)
+    digits = ImageArrays(images, raw.target.astype(np.int32))
     names = [str(digit) for digit in raw.target_names]
-    return classification(source, None, names, options, name="digits")
+    return classification(digits, None, names, options, name="digits")

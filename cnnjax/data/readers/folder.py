@@ -12,37 +12,17 @@ import pathlib
 import re
 
 import numpy as np
-from jaxtyping import Int
 
+from cnnjax.data import files
 from cnnjax.data.classification import classification
 from cnnjax.data.dataset import Dataset, Options
 from cnnjax.data.decode import FORMATS
-from cnnjax.data.images import Picture, source_of, survey
+from cnnjax.data.decoded import Listed
+from cnnjax.data.images import EncodedImages, Picture, survey
 from cnnjax.errors import UsageError
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 TEST_SPLITS = ("test", "val", "validation", "valid")
-
-
-class Files:
-    """Picture files and their labels."""
-
-    def __init__(self, paths: list[pathlib.Path], labels: list[int]):
-        self.paths = paths
-        self.labels = np.array(labels, np.int32)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __add__(self, other: "Files") -> "Files":
-        return Files(self.paths + other.paths, [*self.labels, *other.labels])
-
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
-        """Returns the files at `indices`."""
-        return [
-            Picture(self.paths[index], self.labels[index], str(self.paths[index]))
-            for index in indices
-        ]
 
 
 def pictures(path: pathlib.Path) -> list[pathlib.Path]:
@@ -74,8 +54,7 @@ def read(location: str, options: Options) -> Dataset:
     train_root, test_root, ignored = _splits(root)
     classes = _classes(train_root)
     names = [folder.name for folder in classes]
-    train = _files(classes, names, ignored)
-    test = None
+    train, test = _pictures(classes, names, ignored), []
     if test_root:
         test_classes = _classes(test_root)
         for folder in test_classes:
@@ -84,15 +63,15 @@ def read(location: str, options: Options) -> Dataset:
                     f"{test_root} has more classes than {train_root}: "
                     f"{folder.name} has no training images."
                 )
-        test = _files(test_classes, names, ignored)
-    shape = survey(train + test if test else train, options)
+        test = _pictures(test_classes, names, ignored)
+    shape = survey(Listed(train + test), options)
     return classification(
-        _source(train, shape, options),
-        _source(test, shape, options) if test else None,
+        _images(train, shape),
+        _images(test, shape) if test else None,
         names,
         options,
         name=str(root),
-        identity=_identity(root, train, test),
+        identity=files.names_and_sizes((x.data for x in train + test), root=root),
         note=_note(root, ignored),
     )
 
@@ -116,35 +95,27 @@ def _classes(root):
     return folders
 
 
-def _files(classes, names, ignored):
+def _pictures(classes, names, ignored) -> list[Picture]:
     """Returns the pictures in `classes`, and adds what is none to `ignored`."""
-    paths, labels = [], []
+    found = []
     for folder in classes:
         inside = _listed(folder)
-        pictures = [path for path in inside if _is_picture(path)]
-        if not pictures:
+        paths = [path for path in inside if _is_picture(path)]
+        if not paths:
             raise UsageError(
                 f"{folder} has no images (of {', '.join(SUFFIXES)}): "
                 "a class needs some, or its folder has to go."
             )
-        paths += pictures
-        labels += [names.index(folder.name)] * len(pictures)
+        label = names.index(folder.name)
+        found += [Picture(path, label, str(path)) for path in paths]
         ignored += [path for path in inside if not _is_picture(path)]
     ignored += _listed(classes[0].parent, files=True)
-    return Files(paths, labels)
+    return found
 
 
-def _source(files, shape, options):
-    return source_of(files, options, shape=shape, labels=files.labels)
-
-
-def _identity(root, *splits):
-    return "\n".join(
-        f"{path.relative_to(root).as_posix()} {path.stat().st_size}"
-        for files in splits
-        if files
-        for path in files.paths
-    )
+def _images(pictures: list[Picture], shape) -> EncodedImages:
+    labels = np.array([picture.label for picture in pictures], np.int32)
+    return EncodedImages(Listed(pictures), shape, labels=labels)
 
 
 def _note(root, ignored):

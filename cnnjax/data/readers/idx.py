@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from cnnjax.data import files
-from cnnjax.data.classification import classification, in_memory
+from cnnjax.data.classification import ImageArrays, classification
 from cnnjax.data.dataset import Dataset, Options
 from cnnjax.errors import UsageError
 
@@ -36,7 +36,7 @@ def read(location: str, options: Options) -> Dataset:
     if not location or not folder.is_dir():
         raise UsageError(f"idx: there is no folder {location!r}.")
     images, labels = _split(folder, "train")
-    train = in_memory(images, labels, options)
+    train = ImageArrays(images, labels)
     test = None
     if _find(folder, IMAGES.format("t10k")) or _find(folder, LABELS.format("t10k")):
         test_images, test_labels = _split(folder, "t10k")
@@ -45,7 +45,7 @@ def read(location: str, options: Options) -> Dataset:
                 f"Training images in {folder} have {_by(images.shape[1:3])} pixels, "
                 f"test images {_by(test_images.shape[1:3])}."
             )
-        test = in_memory(test_images, test_labels, options)
+        test = ImageArrays(test_images, test_labels)
     names = [str(label) for label in range(labels.max(initial=-1) + 1)]
     return classification(train, test, names, options, name=str(folder))
 
@@ -56,8 +56,8 @@ def read_file(path: pathlib.Path, *, rank: int) -> UInt8[np.ndarray, "..."]:
     No more is read than its header promises, and nothing where that cannot be true.
 
     Raises:
-        UsageError: if the file is cut short, too long, empty, or of another type or rank,
-            or does not fit in memory.
+        UsageError: if the file is cut short, too long, empty, or of another type or
+            rank, or does not fit in memory.
     """
     with _opened(path) as file:
         shape = _header(file, path, rank)

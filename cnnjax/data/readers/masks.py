@@ -13,7 +13,8 @@ import pathlib
 
 from cnnjax.data import files
 from cnnjax.data.dataset import Dataset, Options
-from cnnjax.data.image_masks import Files, Pair
+from cnnjax.data.decoded import Listed
+from cnnjax.data.image_masks import Pair
 from cnnjax.data.labels import VOID, instance_legend, plain_legend
 from cnnjax.data.readers import cityscapes
 from cnnjax.data.readers.folder import TEST_SPLITS, pictures
@@ -44,14 +45,18 @@ def read(location: str, options: Options) -> Dataset:
         train, test, note = _splits(root)
         legend_of = functools.partial(plain_legend, names=_class_names(root))
     return segmentation(
-        train,
-        test,
+        Listed(train),
+        Listed(test) if test else None,
         instance_legend if options.binary else legend_of,
         options,
         name=str(root),
-        identity="\n".join(part.identity(root) for part in (train, test) if part),
+        identity=files.names_and_sizes(_paths(train, test), root=root),
         note=note,
     )
+
+
+def _paths(*splits: list[Pair] | None) -> list[pathlib.Path]:
+    return [path for split in splits for pair in split or [] for path in pair[:2]]
 
 
 def _splits(root):
@@ -91,7 +96,7 @@ def _first(candidates):
     return next((pair for pair in candidates if all(x.is_dir() for x in pair)), None)
 
 
-def _pairs(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> Files:
+def _pairs(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> list[Pair]:
     images, masks = (_by_stem(folder) for folder in (image_folder, mask_folder))
     for stem, image in images.items():
         if stem not in masks:
@@ -103,7 +108,7 @@ def _pairs(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> Files:
             raise UsageError(
                 f"{mask} has no image: there is no {image_folder}/{stem}.*."
             )
-    return Files([Pair.of(images[stem], masks[stem]) for stem in images])
+    return [Pair.of(images[stem], masks[stem]) for stem in images]
 
 
 def _by_stem(folder):

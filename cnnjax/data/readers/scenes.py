@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 from PIL import Image, ImageDraw
 
-from cnnjax.data.classification import fingerprint
-from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.dataset import Dataset, Options, fingerprint
 from cnnjax.data.readers.digits import WHITE
 from cnnjax.data.source import Columns
 from cnnjax.errors import UsageError
@@ -64,19 +63,20 @@ def read(location: str, options: Options) -> Dataset:
     """
     if location:
         raise UsageError(f"scenes takes no location, got {location!r}.")
-    if options.image_size not in (None, SIZE):
-        raise UsageError(f"scenes have {SIZE} pixels a side, not {options.image_size}.")
+    side = options.side((SIZE, SIZE))
+    if side not in (None, SIZE):
+        raise UsageError(f"scenes have {SIZE} pixels a side, not {side}.")
     train, test = splits()
     digits = tuple(map(str, range(10)))
     if options.task == "detection":
-        return _dataset(_boxed(train), _boxed(test), digits)
+        return _dataset(_boxed(train), _boxed(test), digits, side)
     columns = [_masked(scenes, binary=options.binary) for scenes in (train, test)]
     names = ("background", "digit") if options.binary else ("background", *digits)
     pixels = np.bincount(columns[0]["label"].ravel(), minlength=len(names))
-    return _dataset(*columns, names, class_pixels=tuple(pixels.tolist()))
+    return _dataset(*columns, names, side, class_pixels=tuple(pixels.tolist()))
 
 
-def _dataset(train, test, names, class_pixels=None):
+def _dataset(train, test, names, side, class_pixels=None):
     return Dataset(
         train=Columns(train),
         test=Columns(test),
@@ -85,6 +85,7 @@ def _dataset(train, test, names, class_pixels=None):
         fingerprint=fingerprint([*names, *train.values(), *test.values()]),
         note="",
         class_pixels=class_pixels,
+        image_size=side,
     )
 
 

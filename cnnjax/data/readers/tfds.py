@@ -19,7 +19,7 @@ from cnnjax.data import files
 from cnnjax.data.classification import classification
 from cnnjax.data.dataset import Dataset, Options
 from cnnjax.data.detection import detection
-from cnnjax.data.images import source_of, survey
+from cnnjax.data.images import EncodedImages, survey
 from cnnjax.data.labels import instance_legend, plain_legend
 from cnnjax.data.readers.tfds_records import LEGENDS, Boxed, Labelled, Masked, refused
 from cnnjax.data.segmentation import segmentation
@@ -102,8 +102,8 @@ def _classified(builder, location, options):
     test, note = _test_split(builder)
     shape = _shape(builder.info, train, options)
     return classification(
-        source_of(train, options, shape=shape, labels=None),
-        source_of(test, options, shape=shape, labels=None) if test else None,
+        EncodedImages(train, shape),
+        EncodedImages(test, shape) if test else None,
         builder.info.features[train.label].names,
         options,
         name=location,
@@ -151,7 +151,7 @@ def _first_boxed(builder):
     for split in TEST_SPLITS:
         if split in builder.info.splits:
             records = Boxed(builder, split)
-            some = records.annotated(np.arange(min(LOOK, len(records))))
+            some = records.read(np.arange(min(LOOK, len(records))))
             if any(len(annotations.boxes) for _, annotations in some):
                 return records, note and f"{note} Tested on {split}."
             note = f"The {split} split has no boxes."
@@ -241,7 +241,7 @@ def _test_split(builder):
 def _shape(info, train, options):
     """Returns the images' shape: what the features promise, or what headers say."""
     *size, channels = info.features[train.image].shape
-    if channels in (1, 3) and (None not in size or options.image_size is not None):
+    if channels in (1, 3) and (None not in size or options.resizes):
         return (*size, channels)
     height, width, seen = survey(train, options)
     return height, width, channels if channels in (1, 3) else seen

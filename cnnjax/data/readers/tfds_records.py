@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
-from cnnjax.data.annotations import Annotations
+from cnnjax.data.annotations import Annotated, Annotations
 from cnnjax.data.decode import header
 from cnnjax.data.image_masks import Pair
 from cnnjax.data.images import Picture
@@ -83,32 +83,25 @@ class Boxed(Records):
         self.first = 1 if builder.name in FROM_ONE else 0
         super().__init__(builder, split, (self.image,))
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
-        """Returns the images at `indices`."""
-        return [picture for picture, _ in self.annotated(indices)]
-
-    def annotated(
-        self, indices: Int[np.ndarray, "n"]
-    ) -> list[tuple[Picture, Annotations]]:
-        """Returns the images at `indices` with what is marked in them."""
+    def read(self, indices: Int[np.ndarray, "n"]) -> list[Annotated]:
+        """Returns the images at `indices` with their annotations."""
         return [
-            self._marked(example, f"Image {name}")
+            self._annotated(example, f"Image {name}")
             for name, example in self.named(indices)
         ]
 
-    def _marked(self, example, name):
+    def _annotated(self, example, name) -> Annotated:
         picture, objects = Picture(example[self.image], -1, name), example[OBJECTS]
-        head = header(picture.data, name=name)
+        height, width = header(picture.data, name=name).size
         top, left, bottom, right = np.float32(objects["bbox"]).reshape(-1, 4).T
-        across, down = head.width, head.height
-        corners = left * across - self.first, top * down - self.first
-        boxes = np.stack([*corners, right * across, bottom * down], axis=1)
+        corners = left * width - self.first, top * height - self.first
+        boxes = np.stack([*corners, right * width, bottom * height], axis=1)
         labels = np.asarray(objects["label"], np.int32)
         ignore = np.zeros(len(labels), bool)
         for kind in ("is_difficult", "is_crowd"):
             ignore |= np.asarray(objects.get(kind, ignore), bool)
         area = np.float32(objects["area"]) if "area" in objects else None
-        return picture, Annotations(name, boxes, labels, ignore, area)
+        return Annotated(picture, Annotations(name, boxes, labels, ignore, area))
 
 
 @contextlib.contextmanager

@@ -21,8 +21,9 @@ import defusedxml
 import defusedxml.ElementTree
 
 from cnnjax.data import files
-from cnnjax.data.annotations import Annotations, Files, is_number
+from cnnjax.data.annotations import Annotated, Annotations, is_number
 from cnnjax.data.dataset import Dataset, Options
+from cnnjax.data.decoded import Listed
 from cnnjax.data.detection import detection
 from cnnjax.data.readers.folder import SUFFIXES
 from cnnjax.errors import UsageError
@@ -39,8 +40,8 @@ def read(location: str, options: Options) -> Dataset:
     """Returns the images and boxes in the folder `location`.
 
     Raises:
-        UsageError: if there are none, an annotation is broken, names a missing image or a
-            class that is not in the list, or an image is damaged.
+        UsageError: if there are none, an annotation is broken, names a missing image
+            or a class that is not in the list, or an image is damaged.
     """
     root = pathlib.Path(location).expanduser()
     if not location or not root.is_dir():
@@ -58,14 +59,14 @@ def read(location: str, options: Options) -> Dataset:
     listed = root / "classes.txt"
     occur = {name for split in parsed for one in split for name, _, _ in one[2]}
     names = _listed(listed) if listed.exists() else sorted(occur)
-    parts = [Files([_entry(*one, names) for one in split]) for split in parsed]
+    parts = [[_annotated(*one, names) for one in split] for split in parsed]
     return detection(
-        parts[0],
-        parts[1] if len(parts) > 1 else None,
+        Listed(parts[0]),
+        Listed(parts[1]) if len(parts) > 1 else None,
         names,
         options,
         name=str(root),
-        identity="\n".join(part.identity() for part in parts),
+        identity=files.names_and_sizes(x.picture.data for part in parts for x in part),
         note=note,
     )
 
@@ -213,9 +214,7 @@ def _text(element, tag, path, default=None):
     return text
 
 
-def _entry(
-    path, image, objects: Objects, size, names
-) -> tuple[pathlib.Path, Annotations]:
+def _annotated(path, image, objects: Objects, size, names) -> Annotated:
     for name, _, _ in objects:
         if name not in names:
             raise UsageError(
@@ -223,4 +222,4 @@ def _entry(
                 f"classes in classes.txt: {', '.join(names)}."
             )
     rows = [(box, names.index(name), difficult) for name, box, difficult in objects]
-    return image, Annotations.of(str(path), rows, size=size)
+    return Annotated.of(image, Annotations.of(str(path), rows, size=size))

@@ -4,16 +4,13 @@ A window is stored with some of its surroundings, at more than its resolution, s
 on the device it can still be shifted, stretched and turned without a loss.
 """
 
-import concurrent.futures
-import functools
-import os
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, UInt8
 from PIL import Image
 
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 from cnnjax.data.source import Columns, Examples, Source
 
 BACKGROUND = 0  # the label of a window without an object; classes are counted from 1
@@ -63,9 +60,11 @@ class WindowSource:
         needed, place = np.unique(windows.image, return_inverse=True)
         images = self.images.fetch(needed)["image"]
         pairs = zip(place, windows.box, strict=True)
-        cuts = _pool().map(lambda pair: cut(images[pair[0]], pair[1], self.side), pairs)
+        cuts = decoded.parallel_map(
+            lambda pair: cut(images[pair[0]], pair[1], self.side), pairs
+        )
         return {
-            "image": np.stack(list(cuts)),
+            "image": np.stack(cuts),
             "label": windows.label,
             "object": _within(windows.target, windows.box),
         }
@@ -82,7 +81,7 @@ def source_of(images: Source, windows: Windows, *, window: int) -> Source:
     side = round(window * REACH * SHARPNESS)
     source = WindowSource(images, windows, side=side)
     channels = images.fetch(np.arange(1))["image"].shape[-1]
-    if len(source) * side * side * channels > pictures.MEMORY_LIMIT:
+    if len(source) * side * side * channels > decoded.MEMORY_LIMIT:
         return source
     order = np.argsort(windows.image, kind="stable")
     columns: Examples = {}
@@ -129,8 +128,3 @@ def _within(
     center = (target[:, :2] + target[:, 2:] - box[:, :2] - box[:, 2:]) / (2 * size)
     valid_size = (target[:, 2:] - target[:, :2]) / size
     return np.concatenate([center, valid_size], axis=1).astype(np.float32)
-
-
-@functools.cache
-def _pool() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, "cnnjax-windows")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cnnjax import data
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 
 
 def test_digits_are_all_there():
@@ -26,7 +26,7 @@ def test_grays_are_scaled_evenly():
 @pytest.mark.parametrize("resize_mode", ["crop", "fit"])
 def test_what_would_not_fit_in_memory_is_framed_on_fetch(monkeypatch, resize_mode):
     whole = data.load("digits", image_size=11, resize_mode=resize_mode)
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1797 * 11 * 11 - 1)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 1797 * 11 * 11 - 1)
     lazily = data.load("digits", image_size=11, resize_mode=resize_mode)
     assert whole.train.in_memory
     assert not lazily.train.in_memory

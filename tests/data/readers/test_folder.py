@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from cnnjax import data
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 from cnnjax.errors import UsageError
 
 
@@ -118,7 +118,7 @@ def test_large_sets_are_decoded_on_fetch(tmp_path, monkeypatch):
     paint_classes(tmp_path / "train", "abc", 20)
     paint_classes(tmp_path / "test", "abc", 2)
     small = data.load(f"folder:{tmp_path}")
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 100)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 100)
     large = data.load(f"folder:{tmp_path}")
     assert small.train.in_memory
     assert not large.train.in_memory
@@ -129,7 +129,7 @@ def test_large_sets_are_decoded_on_fetch(tmp_path, monkeypatch):
 
 
 def test_many_pictures_are_decoded_in_portions(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "CHUNK", 1)
+    monkeypatch.setattr(decoded, "PORTION", 64)
     paint_classes(tmp_path / "train", "abc", 45)
     paint_classes(tmp_path / "test", "abc", 2)
     train = data.load(f"folder:{tmp_path}").train
@@ -139,7 +139,7 @@ def test_many_pictures_are_decoded_in_portions(tmp_path, monkeypatch):
 
 
 def test_a_picture_that_changed_its_size_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
     paint_classes(tmp_path, ["cat", "dog"], 4)
     train = data.load(f"folder:{tmp_path}", holdout=0.1).train
     for path in (tmp_path / "dog").iterdir():
@@ -149,7 +149,7 @@ def test_a_picture_that_changed_its_size_is_refused(tmp_path, monkeypatch):
 
 
 def test_fingerprint_of_large_sets_sees_names_and_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
     paint_classes(tmp_path / "a", ["cat", "dog"], 5)
     first = data.load(f"folder:{tmp_path}/a").fingerprint
     (tmp_path / "a").rename(tmp_path / "b")
@@ -203,7 +203,7 @@ def test_refuses_damaged_pictures(tmp_path, damage, options, message):
 
 
 def test_large_sets_name_a_damaged_picture_when_it_is_fetched(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
     paint_classes(tmp_path / "train", ["cat", "dog"], 3)
     paint_classes(tmp_path / "test", ["cat", "dog"], 1)
     truncated_jpeg(tmp_path / "train")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnnjax import data
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 from cnnjax.errors import UsageError
 
 STEMS = ("1", "2", "9", "10", "11")
@@ -182,7 +182,7 @@ def test_images_of_unequal_sizes_take_a_size(tmp_path, resize_mode):
 def test_large_sets_are_decoded_on_fetch(tmp_path, monkeypatch):
     fill(tmp_path / "image", tmp_path / "label")
     small = load(tmp_path)
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
     large = load(tmp_path)
     assert small.train.in_memory
     assert not large.train.in_memory
@@ -193,7 +193,7 @@ def test_large_sets_are_decoded_on_fetch(tmp_path, monkeypatch):
 
 
 def test_fingerprint_sees_what_there_is_but_not_where(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
     fill(tmp_path / "a" / "image", tmp_path / "a" / "label")
     first = load(tmp_path / "a").fingerprint
     (tmp_path / "a").rename(tmp_path / "b")

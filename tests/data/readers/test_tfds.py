@@ -11,7 +11,7 @@ import tensorflow_datasets
 from PIL import Image
 
 from cnnjax import data
-from cnnjax.data import images as pictures
+from cnnjax.data import decoded
 from cnnjax.errors import UsageError
 
 NAMES = ["circle", "square", "star"]
@@ -151,7 +151,7 @@ def test_a_missing_test_split_is_held_out(data_dir):
 
 def test_large_sets_are_decoded_on_fetch(data_dir, monkeypatch):
     small = data.load("tfds:shapes", data_dir=data_dir)
-    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 1000)
     large = data.load("tfds:shapes", data_dir=data_dir)
     assert small.train.in_memory
     assert not large.train.in_memory

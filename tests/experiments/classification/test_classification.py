@@ -258,20 +258,27 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     assert np.isfinite(result["loss"])
 
 
-def made_up_pictures(location, *, image_size=None, resize_mode="crop", **options):
+def made_up_pictures(location, *, image_size=None, uncropped_size=None, **options):
     rng = np.random.default_rng(0)
-    side, channels = image_size or 32, 1 if location == "digits" else 3
+    side = image_size(32, 32) if callable(image_size) else image_size
+    side, channels = side or 32, 1 if location == "digits" else 3
 
-    def split(count):
+    def split(count, side=side, *, fitted=False):
         images = rng.integers(0, 256, (count, side, side, channels), dtype=np.uint8)
-        valid_sizes = (
-            np.full((count, 2), side, np.int32) if resize_mode == "fit" else None
-        )
+        valid_sizes = np.full((count, 2), side, np.int32) if fitted else None
         labels = np.arange(count, dtype=np.int32) % 4
         return Arrays(images, labels, valid_sizes=valid_sizes)
 
-    names = tuple("abcd")
-    return Dataset(split(16), split(12), names, (side, side, channels), "0" * 64, "")
+    uncropped = split(16, uncropped_size, fitted=True) if uncropped_size else None
+    return Dataset(
+        train=split(16),
+        test=split(12),
+        class_names=tuple("abcd"),
+        image_shape=(side, side, channels),
+        fingerprint="0" * 64,
+        note="",
+        uncropped=uncropped,
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,7 +289,7 @@ def made_up_pictures(location, *, image_size=None, resize_mode="crop", **options
         ({"batch_size": 5000}, "--batch_size=5000 is larger than the training split"),
         ({"patience": 3}, "--patience needs a part of the training split"),
         ({"image_size": 8}, "LeNet needs images of 28x28"),
-        ({"stem": "small"}, "LeNet has one stem only"),
+        ({"stem": "small"}, "--stem is not for --model=lenet"),
         ({"augment": "crop,blur"}, "An augmentation must be one of"),
         ({"augment": "mixup", "batch_size": 63}, "even"),
         ({"warmup_epochs": 1.0}, "warm-up must be shorter"),
