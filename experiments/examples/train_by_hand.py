@@ -29,8 +29,7 @@ def step(params, batch):
 def main(steps=300):
     """Trains; returns the accuracy on the test split."""
     digits, init = data.load("digits"), jax.nn.initializers.he_normal()
-    keys = jax.random.split(jax.random.key(0), len(SHAPES))
-    params = {n: init(k, s) for k, (n, s) in zip(keys, SHAPES.items(), strict=True)}
+    params = {n: init(jax.random.key(i), SHAPES[n]) for i, n in enumerate(SHAPES)}
     for indices in np.random.default_rng(0).integers(0, len(digits.train), (steps, 64)):
         params = step(params, digits.train.fetch(indices))
     test = digits.test.fetch(np.arange(len(digits.test)))

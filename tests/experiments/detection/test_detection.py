@@ -20,6 +20,7 @@ from experiments import detection, trainer
 from experiments.detection import Config, calibration
 from experiments.detection import data as detection_data
 from experiments.detection.evaluation import DetectionResults
+from experiments.examples import detect
 from tests import synthetic as made_up
 
 RECIPES = made_up.recipes(DETECTORS)
@@ -122,13 +123,25 @@ def test_predictor_repeats_the_precision_of_its_run(finished, tiny):
     assert ap50(batch, found) == pytest.approx(told["ap50"], abs=1e-6)
 
 
+def test_an_example_finds_objects_in_a_picture(finished, tiny, tmp_path):
+    image = detection.load_data(tiny)[0].test.fetch(np.arange(1))["image"][0]
+    Image.fromarray(image.squeeze()).save(tmp_path / "in.png")
+    found = detect.main(
+        finished[0], tmp_path / "in.png", tmp_path / "out.png", least_score=0.1
+    )
+    assert found
+    assert {name for name, _, _ in found} <= {"square", "disc"}
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == image.shape[1::-1]
+
+
 def ap50(batch, found):
     """The average precision of what was found in the images of a batch."""
-    observed = DetectionResults(("disc", "square"))
+    results = DetectionResults(("disc", "square"))
     values = {"found": found.boxes, "labels": found.labels, "scores": found.scores}
     every = np.arange(len(found.labels))
-    observed.observe({**batch, **values, "index": every, "mask": every >= 0})
-    return observed.metrics()["ap50"]
+    results.observe({**batch, **values, "index": every, "mask": every >= 0})
+    return results.metrics()["ap50"]
 
 
 def test_further_looks_find_other_boxes_and_teach_nothing(finished, tiny, tmp_path):
@@ -177,11 +190,11 @@ def test_calibrated_scores_of_all_classes_are_sorted(finished, tiny):
 
 def test_calibration_never_turns_an_order_round(rng):
     """Also where, by chance, what was sure was wrong."""
-    observed = DetectionResults(("thing",))
+    results = DetectionResults(("thing",))
     for i in range(40):
         box = np.float32([[0, 0, 10, 10]])
         right = i % 2 == 0
-        observed.observe(
+        results.observe(
             {
                 "index": np.array([i]),
                 "mask": np.array([True]),
@@ -195,7 +208,7 @@ def test_calibration_never_turns_an_order_round(rng):
                 "scores": rng.uniform(*(0.1, 0.3) if right else (0.7, 0.9), (1, 1)),
             }
         )
-    by = calibration.fit(observed)
+    by = calibration.fit(results)
     scores = np.linspace(0.01, 0.99, 9)
     after = calibration.calibrated(scores, np.zeros(9, np.int32), by)
     assert (np.diff(after) > 0).all()
