@@ -3,7 +3,7 @@
 import dataclasses
 
 from cnnjax.data.annotations import MOST
-from cnnjax.data.augment.images import listed
+from cnnjax.data.augment.spec import listed
 from cnnjax.models import DETECTORS, layers
 from cnnjax.options import option, redefine
 from cnnjax.training.config import TrainingConfig

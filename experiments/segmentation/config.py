@@ -3,7 +3,7 @@
 import dataclasses
 
 from cnnjax.data.augment import masks as paired
-from cnnjax.data.augment.images import listed
+from cnnjax.data.augment.spec import listed
 from cnnjax.models import SEGMENTERS, layers
 from cnnjax.models.unet import PADDINGS, UPSAMPLINGS
 from cnnjax.options import option, redefine
