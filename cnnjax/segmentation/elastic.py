@@ -22,33 +22,76 @@ def displacement(
     sigma: float | Float[Array, ""],
     spacing: float | None = None,
 ) -> Float[Array, "h w 2"]:
-    """How far each pixel of an image is displaced, (y, x) in pixels.
-
-    The nodes of the grid lie `spacing` apart, one at the image's centre and the last
-    on its border or beyond; what lies beyond them is as they are.
+    """Random displacements of the pixels of an image, (y, x) in pixels.
 
     Args:
         key: decides the vectors at the nodes.
         size: height and width of the image.
         sigma: their standard deviation in pixels, of each component.
+        spacing: as for `smooth_displacement`.
+
+    Raises:
+        ValueError: if `spacing` is not positive.
+    """
+    rows, columns = grid_size(size, spacing=spacing)
+    vectors = sigma * jax.random.normal(key, (rows, columns, 2))
+    return smooth_displacement(vectors, size, spacing=spacing)
+
+
+def smooth_displacement(
+    vectors: Float[Array, "rows columns 2"],
+    size: tuple[int, int],
+    *,
+    spacing: float | None = None,
+) -> Float[Array, "h w 2"]:
+    """Displacements of the pixels of an image, interpolated between those of nodes.
+
+    The nodes of the grid lie `spacing` apart, one at the image's center and the last
+    on its border or beyond; beyond these, their displacements are repeated.
+
+    Args:
+        vectors: displacements at the nodes, `grid_size` of them.
+        size: height and width of the image.
         spacing: pixels between nodes; by default half the longer side, which makes
             3 by 3 nodes.
 
     Raises:
         ValueError: if `spacing` is not positive.
     """
+    spacing = _checked(spacing, size)
+    rows, columns = (_weights(pixels, spacing) for pixels in size)
+    return jnp.einsum("yi,ijc,xj->yxc", rows, vectors, columns, precision="highest")
+
+
+def grid_size(
+    size: tuple[int, int], *, spacing: float | None = None
+) -> tuple[int, int]:
+    """Number of nodes of the grid over an image of `size`, in rows and in columns.
+
+    Raises:
+        ValueError: if `spacing` is not positive.
+    """
+    spacing = _checked(spacing, size)
+    rows, columns = (2 * _reach(pixels, spacing) + 1 for pixels in size)
+    return rows, columns
+
+
+def _checked(spacing: float | None, size: tuple[int, int]) -> float:
     spacing = float(max(size) / 2 if spacing is None else spacing)
     if not spacing > 0:
         raise ValueError(f"spacing must be positive, got {spacing}.")
-    rows, columns = (_weights(pixels, spacing) for pixels in size)
-    vectors = sigma * jax.random.normal(key, (rows.shape[1], columns.shape[1], 2))
-    return jnp.einsum("yi,ijc,xj->yxc", rows, vectors, columns, precision="highest")
+    return spacing
+
+
+def _reach(pixels: int, spacing: float) -> int:
+    """Number of nodes on either side of the center."""
+    return math.ceil((pixels - 1) / 2 / spacing)
 
 
 def _weights(pixels: int, spacing: float) -> Float[np.ndarray, "pixels nodes"]:
     """Weight of each node at each pixel."""
     middle = (pixels - 1) / 2
-    reach = math.ceil(middle / spacing)  # nodes on either side of the centre
+    reach = _reach(pixels, spacing)
     place = (np.arange(pixels) - middle) / spacing + reach
     nodes = np.arange(-1, 2 * reach + 2)  # one more at each end, to interpolate
     ends = np.pad(np.eye(2 * reach + 1), ((1, 1), (0, 0)), mode="edge")

@@ -3,6 +3,7 @@
 import dataclasses
 
 from cnnjax.data.augment import images as augment
+from cnnjax.data.augment.spec import listed
 from cnnjax.options import option
 from cnnjax.training import devices, optimizers
 
@@ -110,7 +111,7 @@ class TrainingConfig:
     augment: str = option(
         "crop:2",
         "Augmentations in their order, NAME[:STRENGTH] joined by commas:"
-        f" {augment.listed(augment.AUGMENTATIONS | augment.MIXERS)} (empty: none).",
+        f" {listed(augment.AUGMENTATIONS | augment.MIXERS)} (empty: none).",
     )
     parallelism: str = option(
         "jit",

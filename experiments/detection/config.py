@@ -3,7 +3,7 @@
 import dataclasses
 
 from cnnjax.data.annotations import MOST
-from cnnjax.data.augment.images import listed
+from cnnjax.data.augment.spec import listed
 from cnnjax.models import DETECTORS
 from cnnjax.options import option, redefine
 from experiments.config import NetworkConfig, for_models

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from cnnjax.data.augment.images import listed
 from cnnjax.data.augment.masks import GEOMETRIC, PHOTOMETRIC
+from cnnjax.data.augment.spec import listed
 from cnnjax.losses import SEGMENTATION_LOSSES
 from cnnjax.models import SEGMENTERS
 from cnnjax.options import option, redefine

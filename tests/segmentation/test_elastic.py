@@ -3,7 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.segmentation.elastic import displacement
+from cnnjax.segmentation.elastic import (
+    displacement,
+    grid_size,
+    smooth_displacement,
+)
 
 KEY = jax.random.key(0)
 
@@ -68,3 +72,22 @@ def test_one_pixel_may_be_displaced():
 def test_refuses_nodes_that_are_not_apart(spacing):
     with pytest.raises(ValueError, match="spacing must be positive, got"):
         displacement(KEY, (8, 8), sigma=1.0, spacing=spacing)
+
+
+@pytest.mark.parametrize("spacing", [None, 3])
+def test_smooth_displacement_is_that_of_the_nodes_at_the_nodes(rng, spacing):
+    size = (7, 13)
+    vectors = rng.normal(size=(*grid_size(size, spacing=spacing), 2))
+    moved = smooth_displacement(jnp.float32(vectors), size, spacing=spacing)
+    if spacing == 3:
+        np.testing.assert_allclose(moved[::3, ::3], vectors, atol=1e-5)
+    middle = tuple(n // 2 for n in grid_size(size, spacing=spacing))
+    np.testing.assert_allclose(moved[3, 6], vectors[middle], atol=1e-5)
+
+
+def test_a_random_displacement_is_smooth_between_normal_vectors():
+    size = (9, 17)
+    vectors = 2.5 * jax.random.normal(KEY, (*grid_size(size), 2))
+    np.testing.assert_array_equal(
+        displacement(KEY, size, sigma=2.5), smooth_displacement(vectors, size)
+    )

@@ -1,1 +1,1 @@
-"""Random augmentations on the device: f(key, example) -> example."""
+"""Random augmentations on the device, f(key, example), and what they do, without."""

@@ -1,109 +1,167 @@
-"""Augmentations of a batch on the device, from one line of text.
+"""Random augmentations of classified images on the device, from one line of text.
+
+An example is a dict: `image` (h, w, c) float32 in [0, 1], `label`, and with images of
+unequal sizes `valid_size`, the height and width that are valid in the top left. An
+augmentation is `f(key, example, strength) -> example`; a mixer takes a second example,
+and labels that are probabilities. It draws parameters from its key, and `transforms`
+does the work.
 
 Each example draws from its own key, so that neither its place in the batch nor the
 number of devices changes what becomes of it.
 """
 
 import functools
-import zlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from cnnjax.data.augment import spec as specs
 from cnnjax.data.augment import transforms
-from cnnjax.data.augment.transforms import Example
-from cnnjax.errors import UsageError
-
-Batch = dict[str, Array]
+from cnnjax.data.augment.spec import Augmentation, Batch, Example, Step, Table, fold
 
 
-class Augmentation(NamedTuple):
-    """An entry of the table: what it does, how strongly, and within which limits."""
+def random_crop(key: Key[Array, ""], example: Example, strength: int) -> Example:
+    """The image moved by up to `strength` pixels each way, with black around it."""
+    most = int(strength)
+    offset = most - jax.random.randint(key, (2,), 0, 2 * most + 1)
+    return example | {
+        "image": transforms.translate(example["image"], offset, most=most)
+    }
 
-    function: Callable[..., Example]
-    strength: float
-    limits: tuple[float, float]
-    description: str
-    pixels: bool = False  # a whole number of pixels
+
+def random_flip(key: Key[Array, ""], example: Example, strength: float) -> Example:
+    """The image mirrored left to right with probability `strength`."""
+    image = example["image"]
+    mirrored = jax.random.bernoulli(key, strength)
+    return example | {"image": jnp.where(mirrored, transforms.flip(image), image)}
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {
+def random_cutout(key: Key[Array, ""], example: Example, strength: int) -> Example:
+    """A square of side `strength`, its center anywhere, filled with the mean color."""
+    image = example["image"]
+    center = jax.random.randint(key, (2,), 0, jnp.array(image.shape[:2]))
+    return example | {"image": transforms.cutout(image, center, side=int(strength))}
+
+
+def random_jitter(key: Key[Array, ""], example: Example, strength: float) -> Example:
+    """Brightness, contrast and saturation, each times a number in 1 ± `strength`."""
+    image = example["image"]
+    factors = jax.random.uniform(key, (3,), image.dtype, 1 - strength, 1 + strength)
+    brightness, contrast, saturation = factors
+    jittered = transforms.adjust_color(
+        image, brightness=brightness, contrast=contrast, saturation=saturation
+    )
+    return example | {"image": jittered}
+
+
+def random_resized_crop(
+    key: Key[Array, ""],
+    example: Example,
+    strength: float,
+    *,
+    output_size: tuple[int, int] | None = None,
+) -> Example:
+    """A part of the image, resized to `output_size` (Szegedy et al., 2015, section 6).
+
+    The part has an area between `strength` and 1 of the valid image and an aspect
+    ratio between 3/4 and 4/3, both drawn again for each example (the ratio evenly on
+    a log scale; a side longer than the image is cut to it). Pixels beyond
+    `valid_size` are not seen.
+    """
+    image = example["image"]
+    size = image.shape[:2] if output_size is None else output_size
+    valid_size = example.get("valid_size", jnp.array(image.shape[:2])).astype(
+        jnp.float32
+    )
+    shape_key, place_key = jax.random.split(key)
+    area, ratio = jax.random.uniform(shape_key, (2,))
+    area = (strength + (1 - strength) * area) * valid_size.prod()
+    ratio = jnp.exp((2 * ratio - 1) * jnp.log(4 / 3))  # width / height
+    side = jnp.minimum(jnp.sqrt(area * jnp.stack([1 / ratio, ratio])), valid_size)
+    start = jax.random.uniform(place_key, (2,)) * (valid_size - side)
+    image = transforms.resized_crop(
+        image, start, side, valid_size=valid_size, output_size=size
+    )
+    return {k: v for k, v in example.items() if k != "valid_size"} | {"image": image}
+
+
+def random_mixup(
+    key: Key[Array, ""], example: Example, partner: Example, strength: float
+) -> Example:
+    """Both blended, image and label, by a share from Beta(strength, strength)."""
+    share = jax.random.beta(key, strength, strength)
+    names = ("image", "label")
+    return example | {
+        name: transforms.mixup(example[name], partner[name], share) for name in names
+    }
+
+
+def random_cutmix(
+    key: Key[Array, ""], example: Example, partner: Example, strength: float
+) -> Example:
+    """The example with a box of the partner's image in it.
+
+    The box covers 1 - a of the area, a drawn from Beta(strength, strength), with its
+    center anywhere; the labels mix by the area that remains of each.
+    """
+    share_key, place_key = jax.random.split(key)
+    image = example["image"]
+    size = jnp.array(image.shape[:2])
+    half = jnp.sqrt(1 - jax.random.beta(share_key, strength, strength)) * size / 2
+    center = jax.random.uniform(place_key, (2,)) * size
+    start = jnp.round(center - half).astype(jnp.int32)
+    stop = jnp.round(center + half).astype(jnp.int32)
+    image, share = transforms.cutmix(image, partner["image"], start, stop)
+    label = transforms.mixup(example["label"], partner["label"], share)
+    return example | {"image": image, "label": label}
+
+
+AUGMENTATIONS: Table = {
     "crop": Augmentation(
-        transforms.crop,
+        random_crop,
         4,
         (1, 512),
         "moves by up to N pixels, black around it",
         pixels=True,
     ),
-    "flip": Augmentation(transforms.flip, 0.5, (0, 1), "mirrors with probability P"),
+    "flip": Augmentation(random_flip, 0.5, (0, 1), "mirrors with probability P"),
     "cutout": Augmentation(
-        transforms.cutout,
+        random_cutout,
         8,
         (1, 512),
         "fills a square of N pixels with the mean",
         pixels=True,
     ),
     "jitter": Augmentation(
-        transforms.jitter,
+        random_jitter,
         0.4,
         (0, 1),
         "scales brightness, contrast, saturation by 1 ± S",
     ),
     "resized_crop": Augmentation(
-        transforms.resized_crop,
+        random_resized_crop,
         0.08,
         (0.01, 1),
         "resizes a part of at least S of the area",
     ),
 }
-MIXERS: dict[str, Augmentation] = {
-    "mixup": Augmentation(
-        transforms.mixup, 0.2, (0.01, 100), "blends pairs, Beta(A, A)"
-    ),
+MIXERS: Table = {
+    "mixup": Augmentation(random_mixup, 0.2, (0.01, 100), "blends pairs, Beta(A, A)"),
     "cutmix": Augmentation(
-        transforms.cutmix, 1.0, (0.01, 100), "pastes boxes of the partner, Beta(A, A)"
+        random_cutmix, 1.0, (0.01, 100), "pastes boxes of the partner, Beta(A, A)"
     ),
 }
 
 
-class Step(NamedTuple):
-    """An augmentation by name, and its strength."""
-
-    name: str
-    strength: float
-
-
-def parse(
-    spec: str, *, table: dict[str, Augmentation] = AUGMENTATIONS | MIXERS
-) -> tuple[Step, ...]:
-    """Reads "crop:4,flip,mixup:0.2": names, each with a strength or its default.
-
-    Args:
-        spec: the text.
-        table: what the names stand for.
+def parse(spec: str) -> tuple[Step, ...]:
+    """Returns the augmentations and mixers that `spec` names.
 
     Raises:
-        UsageError: if a name is missing, unknown or comes twice, or a strength is out
-            of range.
+        UsageError: as `spec.parse`.
     """
-    parts = [part.strip() for part in spec.split(",") if part.strip()]
-    if spec and not parts:
-        raise _unknown(spec, table)
-    steps = tuple(_parse_step(part, table) for part in parts)
-    names = [step.name for step in steps]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"An augmentation must come once, got {name} twice.")
-    return steps
-
-
-def listed(table: dict[str, Augmentation]) -> str:
-    """The names in `table` with their limits, for a help text."""
-    entries = ((name, *entry.limits) for name, entry in table.items())
-    return ", ".join(f"{name} ({low:g} to {high:g})" for name, low, high in entries)
+    return specs.parse(spec, table=AUGMENTATIONS | MIXERS)
 
 
 def augmenter(
@@ -112,9 +170,9 @@ def augmenter(
     classes: int,
     output_size: tuple[int, int] | None = None,
 ) -> Callable[[Key[Array, "n"], Batch], Batch]:
-    """All augmentations of `spec` as one function of a batch.
+    """Returns all augmentations of `spec` as one function of a batch.
 
-    `resized_crop` runs first, since it alone knows what a fitted image's canvas is;
+    `resized_crop` runs first, since it alone knows what of a fitted image is valid;
     the others run in the order given, and mixers after them; of several mixers each
     example draws one, all equally likely. Examples 2i and 2i + 1 of the batch are
     partners, so that no device needs another's data. With a mixer the labels become
@@ -122,7 +180,7 @@ def augmenter(
 
     Args:
         spec: what `parse` reads, or has read.
-        classes: how many there are.
+        classes: the number of classes.
         output_size: height and width that `resized_crop` resizes to; None keeps the
             image's.
 
@@ -155,48 +213,21 @@ def augmenter(
         return jax.tree.map(lambda *xs: jnp.stack(xs)[choice], *mixed)
 
     def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
-        seen = {k: v for k, v in batch.items() if k in ("image", "label", "valid_size")}
-        rest = {k: v for k, v in batch.items() if k not in seen}
+        names = ("image", "label", "valid_size")
+        examples = {name: batch[name] for name in names if name in batch}
+        rest = {name: x for name, x in batch.items() if name not in names}
         if singles:
-            seen = jax.vmap(single)(keys, seen)
+            examples = jax.vmap(single)(keys, examples)
         if mixers:
-            seen["label"] = jax.nn.one_hot(seen["label"], classes)
-            seen = jax.vmap(mix)(keys, seen, jax.tree.map(_partners, seen))
-        return rest | seen
+            examples["label"] = jax.nn.one_hot(examples["label"], classes)
+            partners = jax.tree.map(_partners, examples)
+            examples = jax.vmap(mix)(keys, examples, partners)
+        return rest | examples
 
     return augment
-
-
-def fold(key: Key[Array, ""], name: str) -> Key[Array, ""]:
-    """A key for each name, whatever else is in the table or the spec."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def _partners(x: Array) -> Array:
     if x.shape[0] % 2:
         raise ValueError(f"Mixing needs an even batch, got {x.shape[0]} examples.")
     return x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
-
-
-def _unknown(name: str, table: dict[str, Augmentation]) -> UsageError:
-    known = ", ".join(table)
-    return UsageError(f"An augmentation must be one of {known}, got {name!r}.")
-
-
-def _parse_step(text: str, table: dict[str, Augmentation]) -> Step:
-    name, colon, number = text.partition(":")
-    if name not in table:
-        raise _unknown(name, table)
-    entry = table[name]
-    if not colon:
-        return Step(name, entry.strength)
-    kind = int if entry.pixels else float
-    low, high = entry.limits
-    try:
-        strength = kind(number)
-    except ValueError:
-        strength = None
-    if strength is None or not low <= strength <= high:
-        sort = "a whole number" if entry.pixels else "a number"
-        raise UsageError(f"{name} takes {sort} from {low} to {high}, got {number!r}.")
-    return Step(name, strength)

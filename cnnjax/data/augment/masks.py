@@ -1,96 +1,103 @@
-"""Augmentations that move an image and its mask together, from one line of text.
+"""Random augmentations of an image together with its mask, from one line of text.
 
 All that moves pixels becomes one sampling grid, evaluated only where pixels are asked
-for: the image is read between its pixels, the mask at the nearest. What changes
-colours leaves the mask alone. As in `augment`, each example draws from its own key.
+for: the image is interpolated, the mask read at the nearest pixel. What changes colors
+leaves the mask alone. As in `images`, each example draws from its own key.
 """
 
 from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Key, Shaped
+from jaxtyping import Array, Key
 
+from cnnjax.data.augment import spec as specs
 from cnnjax.data.augment import transforms, warp
-from cnnjax.data.augment.images import Augmentation, Batch, Step, fold
-from cnnjax.data.augment.images import parse as parse_table
-from cnnjax.data.augment.transforms import Example
+from cnnjax.data.augment.images import random_jitter
+from cnnjax.data.augment.spec import Augmentation, Batch, Example, Step, Table, fold
 from cnnjax.errors import UsageError
 
 MAPS = ("label", "weight")  # the entries (n, h, w) that move with the image
 WHOLE = ("flip", "flip_vertical", "rot90")  # motions that take pixels to pixels
 
 
-def noise(key: Key[Array, ""], example: Example, strength: float) -> Example:
+def random_noise(key: Key[Array, ""], example: Example, strength: float) -> Example:
     """The image with normal noise of standard deviation `strength` on every value."""
     image = example["image"]
-    noisy = image + strength * jax.random.normal(key, image.shape, image.dtype)
-    return example | {"image": noisy.clip(0, 1)}
+    noise = strength * jax.random.normal(key, image.shape, image.dtype)
+    return example | {"image": transforms.add_noise(image, noise)}
 
 
-def gamma(key: Key[Array, ""], example: Example, strength: float) -> Example:
+def random_gamma(key: Key[Array, ""], example: Example, strength: float) -> Example:
     """The image to the power of 1 / (1 + `strength`) to 1 + `strength`."""
-    power = jax.random.uniform(key, minval=-1, maxval=1)
-    return example | {"image": example["image"] ** ((1 + strength) ** power)}
+    power = (1 + strength) ** jax.random.uniform(key, minval=-1, maxval=1)
+    return example | {"image": transforms.adjust_gamma(example["image"], power)}
 
 
-GEOMETRIC: dict[str, Augmentation] = {
+GEOMETRIC: Table = {
     "flip": Augmentation(
-        warp.flip, 0.5, (0, 1), "mirrors left and right with probability P"
+        warp.random_flip, 0.5, (0, 1), "mirrors left and right with probability P"
     ),
     "flip_vertical": Augmentation(
-        warp.flip_vertical, 0.5, (0, 1), "mirrors top and bottom with probability P"
+        warp.random_flip_vertical,
+        0.5,
+        (0, 1),
+        "mirrors top and bottom with probability P",
     ),
     "rot90": Augmentation(
-        warp.rot90, 1.0, (0, 1), "turns by 0 to 3 quarters with probability P"
+        warp.random_rot90, 1.0, (0, 1), "turns by 0 to 3 quarters with probability P"
     ),
     "rotate": Augmentation(
-        warp.rotate, 15.0, (0, 180), "turns by up to N degrees either way"
+        warp.random_rotate, 15.0, (0, 180), "turns by up to N degrees either way"
     ),
-    "scale": Augmentation(warp.scale, 0.2, (0, 9), "magnifies by 1 / (1 + S) to 1 + S"),
+    "scale": Augmentation(
+        warp.random_scale, 0.2, (0, 9), "magnifies by 1 / (1 + S) to 1 + S"
+    ),
     "shift": Augmentation(
-        warp.shift, 8.0, (0, 4096), "moves by up to N pixels each way"
+        warp.random_shift, 8.0, (0, 4096), "moves by up to N pixels each way"
     ),
     "elastic": Augmentation(
-        warp.elastic, 10.0, (0, 512), "deforms smoothly, by N pixels on average"
+        warp.random_elastic, 10.0, (0, 512), "deforms smoothly, by N pixels on average"
     ),
 }
-PHOTOMETRIC: dict[str, Augmentation] = {
+PHOTOMETRIC: Table = {
     "jitter": Augmentation(
-        transforms.jitter,
+        random_jitter,
         0.4,
         (0, 1),
         "scales brightness, contrast, saturation by 1 ± S",
     ),
     "gamma": Augmentation(
-        gamma, 0.3, (0, 9), "raises to the power 1 / (1 + S) to 1 + S"
+        random_gamma, 0.3, (0, 9), "raises to the power 1 / (1 + S) to 1 + S"
     ),
-    "noise": Augmentation(noise, 0.05, (0, 1), "adds normal noise of deviation S"),
+    "noise": Augmentation(
+        random_noise, 0.05, (0, 1), "adds normal noise of deviation S"
+    ),
 }
 
 
 def parse(spec: str) -> tuple[Step, ...]:
-    """Reads "flip,rotate:10,noise": names, each with a strength or its default.
+    """Returns the augmentations that `spec` names: "flip,rotate:10,noise".
 
     Raises:
-        UsageError: if a name is unknown or comes twice, or a strength is out of range.
+        UsageError: as `spec.parse`.
     """
-    return parse_table(spec, table=GEOMETRIC | PHOTOMETRIC)
+    return specs.parse(spec, table=GEOMETRIC | PHOTOMETRIC)
 
 
 def paired_augmenter(
     spec: str | tuple[Step, ...], *, crop_size: tuple[int, int] | None = None
 ) -> Callable[[Key[Array, "n"], Batch], Batch]:
-    """All augmentations of `spec` as one function of a batch of images and masks.
+    """Returns all augmentations of `spec` as one function of images and masks.
 
     Motions are about the centre of the crop, in the order given; beyond its border
     the image is mirrored, and the mask with it. Where they are flips and quarter turns
-    alone, pixels keep their very values. Colours change after that, in their order.
+    alone, pixels keep their very values. Colors change after that, in their order.
 
     Args:
         spec: what `parse` reads, or has read.
-        crop_size: height and width of the part to see, anywhere in the image; None
-            sees all of it.
+        crop_size: height and width of the crop, anywhere in the image; None takes
+            all of it.
 
     Returns:
         A function of a key for each example and a batch, for use inside `jit`:
@@ -113,8 +120,8 @@ def paired_augmenter(
         return example
 
     def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
-        seen = {k: v for k, v in batch.items() if k in ("image", *MAPS)}
-        return batch | jax.vmap(single)(keys, seen)
+        examples = {k: v for k, v in batch.items() if k in ("image", *MAPS)}
+        return batch | jax.vmap(single)(keys, examples)
 
     return augment
 
@@ -125,7 +132,7 @@ def _moved(key, example, motions, crop_size):
     _check_crop(size, whole, motions)
     start = jax.random.randint(fold(key, "crop"), (2,), 0, np.subtract(whole, size) + 1)
     if not motions:
-        return {k: _cut(v, start, size) for k, v in example.items()}
+        return {k: transforms.crop(v, start, size) for k, v in example.items()}
     points = warp.grid(size)
     for name, strength in reversed(motions):
         points = GEOMETRIC[name].function(fold(key, name), points, strength)
@@ -134,13 +141,6 @@ def _moved(key, example, motions, crop_size):
     read = warp.nearest if whole_pixels else warp.bilinear
     moved = {k: warp.nearest(v, places) for k, v in example.items() if k in MAPS}
     return moved | {"image": read(example["image"], places)}
-
-
-def _cut(
-    x: Shaped[Array, "h w *c"], start: Int[Array, "2"], size: tuple[int, int]
-) -> Shaped[Array, "h2 w2 *c"]:
-    rest = x.shape[2:]
-    return jax.lax.dynamic_slice(x, (*start, *(0 for _ in rest)), (*size, *rest))
 
 
 def _check_crop(size, whole, motions):

@@ -1,10 +1,12 @@
 """Where each pixel of an augmented image comes from.
 
-Points are (y, x) in pixels from the centre of what is seen, one for each of its
-pixels. A motion is `f(key, points, strength) -> points`: it says where in the image
-before it each pixel of the image after it lies. Motions are chained from the last to
-the first, and the image is read once, at the points that they end at. Beyond its
-border it is mirrored.
+Points are (y, x) in pixels from the center of the crop, one for each of its pixels. A
+motion maps points to points: it says where in the image before it each pixel of the
+image after it lies. Motions are chained from the last to the first, and the image is
+read once, at the points that they end at. Beyond its border it is mirrored.
+
+Every motion `random_NAME(key, points, strength)` draws the parameters of its
+deterministic twin `NAME(points, ...)`.
 """
 
 import jax
@@ -15,65 +17,105 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from cnnjax.segmentation.elastic import displacement
 
 Points = Float[Array, "h w 2"]
+Scalar = Float[Array, ""] | float
 
 
-def flip(key: Key[Array, ""], points: Points, strength: float) -> Points:
+def flip(points: Points) -> Points:
+    """Mirrors left and right."""
+    return points * jnp.array([1.0, -1.0])
+
+
+def random_flip(key: Key[Array, ""], points: Points, strength: float) -> Points:
     """Mirrors left and right with probability `strength`."""
-    return points * jnp.stack([1.0, _sign(key, strength)])
+    return jnp.where(jax.random.bernoulli(key, strength), flip(points), points)
 
 
-def flip_vertical(key: Key[Array, ""], points: Points, strength: float) -> Points:
+def flip_vertical(points: Points) -> Points:
+    """Mirrors top and bottom."""
+    return points * jnp.array([-1.0, 1.0])
+
+
+def random_flip_vertical(
+    key: Key[Array, ""], points: Points, strength: float
+) -> Points:
     """Mirrors top and bottom with probability `strength`."""
-    return points * jnp.stack([_sign(key, strength), 1.0])
+    mirrored = jax.random.bernoulli(key, strength)
+    return jnp.where(mirrored, flip_vertical(points), points)
 
 
-def rot90(key: Key[Array, ""], points: Points, strength: float) -> Points:
-    """Turns by 0 to 3 quarters, all equally likely, with probability `strength`."""
-    turn, chance = jax.random.split(key)
-    quarters = jax.random.randint(turn, (), 0, 4)
-    quarters = jnp.where(jax.random.bernoulli(chance, strength), quarters, 0)
+def rot90(points: Points, quarters: int | Int[Array, ""]) -> Points:
+    """Turns by 0 to 3 quarters, counterclockwise as `numpy.rot90` does."""
     cosines = jnp.array([1.0, 0.0, -1.0, 0.0])  # exact, as jnp.cos would not be
     return _turned(points, cosines[quarters], cosines[quarters - 1])
 
 
-def rotate(key: Key[Array, ""], points: Points, strength: float) -> Points:
-    """Turns by an angle of up to `strength` degrees either way."""
-    angle = jnp.deg2rad(jax.random.uniform(key, minval=-strength, maxval=strength))
+def random_rot90(key: Key[Array, ""], points: Points, strength: float) -> Points:
+    """Turns by 0 to 3 quarters, all equally likely, with probability `strength`."""
+    turn, chance = jax.random.split(key)
+    quarters = jax.random.randint(turn, (), 0, 4)
+    return rot90(points, jnp.where(jax.random.bernoulli(chance, strength), quarters, 0))
+
+
+def rotate(points: Points, degrees: Scalar) -> Points:
+    """Turns counterclockwise."""
+    angle = jnp.deg2rad(degrees)
     return _turned(points, jnp.cos(angle), jnp.sin(angle))
 
 
-def scale(key: Key[Array, ""], points: Points, strength: float) -> Points:
+def random_rotate(key: Key[Array, ""], points: Points, strength: float) -> Points:
+    """Turns by up to `strength` degrees either way."""
+    degrees = jax.random.uniform(key, minval=-strength, maxval=strength)
+    return rotate(points, degrees)
+
+
+def scale(points: Points, factor: Scalar) -> Points:
+    """Shrinks by `factor`, and magnifies if it is below 1."""
+    return points * factor
+
+
+def random_scale(key: Key[Array, ""], points: Points, strength: float) -> Points:
     """Magnifies by 1 / (1 + `strength`) to 1 + `strength`, evenly on a log scale."""
     power = jax.random.uniform(key, minval=-1, maxval=1)
-    return points * (1 + strength) ** power
+    return scale(points, (1 + strength) ** power)
 
 
-def shift(key: Key[Array, ""], points: Points, strength: float) -> Points:
+def shift(points: Points, offset: Float[Array, "2"]) -> Points:
+    """Moves the image up and left by `offset` pixels."""
+    return points + offset
+
+
+def random_shift(key: Key[Array, ""], points: Points, strength: float) -> Points:
     """Moves by up to `strength` pixels down or up, and right or left."""
-    return points + jax.random.uniform(key, (2,), minval=-strength, maxval=strength)
+    offset = jax.random.uniform(key, (2,), minval=-strength, maxval=strength)
+    return shift(points, offset)
 
 
-def elastic(key: Key[Array, ""], points: Points, strength: float) -> Points:
+def elastic(points: Points, displacements: Float[Array, "h w 2"]) -> Points:
+    """Moves each point by its own displacement."""
+    return points + displacements
+
+
+def random_elastic(key: Key[Array, ""], points: Points, strength: float) -> Points:
     """Deforms smoothly, by `strength` pixels on average, as U-Net's paper does."""
     height, width, _ = points.shape
-    return points + displacement(key, (height, width), sigma=strength)
+    return elastic(points, displacement(key, (height, width), sigma=strength))
 
 
 def grid(size: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
-    """The points of an image of `size` that nothing has moved."""
+    """Returns the points of an image of `size` that nothing has moved."""
     height, width = size
     y, x = np.indices(size, dtype=np.float32)
     return np.stack([y - (height - 1) / 2, x - (width - 1) / 2], axis=-1)
 
 
 def nearest(image: Shaped[Array, "h w *c"], at: Points) -> Shaped[Array, "h2 w2 *c"]:
-    """The pixel of `image` that is nearest to each place (y, x) from its top left."""
+    """Returns the pixel of `image` that is nearest to each place, from its top left."""
     y, x = (jnp.int32(jnp.floor(p + 0.5)) for p in _inside(at, image.shape))
     return _read(image, y, x)
 
 
 def bilinear(image: Float[Array, "h w c"], at: Points) -> Float[Array, "h2 w2 c"]:
-    """What `image` is between its pixels at each place (y, x) from its top left."""
+    """Returns `image`, interpolated, at each place (y, x) from its top left."""
     height, width, _ = image.shape
     y, x = _inside(at, image.shape)
     top, left = jnp.floor(y), jnp.floor(x)
@@ -83,10 +125,6 @@ def bilinear(image: Float[Array, "h w c"], at: Points) -> Float[Array, "h2 w2 c"
     above = _mixed(_read(image, top, left), _read(image, top, beside), right)
     below = _mixed(_read(image, bottom, left), _read(image, bottom, beside), right)
     return _mixed(above, below, down)
-
-
-def _sign(key, probability):
-    return jnp.where(jax.random.bernoulli(key, probability), -1.0, 1.0)
 
 
 def _turned(points, cosine, sine):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax import detection
-from cnnjax.data.augment.images import Augmentation, Step, fold, parse
 from cnnjax.data.augment.masks import GEOMETRIC, PHOTOMETRIC
+from cnnjax.data.augment.spec import Augmentation, Step, fold, parse
 from cnnjax.errors import UsageError
 from experiments.detection.sliding.windows import BACKGROUND, REACH
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,9 +27,13 @@ def keys_of(count=6, seed=0):
     return jax.random.split(jax.random.key(seed), count)
 
 
+@functools.cache
+def compiled(spec, **options):
+    return jax.jit(paired.paired_augmenter(spec, **options))
+
+
 def run(spec, keys, batch, **options):
-    made = jax.jit(paired.paired_augmenter(spec, **options))(keys, batch)
-    return jax.tree.map(np.asarray, made)
+    return jax.tree.map(np.asarray, compiled(spec, **options)(keys, batch))
 
 
 def assert_same(a, b, atol=1e-5):

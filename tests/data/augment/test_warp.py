@@ -11,7 +11,7 @@ GEOMETRIC = ("flip", "flip_vertical", "rot90", "rotate", "scale", "shift", "elas
 
 def moved(name, strength, *, size=(5, 8)):
     """The points of `size` as each of 200 keys moves them."""
-    motion = getattr(warp, name)
+    motion = getattr(warp, f"random_{name}")
     points = jnp.asarray(warp.grid(size))
     move = jax.jit(jax.vmap(lambda key: motion(key, points, strength)))
     return np.asarray(points), np.asarray(move(KEYS))
@@ -133,3 +133,40 @@ def test_an_image_of_one_row_is_the_same_everywhere_above_and_below(rng):
     places = warp.grid((4, 6)) * np.float32([1.7, 1]) + np.float32([0, 2.5])
     expected = np.broadcast_to(image, (4, 6, 1))
     np.testing.assert_allclose(jax.jit(warp.bilinear)(image, places), expected)
+
+
+IMAGE = np.arange(25.0).reshape(5, 5)
+
+
+@pytest.mark.parametrize(
+    ("motion", "expected"),
+    [
+        (warp.flip, np.fliplr),
+        (warp.flip_vertical, np.flipud),
+        *[
+            (lambda p, k=k: warp.rot90(p, k), lambda x, k=k: np.rot90(x, k))
+            for k in range(4)
+        ],
+        (lambda p: warp.rotate(p, 90.0), np.rot90),
+        (lambda p: warp.rotate(p, -180.0), lambda x: np.rot90(x, 2)),
+        (
+            lambda p: warp.shift(p, jnp.array([1.0, -2.0])),
+            lambda x: np.pad(x, ((0, 1), (2, 0)), "reflect")[1:, :5],
+        ),
+        (
+            lambda p: warp.elastic(p, jnp.ones((5, 5, 2))),
+            lambda x: np.pad(x, ((0, 1), (0, 1)), "reflect")[1:, 1:],
+        ),
+    ],
+)
+def test_motions_move_images_as_numpy_does(motion, expected):
+    points = motion(jnp.asarray(warp.grid((5, 5))))
+    np.testing.assert_array_equal(
+        warp.nearest(jnp.asarray(IMAGE), points + 2), expected(IMAGE)
+    )
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_scaled_points_are_that_much_closer_to_the_center(factor):
+    points = warp.grid((4, 7))
+    np.testing.assert_array_equal(warp.scale(points, factor), factor * points)
