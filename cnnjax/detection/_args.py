@@ -90,7 +90,9 @@ def not_negative(name: str, value: float) -> float:
     return value
 
 
-def all_positive(name: str, values: Sequence[float], count: int | None = None):
+def all_positive(
+    name: str, values: Sequence[float], count: int | None = None
+) -> tuple[float, ...]:
     """Returns `values`, at least one, or `count` of them, all above 0."""
     values = tuple(values)
     few = not values if count is None else len(values) != count

@@ -5,6 +5,8 @@ second corner does not lie below and right of the first has none, and overlaps n
 Integers are taken as float32.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -76,12 +78,10 @@ def generalized_box_iou(
     >>> generalized_box_iou(a, jnp.array([[0, 0, 1, 1], [3, 0, 4, 1]]))
     Array([[ 1. , -0.5]], dtype=float32)
     """
-    a, b = _against("a", a, "b", b)
-    union = _area(a) + _area(b) - _intersection(a, b)
-    low = [jnp.minimum(p, q) for p, q in zip(a[:2], b[:2], strict=True)]
-    high = [jnp.maximum(p, q) for p, q in zip(a[2:], b[2:], strict=True)]
-    hull = _area((*low, *high))
-    return overlap(a, b) - _quotient(hull - union, hull)
+    rows, columns = _against("a", a, "b", b)
+    union = _area(rows) + _area(columns) - _intersection(rows, columns)
+    hull = _area(_corners(jnp.minimum, jnp.maximum, rows, columns))
+    return overlap(rows, columns) - _quotient(hull - union, hull)
 
 
 def box_convert(
@@ -149,8 +149,9 @@ Sides = tuple[Array, Array, Array, Array]  # x1, y1, x2, y2, of boxes of one sha
 
 
 def sides(boxes: Float[Array, "*n 4"]) -> Sides:
-    """The four sides, apart."""
-    return tuple(boxes[..., i] for i in range(4))
+    """x1, y1, x2 and y2 of the boxes, as four arrays."""
+    x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
+    return x1, y1, x2, y2
 
 
 def overlap(a: Sides, b: Sides) -> Float[Array, "..."]:
@@ -170,9 +171,12 @@ def _area(box: Sides) -> Array:
 
 
 def _intersection(a: Sides, b: Sides) -> Array:
-    low = [jnp.maximum(p, q) for p, q in zip(a[:2], b[:2], strict=True)]
-    high = [jnp.minimum(p, q) for p, q in zip(a[2:], b[2:], strict=True)]
-    return _area((*low, *high))
+    return _area(_corners(jnp.maximum, jnp.minimum, a, b))
+
+
+def _corners(low: Callable, high: Callable, a: Sides, b: Sides) -> Sides:
+    """`low` of the boxes' first corners and `high` of their second corners."""
+    return low(a[0], b[0]), low(a[1], b[1]), high(a[2], b[2]), high(a[3], b[3])
 
 
 def _quotient(part: Array, whole: Array) -> Array:

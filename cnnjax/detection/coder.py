@@ -96,5 +96,5 @@ def _same_shape(name, x, other_name, other) -> None:
 
 
 def _weights(weights: Weights, like: Array) -> Array:
-    weights = jnp.array(_args.all_positive("weights", weights, 4), like.dtype)
-    return weights.reshape((1,) * (like.ndim - 1) + (4,))
+    factors = jnp.array(_args.all_positive("weights", weights, 4), like.dtype)
+    return factors.reshape((1,) * (like.ndim - 1) + (4,))

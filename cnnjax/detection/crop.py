@@ -53,7 +53,7 @@ def crop_boxes(
 
 
 def _weights(
-    first: Float[Array, "n"], last: Float[Array, "n"], count: int, length: int
+    first: Float[Array, " n"], last: Float[Array, " n"], count: int, length: int
 ) -> Float[Array, "n count length"]:
     """The matrix of each box that samples an axis; its rows sum to one."""
     step = (last - first)[:, None] / count

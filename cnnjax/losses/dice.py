@@ -9,7 +9,7 @@ from cnnjax.losses import pixels
 
 def soft_dice(
     logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """One minus the mean Dice coefficient of the classes that an image shows.
 
     `1 - mean_k 2 sum_x p_k g_k / (sum_x p_k^2 + sum_x g_k^2)`, over the labelled pixels

@@ -10,10 +10,10 @@ from cnnjax.ops.known import may_hold
 
 def cross_entropy(
     logits: Float[Array, "n k"],
-    targets: Int[Array, "n"] | Float[Array, "n k"],
+    targets: Int[Array, " n"] | Float[Array, "n k"],
     *,
     label_smoothing: float = 0.0,
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """Cross entropy in nats between targets t and p = softmax(logits).
 
     `-sum_k t_k log p_k`, with t the one-hot label or the given probabilities, moved
@@ -51,10 +51,10 @@ def segmentation_cross_entropy(
     logits: Float[Array, "n h w k"],
     labels: Int[Array, "n h w"],
     *,
-    class_weights: Float[Array, "k"] | None = None,
+    class_weights: Float[Array, " k"] | None = None,
     pixel_weights: Float[Array, "n h w"] | None = None,
     label_smoothing: float = 0.0,
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """Weighted cross entropy in nats, the mean over the labelled pixels x of an image.
 
     `mean_x -c_y(x) w(x) log p_y(x)(x)`, with y the label and p = softmax(logits): the

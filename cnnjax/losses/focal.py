@@ -10,11 +10,11 @@ from cnnjax.ops.known import may_hold
 
 def focal(
     logits: Float[Array, "n k"] | Float[Array, "n h w k"],
-    labels: Int[Array, "n"] | Int[Array, "n h w"],
+    labels: Int[Array, " n"] | Int[Array, "n h w"],
     *,
     gamma: float = 2.0,
-    alpha: Float[Array, "k"] | None = None,
-) -> Float[Array, "n"]:
+    alpha: Float[Array, " k"] | None = None,
+) -> Float[Array, " n"]:
     """Cross entropy that cares less for what is already right.
 
     `-alpha_t (1 - p_t)^gamma log p_t` (Lin et al., 2017, equation 5), with p =

@@ -48,7 +48,7 @@ def hits(labels: Int[Array, "*n"], classes: int) -> Bool[Array, "*n k"]:
 
 
 def of_labels(
-    name: str, weights: Float[Array, "k"], hit: Bool[Array, "*n k"]
+    name: str, weights: Float[Array, " k"], hit: Bool[Array, "*n k"]
 ) -> Float[Array, "*n"]:
     """The weight of each label's class, 0 for void.
 
@@ -68,7 +68,7 @@ def mean_labelled(
     values: Float[Array, "n h w"],
     labels: Int[Array, "n h w"],
     hit: Bool[Array, "n h w k"],
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """Mean of each image over its labelled pixels: 0 without any.
 
     It is NaN where a label is neither void nor one of the classes.

@@ -7,11 +7,11 @@ from cnnjax.ops.known import may_hold
 
 
 def smooth_l1(
-    predictions: Float[Array, "n *numbers"],
-    targets: Float[Array, "n *numbers"],
+    predictions: Float[Array, " n *numbers"],
+    targets: Float[Array, " n *numbers"],
     *,
     beta: float = 1.0,
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """Sum over an example's numbers of the loss of Fast R-CNN.
 
     `d^2 / (2 beta)` where the difference d is below `beta`, and `|d| - beta / 2`

@@ -11,7 +11,7 @@ from cnnjax.losses.entropy import segmentation_cross_entropy
 from cnnjax.losses.focal import focal
 
 _HEAVIEST = 1_000_000
-SEGMENTATION_LOSSES: dict[str, Callable[..., Float[Array, "n"]]] = {
+SEGMENTATION_LOSSES: dict[str, Callable[..., Float[Array, " n"]]] = {
     "cross_entropy": segmentation_cross_entropy,
     "dice": soft_dice,
     "focal": focal,

@@ -25,7 +25,7 @@ def boundary_sums(
     labelled: Pixels,
     classes: int,
     tolerance: int,
-) -> dict[str, Int[Array, "k"]]:
+) -> dict[str, Int[Array, " k"]]:
     """Boundary pixels of each class, and how many of them are met.
 
     Args:

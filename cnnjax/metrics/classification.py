@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 def classification_sums(
-    logits: Float[Array, "n k"], labels: Int[Array, "n"], mask: Bool[Array, "n"]
+    logits: Float[Array, "n k"], labels: Int[Array, " n"], mask: Bool[Array, " n"]
 ) -> dict[str, Array]:
     """Sums over the examples of a batch that the mask keeps.
 

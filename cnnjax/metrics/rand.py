@@ -51,7 +51,8 @@ def rand_score_sums(
         _f_score(ndimage.label(cell > threshold)[0][inside], cells[inside])
         for threshold in thresholds
     ]
-    return {"rand_images": np.int64(inside.any()), "rand_f_score": np.array(scores)}
+    images = np.asarray(inside.any(), np.int64)
+    return {"rand_images": images, "rand_f_score": np.array(scores)}
 
 
 def rand_summary(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
@@ -63,7 +64,7 @@ def rand_summary(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
 
 
 def _f_score(
-    segments: Integer[np.ndarray, "n"], cells: Integer[np.ndarray, "n"]
+    segments: Integer[np.ndarray, " n"], cells: Integer[np.ndarray, " n"]
 ) -> float:
     """F of the pixels in the foreground; segment 0 falls apart into its pixels."""
     alone = np.count_nonzero(segments == 0)
@@ -76,5 +77,5 @@ def _f_score(
     return 2 * both / either if either else 0.0
 
 
-def _squares(counts: Integer[np.ndarray, "n"]) -> float:
+def _squares(counts: Integer[np.ndarray, " n"]) -> float:
     return float((counts.astype(np.float64) ** 2).sum())

@@ -15,7 +15,7 @@ _VOID = 255  # the label of a pixel that counts nowhere
 def segmentation_sums(
     logits: Float[Array, "n h w k"],
     labels: Int[Array, "n h w"],
-    mask: Bool[Array, "n"],
+    mask: Bool[Array, " n"],
     *,
     tolerance: int | None = None,
 ) -> dict[str, Array]:
@@ -106,7 +106,7 @@ def _losses(
     logits: Float[Array, "n h w k"],
     labels: Int[Array, "n h w"],
     known: Bool[Array, "n h w"],
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     hit = labels[..., None] == jnp.arange(logits.shape[-1])
     losses = jnp.where(known, -jnp.where(hit, log_p, 0).sum(axis=-1), jnp.nan)
@@ -116,7 +116,7 @@ def _losses(
 
 
 def _ratios(
-    part: Int[np.ndarray, "k"], whole: Int[np.ndarray, "k"]
+    part: Int[np.ndarray, " k"], whole: Int[np.ndarray, " k"]
 ) -> list[float | None]:
     return [int(p) / int(w) if w else None for p, w in zip(part, whole, strict=True)]
 

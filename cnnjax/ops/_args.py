@@ -4,7 +4,8 @@ Each function returns its argument parsed, or raises a `ValueError` that says
 what must hold and what was got.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,19 @@ import numpy as np
 Size = int | tuple[int, int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | int | tuple[int, int] | Pads
+T = TypeVar("T")
+
+
+def per_axis(function: Callable[..., T], *pairs: Sequence[Any]) -> tuple[T, T]:
+    """Returns `function` of the pairs' vertical and of their horizontal parts."""
+    vertical, horizontal = (function(*parts) for parts in zip(*pairs, strict=True))
+    return vertical, horizontal
+
+
+def image_size(x: jax.Array) -> tuple[int, int]:
+    """Returns height and width of images (*batch, height, width, channels)."""
+    height, width = x.shape[-3:-1]
+    return height, width
 
 
 def images(name: str, x: jax.Array) -> jax.Array:
@@ -148,13 +162,13 @@ def pads(
     the bottom and right; "VALID" pads nothing. With `ceil_mode` the bottom and right
     have what the last window needs that starts before the end of the image.
     """
-    spans = tuple((w - 1) * d + 1 for w, d in zip(window, dilation, strict=True))
+    spans = per_axis(span, window, dilation)
     if isinstance(padding, str):
         choice("padding", padding, ("SAME", "VALID"))
-        both = tuple(map(_same if padding == "SAME" else _valid, size, spans, stride))
+        both = per_axis(_same if padding == "SAME" else _valid, size, spans, stride)
     else:
         both = explicit_pads(padding)
-    padded = tuple(s + low + high for s, (low, high) in zip(size, both, strict=True))
+    padded = per_axis(lambda s, pads: s + sum(pads), size, both)
     if padded[0] < spans[0] or padded[1] < spans[1]:
         raise ValueError(
             f"window {spans} does not fit in a padded image of {padded}."
@@ -162,9 +176,12 @@ def pads(
             else f"window {window} dilated by {dilation} to {spans} does not fit in "
             f"a padded image of {padded}."
         )
-    if ceil_mode:
-        both = tuple(map(_ceil, both, size, spans, stride))
-    return both
+    return per_axis(_ceil, both, size, spans, stride) if ceil_mode else both
+
+
+def span(window: int, dilation: int) -> int:
+    """Returns the pixels from the first tap of a window to its last, inclusive."""
+    return (window - 1) * dilation + 1
 
 
 def explicit_pads(padding: int | tuple[int, int] | Pads) -> Pads:
@@ -178,7 +195,8 @@ def explicit_pads(padding: int | tuple[int, int] | Pads) -> Pads:
         )
     if min(map(min, both)) < 0:
         raise ValueError(f"padding must not be negative, got {padding!r}.")
-    return tuple((int(low), int(high)) for low, high in both)
+    (top, bottom), (left, right) = both
+    return (int(top), int(bottom)), (int(left), int(right))
 
 
 def _same(size: int, span: int, stride: int) -> tuple[int, int]:

@@ -70,11 +70,11 @@ def conv2d(
     x = _args.floating("x", _args.images("x", x))
     kernel = _args.kernel(kernel, x, groups)
     stride, dilation = _args.pair("stride", stride), _args.pair("dilation", dilation)
-    window = kernel.shape[:2]
-    pads = _args.pads(padding, x.shape[-3:-1], window, stride, dilation)
+    size, window = _args.image_size(x), (kernel.shape[0], kernel.shape[1])
+    pads = _args.pads(padding, size, window, stride, dilation)
     if padding_mode != "zeros":
         x, pads = pad(x, pads, mode=padding_mode), ((0, 0), (0, 0))
-    geometry = Geometry(x.shape[-3:-1], window, stride, pads, dilation, groups)
+    geometry = Geometry(_args.image_size(x), window, stride, pads, dilation, groups)
     y = split(_bilinear.conv(merge(x, 3), kernel, geometry), x.shape[:-3])
     return y if bias is None else y + _args.channel_row("bias", bias, y)
 

@@ -196,7 +196,7 @@ def _whole_max_jvp(primals, tangents):
 
 def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geometry]:
     x = _args.floating("x", _args.images("x", x))
-    size = x.shape[-3:-1]
+    size = _args.image_size(x)
     window, dilation = _args.pair("window", window), _args.pair("dilation", dilation)
     stride = window if stride is None else _args.pair("stride", stride)
     pads = _args.pads(padding, size, window, stride, dilation)

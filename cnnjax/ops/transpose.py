@@ -1,6 +1,7 @@
 """Transposed convolution: the exact adjoint of `conv2d`."""
 
 import dataclasses
+import operator
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -78,7 +79,7 @@ def conv2d_transpose(
 
 def _geometry(y, kernel, stride, padding, dilation, output_size) -> Geometry:
     stride, dilation = _args.pair("stride", stride), _args.pair("dilation", dilation)
-    size, window = y.shape[-3:-1], kernel.shape[:2]
+    size, window = _args.image_size(y), (kernel.shape[0], kernel.shape[1])
     if output_size is None:
         output_size = _default_size(size, window, stride, padding, dilation)
     output_size = _args.pair("output_size", output_size)
@@ -94,11 +95,15 @@ def _geometry(y, kernel, stride, padding, dilation, output_size) -> Geometry:
 
 def _default_size(size, window, stride, padding, dilation) -> tuple[int, int]:
     if padding == "SAME":
-        return tuple(n * s for n, s in zip(size, stride, strict=True))
+        return _args.per_axis(operator.mul, size, stride)
     pads = _args.explicit_pads(0 if padding == "VALID" else padding)
-    quads = zip(size, stride, window, dilation, strict=True)
-    full = [(n - 1) * s + (w - 1) * d + 1 for n, s, w, d in quads]
-    return tuple(f - low - high for f, (low, high) in zip(full, pads, strict=True))
+    return _args.per_axis(
+        lambda n, s, span, pads: (n - 1) * s + span - sum(pads),
+        size,
+        stride,
+        _args.per_axis(_args.span, window, dilation),
+        pads,
+    )
 
 
 def _reach(geometry: Geometry) -> np.ndarray:

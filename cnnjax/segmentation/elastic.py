@@ -25,7 +25,7 @@ def displacement(
     """How far each pixel of an image is displaced, (y, x) in pixels.
 
     The nodes of the grid lie `spacing` apart, one at the image's centre and the last
-    on its border or beyond; what lies beyond them is as they are.
+    on its border or beyond it; pixels outside of them move as the nearest node.
 
     Args:
         key: decides the vectors at the nodes.
@@ -52,7 +52,8 @@ def _weights(pixels: int, spacing: float) -> Float[np.ndarray, "pixels nodes"]:
     place = (np.arange(pixels) - middle) / spacing + reach
     nodes = np.arange(-1, 2 * reach + 2)  # one more at each end, to interpolate
     ends = np.pad(np.eye(2 * reach + 1), ((1, 1), (0, 0)), mode="edge")
-    return np.float32(_cubic(np.abs(place[:, None] - nodes)) @ ends)
+    weights = _cubic(np.abs(place[:, None] - nodes)) @ ends
+    return weights.astype(np.float32)
 
 
 def _cubic(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
