@@ -8,9 +8,10 @@ Integers are taken as float32.
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from cnnjax.detection import _args
+from cnnjax.ops.arrays import AnyArray
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
 # Square pixels. Below that an area counts as none, so that no gradient of a quotient
@@ -18,7 +19,7 @@ FORMATS = ("xyxy", "xywh", "cxcywh")
 _NO_AREA = 1e-18
 
 
-def box_area(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
+def box_area(boxes: Real[AnyArray, "*n 4"]) -> Float[Array, "*n"]:
     """The area of each box in square pixels.
 
     Args:
@@ -36,7 +37,7 @@ def box_area(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
     return _area(sides(_args.boxes("boxes", boxes)))
 
 
-def box_iou(a: Float[Array, "n 4"], b: Float[Array, "m 4"]) -> Float[Array, "n m"]:
+def box_iou(a: Real[AnyArray, "n 4"], b: Real[AnyArray, "m 4"]) -> Float[Array, "n m"]:
     """Intersection over union of each box of `a` with each of `b`.
 
     Args:
@@ -57,7 +58,7 @@ def box_iou(a: Float[Array, "n 4"], b: Float[Array, "m 4"]) -> Float[Array, "n m
 
 
 def generalized_box_iou(
-    a: Float[Array, "n 4"], b: Float[Array, "m 4"]
+    a: Real[AnyArray, "n 4"], b: Real[AnyArray, "m 4"]
 ) -> Float[Array, "n m"]:
     """IoU less the share of the hull of both boxes that neither covers.
 
@@ -85,7 +86,7 @@ def generalized_box_iou(
 
 
 def box_convert(
-    boxes: Float[Array, "*n 4"], source: str, target: str
+    boxes: Real[AnyArray, "*n 4"], source: str, target: str
 ) -> Float[Array, "*n 4"]:
     """Boxes in another way of writing them.
 
@@ -122,7 +123,7 @@ def box_convert(
 
 
 def clip_boxes(
-    boxes: Float[Array, "*n 4"], size: tuple[int, int]
+    boxes: Real[AnyArray, "*n 4"], size: tuple[int, int]
 ) -> Float[Array, "*n 4"]:
     """The part of each box that lies inside the image.
 

@@ -2,14 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from cnnjax.detection import _args
+from cnnjax.ops.arrays import AnyArray
 
 
 def crop_boxes(
-    image: Float[Array, "h w c"],
-    boxes: Float[Array, "n 4"],
+    image: Float[AnyArray, "h w c"],
+    boxes: Real[AnyArray, "n 4"],
     *,
     size: int | tuple[int, int],
 ) -> Float[Array, "n rows columns c"]:

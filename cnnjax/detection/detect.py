@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int, Int32
+from jaxtyping import Array, Float, Float32, Int32, Integer
 
 from cnnjax.detection.boxes import box_area
 from cnnjax.detection.coder import decode_boxes
@@ -14,6 +14,7 @@ from cnnjax.detection.crop import crop_boxes
 from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.batch import merge
 
 # Candidates kept before NMS: a minimum, and per requested output.
@@ -38,19 +39,19 @@ class Detections(NamedTuple):
 
 def detect(
     apply: Apply,
-    images: Float[Array, "n h w c"],
+    images: Float[AnyArray, "n h w c"],
     *,
     factors: Sequence[Factors],
     window: int,
     stride: int,
-    iou_threshold: float,
-    score_threshold: float,
+    iou_threshold: Scalar,
+    score_threshold: Scalar,
     max_outputs: int,
     refined: bool = False,
     refine_steps: int = 1,
     context: float = 1.0,
     border: int = 0,
-    valid_sizes: Int[Array, "n 2"] | None = None,
+    valid_sizes: Integer[AnyArray, "n 2"] | None = None,
 ) -> Detections:
     """Detects objects with a sliding window at several scales.
 
@@ -145,7 +146,7 @@ def _one_axis(x: Float[Array, "n rows columns k"]) -> Float[Array, "n p k"]:
 
 def _rescored(
     apply: Apply,
-    images: Float[Array, "n h w c"],
+    images: Float[AnyArray, "n h w c"],
     found: Detections,
     refine_steps: int,
     *,
@@ -166,7 +167,7 @@ def _rescored(
     return label * mean, decode_boxes(deltas, found.boxes), windows
 
 
-def scale_boxes(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
+def scale_boxes(boxes: Float[AnyArray, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
     """Boxes with the same centres and smaller sides.
 
     Args:
@@ -185,10 +186,10 @@ def _picked(
     scores: Float32[Array, "p k"],
     boxes: Float32[Array, "p 4"],
     windows: Float32[Array, "p 4"],
-    valid_size: Int[Array, "2"],
+    valid_size: Integer[AnyArray, "2"],
     *,
-    iou_threshold: float,
-    score_threshold: float,
+    iou_threshold: Scalar,
+    score_threshold: Scalar,
     max_outputs: int,
 ) -> Detections:
     """The detections of one image: its best candidates, thinned out by NMS."""

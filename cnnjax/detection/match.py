@@ -1,22 +1,23 @@
 """Which true object each box is to learn."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32, Real
 
 from cnnjax.detection import _args
 from cnnjax.detection.boxes import box_iou
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 BACKGROUND, NEITHER = -1, -2
 
 
 def match(
-    truth: Float[Array, "m 4"],
-    valid: Bool[Array, " m"],
-    boxes: Float[Array, "n 4"],
+    truth: Real[AnyArray, "m 4"],
+    valid: Bool[AnyArray, " m"],
+    boxes: Real[AnyArray, "n 4"],
     *,
-    positive: float,
-    negative: float,
+    positive: Scalar,
+    negative: Scalar,
     force: bool = False,
 ) -> Int32[Array, " n"]:
     """Gives each box the truth that it overlaps most, if it does so enough.

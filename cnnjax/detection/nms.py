@@ -8,19 +8,20 @@ overlaps too much is decided by `box_iou` to the last bit.
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Int32
+from jaxtyping import Array, Bool, Float, Int32, Integer, Real
 
 from cnnjax.detection import _args
 from cnnjax.detection.boxes import Sides, overlap, sides
+from cnnjax.ops.arrays import AnyArray, Scalar
 
 
 def nms(
-    boxes: Float[Array, "n 4"],
-    scores: Float[Array, " n"],
+    boxes: Real[AnyArray, "n 4"],
+    scores: Real[AnyArray, " n"],
     *,
-    iou_threshold: float,
+    iou_threshold: Scalar,
     max_outputs: int,
-    score_threshold: float | None = None,
+    score_threshold: Scalar | None = None,
 ) -> tuple[Int32[Array, " max_outputs"], Bool[Array, " max_outputs"]]:
     """Picks boxes by score, each unless it overlaps one that was picked before.
 
@@ -51,13 +52,13 @@ def nms(
 
 
 def batched_nms(
-    boxes: Float[Array, "n 4"],
-    scores: Float[Array, " n"],
-    labels: Int[Array, " n"],
+    boxes: Real[AnyArray, "n 4"],
+    scores: Real[AnyArray, " n"],
+    labels: Integer[AnyArray, " n"],
     *,
-    iou_threshold: float,
+    iou_threshold: Scalar,
     max_outputs: int,
-    score_threshold: float | None = None,
+    score_threshold: Scalar | None = None,
 ) -> tuple[Int32[Array, " max_outputs"], Bool[Array, " max_outputs"]]:
     """As `nms`, but a box suppresses only those of its own label.
 
@@ -89,12 +90,12 @@ def batched_nms(
 
 
 def soft_nms(
-    boxes: Float[Array, "n 4"],
-    scores: Float[Array, " n"],
+    boxes: Real[AnyArray, "n 4"],
+    scores: Real[AnyArray, " n"],
     *,
-    sigma: float,
+    sigma: Scalar,
     max_outputs: int,
-    score_threshold: float,
+    score_threshold: Scalar,
 ) -> tuple[
     Int32[Array, " max_outputs"],
     Float[Array, " max_outputs"],
@@ -155,7 +156,7 @@ def _parse(boxes, scores, max_outputs) -> tuple[Array, Array]:
     return boxes, scores
 
 
-def _ended(boxes: Float[Array, "n 4"]) -> Float[Array, "n+1 4"]:
+def _ended(boxes: Float[Array, "n 4"]) -> Float[Array, "n1 4"]:
     """The boxes and behind them one without area, which overlaps none."""
     return jnp.concatenate([boxes, jnp.zeros((1, 4), boxes.dtype)])
 
@@ -178,7 +179,7 @@ def _greedy(boxes, scores, labels, iou_threshold, max_outputs, score_threshold):
     if labels is not None:
         labels = jnp.append(labels, jnp.zeros(1, labels.dtype))[order]
 
-    def suppressed_by(i) -> Bool[Array, " n+1"]:
+    def suppressed_by(i) -> Bool[Array, " n1"]:
         iou = overlap(_box(columns, i), columns)
         near = iou > iou_threshold
         return near if labels is None else near & (labels == labels[i])

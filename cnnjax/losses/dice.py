@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from cnnjax.losses import pixels
+from cnnjax.ops.arrays import AnyArray
 
 
 def soft_dice(
-    logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]
+    logits: Float[AnyArray, "n h w k"], labels: Integer[AnyArray, "n h w"]
 ) -> Float[Array, " n"]:
     """One minus the mean Dice coefficient of the classes that an image shows.
 

@@ -1,18 +1,21 @@
 """Cross entropy, of images and of their pixels."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from cnnjax.losses import pixels
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 
 def cross_entropy(
-    logits: Float[Array, "n k"],
-    targets: Int[Array, " n"] | Float[Array, "n k"],
+    logits: Float[AnyArray, "n k"],
+    targets: Integer[AnyArray, " n"] | Float[AnyArray, "n k"],
     *,
-    label_smoothing: float = 0.0,
+    label_smoothing: Scalar = 0.0,
 ) -> Float[Array, " n"]:
     """Cross entropy in nats between targets t and p = softmax(logits).
 
@@ -48,12 +51,12 @@ def cross_entropy(
 
 
 def segmentation_cross_entropy(
-    logits: Float[Array, "n h w k"],
-    labels: Int[Array, "n h w"],
+    logits: Float[AnyArray, "n h w k"],
+    labels: Integer[AnyArray, "n h w"],
     *,
-    class_weights: Float[Array, " k"] | None = None,
-    pixel_weights: Float[Array, "n h w"] | None = None,
-    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | Float[AnyArray, " k"] | None = None,
+    pixel_weights: Float[AnyArray, "n h w"] | None = None,
+    label_smoothing: Scalar = 0.0,
 ) -> Float[Array, " n"]:
     """Weighted cross entropy in nats, the mean over the labelled pixels x of an image.
 
@@ -92,7 +95,7 @@ def segmentation_cross_entropy(
     return pixels.mean_labelled(losses, labels, hit)
 
 
-def _check_smoothing(label_smoothing: float) -> None:
+def _check_smoothing(label_smoothing: Scalar) -> None:
     if not may_hold(lambda s: 0 <= s < 1, label_smoothing):
         raise ValueError(
             f"label_smoothing must be at least 0 and below 1, got {label_smoothing}."

@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Integer, Real
 from scipy import ndimage
 
+from cnnjax.ops.arrays import HostNumber
+
 
 def rand_score_sums(
     cell: Real[np.ndarray, "h w"] | Bool[np.ndarray, "h w"],
@@ -55,7 +57,7 @@ def rand_score_sums(
     return {"rand_images": images, "rand_f_score": np.array(scores)}
 
 
-def rand_summary(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+def rand_summary(sums: Mapping[str, HostNumber]) -> dict[str, float | None]:
     """`rand_error` of `rand_score_sums` added up over images; None without cells."""
     images = int(sums["rand_images"])
     if images == 0:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.ops.arrays import AnyArray
+
 Size = int | tuple[int, int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | int | tuple[int, int] | Pads
@@ -29,7 +31,7 @@ def image_size(x: jax.Array) -> tuple[int, int]:
     return height, width
 
 
-def images(name: str, x: jax.Array) -> jax.Array:
+def images(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, a batch of images: (*batch, height, width, channels)."""
     x = jnp.asarray(x)
     if x.ndim < 3:
@@ -45,7 +47,7 @@ def images(name: str, x: jax.Array) -> jax.Array:
     return x
 
 
-def floating(name: str, x: jax.Array) -> jax.Array:
+def floating(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, whose numbers have a fraction."""
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -58,7 +60,7 @@ def wide(dtype: np.dtype) -> np.dtype:
     return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 
 
-def same_dtype(name: str, x: jax.Array, dtype: np.dtype) -> jax.Array:
+def same_dtype(name: str, x: AnyArray, dtype: np.dtype) -> jax.Array:
     """Returns `x`, which must be of the dtype of the images."""
     x = jnp.asarray(x)
     if x.dtype != dtype:
@@ -68,7 +70,7 @@ def same_dtype(name: str, x: jax.Array, dtype: np.dtype) -> jax.Array:
     return x
 
 
-def vector(name: str, x: jax.Array, channels: int) -> jax.Array:
+def vector(name: str, x: AnyArray, channels: int) -> jax.Array:
     """Returns `x`, one number for each channel."""
     x = floating(name, x)
     if x.shape != (channels,):
@@ -76,13 +78,13 @@ def vector(name: str, x: jax.Array, channels: int) -> jax.Array:
     return x
 
 
-def channel_row(name: str, x: jax.Array, images: jax.Array) -> jax.Array:
+def channel_row(name: str, x: AnyArray, images: jax.Array) -> jax.Array:
     """Returns `x`, one number for each channel, in a shape that adds to `images`."""
     x = vector(name, same_dtype(name, x, images.dtype), images.shape[-1])
     return x.reshape((1,) * (images.ndim - 1) + x.shape)
 
 
-def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
+def kernel(kernel: AnyArray, x: jax.Array, groups: int) -> jax.Array:
     """Returns `kernel` (h, w, in / groups, out), which must fit the images `x`."""
     kernel = same_dtype("kernel", kernel, x.dtype)
     if kernel.ndim != 4 or 0 in kernel.shape:
@@ -100,7 +102,7 @@ def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
     return kernel
 
 
-def transposed_kernel(kernel: jax.Array, y: jax.Array, groups: int) -> jax.Array:
+def transposed_kernel(kernel: AnyArray, y: jax.Array, groups: int) -> jax.Array:
     """Returns `kernel` (h, w, out / groups, in), which must fit the images `y`."""
     kernel = same_dtype("kernel", kernel, y.dtype)
     if kernel.ndim != 4 or kernel.shape[3] != y.shape[-1] or 0 in kernel.shape:

@@ -4,12 +4,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
 from cnnjax.ops import _args
+from cnnjax.ops.arrays import AnyArray
 
 MODES = ("zeros", "reflect", "symmetric", "edge", "wrap")
 
 
 def pad(
-    x: Shaped[Array, "*batch h w c"],
+    x: Shaped[AnyArray, "*batch h w c"],
     padding: int | tuple[int, int] | _args.Pads,
     *,
     mode: str = "zeros",

@@ -8,14 +8,15 @@ from jaxtyping import Array, Float
 
 from cnnjax.ops import _args, _bilinear
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.batch import merge, split
 
 
 def conv2d_transpose(
-    y: Float[Array, "*batch h w c_in"],
-    kernel: Float[Array, "kh kw c_group c_in"],
+    y: Float[AnyArray, "*batch h w c_in"],
+    kernel: Float[AnyArray, "kh kw c_group c_in"],
     *,
-    bias: Float[Array, " c_out"] | None = None,
+    bias: Float[AnyArray, " c_out"] | None = None,
     stride: _args.Size = 1,
     padding: _args.Padding = "SAME",
     dilation: _args.Size = 1,

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from cnnjax.ops.arrays import AnyArray
+
 
 def displacement(
-    key: Key[Array, ""],
+    key: Key[AnyArray, ""],
     size: tuple[int, int],
     *,
-    sigma: float | Float[Array, ""],
+    sigma: float | Float[AnyArray, ""],
     spacing: float | None = None,
 ) -> Float[Array, "h w 2"]:
     """How far each pixel of an image is displaced, (y, x) in pixels.
