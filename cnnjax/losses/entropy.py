@@ -26,7 +26,7 @@ def cross_entropy(
         logits: scores of k classes.
         targets: labels in [0, k), or probabilities that sum to 1. A label outside
             gives NaN, so that a training loop which checks its loss will stop.
-        label_smoothing: at least 0 and below 1.
+        label_smoothing: at least 0 and below 1; checked unless it is traced.
 
     Raises:
         ValueError: if the shapes do not fit, or `label_smoothing` is out of range.
