@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 
-def boxes(name: str, x: jax.Array) -> jax.Array:
+def boxes(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, boxes (..., 4), in float32 or wider."""
     x = jnp.asarray(x)
     if x.ndim < 1 or x.shape[-1] != 4:
@@ -23,7 +24,7 @@ def boxes(name: str, x: jax.Array) -> jax.Array:
     return wide(x)
 
 
-def rows(name: str, x: jax.Array) -> jax.Array:
+def rows(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, boxes (n, 4), in float32 or wider."""
     x = boxes(name, x)
     if x.ndim != 2:
@@ -36,7 +37,7 @@ def wide(x: jax.Array) -> jax.Array:
     return x if x.dtype == np.float64 else x.astype(np.float32)
 
 
-def one_each(name: str, x: jax.Array, boxes: jax.Array) -> jax.Array:
+def one_each(name: str, x: AnyArray, boxes: jax.Array) -> jax.Array:
     """Returns `x`, one number for each of the boxes."""
     x = jnp.asarray(x)
     if x.shape != boxes.shape[:-1]:
@@ -47,7 +48,7 @@ def one_each(name: str, x: jax.Array, boxes: jax.Array) -> jax.Array:
     return x
 
 
-def images(name: str, x: jax.Array) -> jax.Array:
+def images(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, a batch of images: (*batch, height, width, channels)."""
     x = jnp.asarray(x)
     if x.ndim < 3 or 0 in x.shape[-3:]:
@@ -58,7 +59,7 @@ def images(name: str, x: jax.Array) -> jax.Array:
     return x
 
 
-def features(name: str, x: jax.Array) -> jax.Array:
+def features(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, the features of one image: (height, width, channels)."""
     x = jnp.asarray(x)
     if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -69,28 +70,30 @@ def features(name: str, x: jax.Array) -> jax.Array:
     return images(name, x)
 
 
-def share(name: str, value: float) -> float:
+def share(name: str, value: Scalar) -> Scalar:
     """Returns `value`, which lies in [0, 1]."""
     if not may_hold(lambda v: 0 <= v <= 1, value):
         raise ValueError(f"{name} must be in [0, 1], got {value}.")
     return value
 
 
-def positive(name: str, value: float) -> float:
+def positive(name: str, value: Scalar) -> Scalar:
     """Returns `value`, which is above 0."""
     if not may_hold(lambda v: v > 0, value):
         raise ValueError(f"{name} must be positive, got {value}.")
     return value
 
 
-def not_negative(name: str, value: float) -> float:
+def not_negative(name: str, value: Scalar) -> Scalar:
     """Returns `value`, which is not below 0."""
     if not may_hold(lambda v: v >= 0, value):
         raise ValueError(f"{name} must not be negative, got {value}.")
     return value
 
 
-def all_positive(name: str, values: Sequence[float], count: int | None = None):
+def all_positive(
+    name: str, values: Sequence[float], count: int | None = None
+) -> tuple[float, ...]:
     """Returns `values`, at least one, or `count` of them, all above 0."""
     values = tuple(values)
     few = not values if count is None else len(values) != count

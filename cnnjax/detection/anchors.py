@@ -39,10 +39,10 @@ def anchors(
            [4., 0., 8., 4.]], dtype=float32)
     """
     size, stride = _args.pair("size", size), _args.pair("stride", stride)
-    scales = np.array(_args.all_positive("scales", scales), float)
+    lengths = np.array(_args.all_positive("scales", scales), float)
     ratios = np.array(_args.all_positive("aspect_ratios", aspect_ratios), float)
-    heights = (np.sqrt(ratios)[:, None] * scales).ravel()
-    widths = (scales / np.sqrt(ratios)[:, None]).ravel()
+    heights = (np.sqrt(ratios)[:, None] * lengths).ravel()
+    widths = (lengths / np.sqrt(ratios)[:, None]).ravel()
     shapes = np.stack([-widths, -heights, widths, heights], -1) / 2
     y, x = ((np.arange(n) + 0.5) * step for n, step in zip(size, stride, strict=True))
     y, x = np.meshgrid(y, x, indexing="ij")

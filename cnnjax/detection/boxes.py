@@ -5,10 +5,13 @@ second corner does not lie below and right of the first has none, and overlaps n
 Integers are taken as float32.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from cnnjax.detection import _args
+from cnnjax.ops.arrays import AnyArray
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
 # Square pixels. Below that an area counts as none, so that no gradient of a quotient
@@ -16,7 +19,7 @@ FORMATS = ("xyxy", "xywh", "cxcywh")
 _NO_AREA = 1e-18
 
 
-def box_area(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
+def box_area(boxes: Real[AnyArray, "*n 4"]) -> Float[Array, "*n"]:
     """The area of each box in square pixels.
 
     Args:
@@ -34,7 +37,7 @@ def box_area(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
     return _area(sides(_args.boxes("boxes", boxes)))
 
 
-def box_iou(a: Float[Array, "n 4"], b: Float[Array, "m 4"]) -> Float[Array, "n m"]:
+def box_iou(a: Real[AnyArray, "n 4"], b: Real[AnyArray, "m 4"]) -> Float[Array, "n m"]:
     """Intersection over union of each box of `a` with each of `b`.
 
     Args:
@@ -55,7 +58,7 @@ def box_iou(a: Float[Array, "n 4"], b: Float[Array, "m 4"]) -> Float[Array, "n m
 
 
 def generalized_box_iou(
-    a: Float[Array, "n 4"], b: Float[Array, "m 4"]
+    a: Real[AnyArray, "n 4"], b: Real[AnyArray, "m 4"]
 ) -> Float[Array, "n m"]:
     """IoU less the share of the hull of both boxes that neither covers.
 
@@ -76,16 +79,14 @@ def generalized_box_iou(
     >>> generalized_box_iou(a, jnp.array([[0, 0, 1, 1], [3, 0, 4, 1]]))
     Array([[ 1. , -0.5]], dtype=float32)
     """
-    a, b = _against("a", a, "b", b)
-    union = _area(a) + _area(b) - _intersection(a, b)
-    low = [jnp.minimum(p, q) for p, q in zip(a[:2], b[:2], strict=True)]
-    high = [jnp.maximum(p, q) for p, q in zip(a[2:], b[2:], strict=True)]
-    hull = _area((*low, *high))
-    return overlap(a, b) - _quotient(hull - union, hull)
+    rows, columns = _against("a", a, "b", b)
+    union = _area(rows) + _area(columns) - _intersection(rows, columns)
+    hull = _area(_corners(jnp.minimum, jnp.maximum, rows, columns))
+    return overlap(rows, columns) - _quotient(hull - union, hull)
 
 
 def box_convert(
-    boxes: Float[Array, "*n 4"], source: str, target: str
+    boxes: Real[AnyArray, "*n 4"], source: str, target: str
 ) -> Float[Array, "*n 4"]:
     """Boxes in another way of writing them.
 
@@ -122,7 +123,7 @@ def box_convert(
 
 
 def clip_boxes(
-    boxes: Float[Array, "*n 4"], size: tuple[int, int]
+    boxes: Real[AnyArray, "*n 4"], size: tuple[int, int]
 ) -> Float[Array, "*n 4"]:
     """The part of each box that lies inside the image.
 
@@ -149,8 +150,9 @@ Sides = tuple[Array, Array, Array, Array]  # x1, y1, x2, y2, of boxes of one sha
 
 
 def sides(boxes: Float[Array, "*n 4"]) -> Sides:
-    """The four sides, apart."""
-    return tuple(boxes[..., i] for i in range(4))
+    """x1, y1, x2 and y2 of the boxes, as four arrays."""
+    x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
+    return x1, y1, x2, y2
 
 
 def overlap(a: Sides, b: Sides) -> Float[Array, "..."]:
@@ -170,9 +172,12 @@ def _area(box: Sides) -> Array:
 
 
 def _intersection(a: Sides, b: Sides) -> Array:
-    low = [jnp.maximum(p, q) for p, q in zip(a[:2], b[:2], strict=True)]
-    high = [jnp.minimum(p, q) for p, q in zip(a[2:], b[2:], strict=True)]
-    return _area((*low, *high))
+    return _area(_corners(jnp.maximum, jnp.minimum, a, b))
+
+
+def _corners(low: Callable, high: Callable, a: Sides, b: Sides) -> Sides:
+    """`low` of the boxes' first corners and `high` of their second corners."""
+    return low(a[0], b[0]), low(a[1], b[1]), high(a[2], b[2]), high(a[3], b[3])
 
 
 def _quotient(part: Array, whole: Array) -> Array:

@@ -3,10 +3,11 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from cnnjax.detection import _args
 from cnnjax.detection.boxes import box_convert
+from cnnjax.ops.arrays import AnyArray
 
 Weights = tuple[float, float, float, float]
 
@@ -17,8 +18,8 @@ _STRETCH = math.log(1000 / 16)
 
 
 def encode_boxes(
-    boxes: Float[Array, "*n 4"],
-    reference: Float[Array, "*n 4"],
+    boxes: Real[AnyArray, "*n 4"],
+    reference: Real[AnyArray, "*n 4"],
     *,
     weights: Weights = (1.0, 1.0, 1.0, 1.0),
 ) -> Float[Array, "*n 4"]:
@@ -50,8 +51,8 @@ def encode_boxes(
 
 
 def decode_boxes(
-    deltas: Float[Array, "*n 4"],
-    reference: Float[Array, "*n 4"],
+    deltas: Real[AnyArray, "*n 4"],
+    reference: Real[AnyArray, "*n 4"],
     *,
     weights: Weights = (1.0, 1.0, 1.0, 1.0),
 ) -> Float[Array, "*n 4"]:
@@ -96,5 +97,5 @@ def _same_shape(name, x, other_name, other) -> None:
 
 
 def _weights(weights: Weights, like: Array) -> Array:
-    weights = jnp.array(_args.all_positive("weights", weights, 4), like.dtype)
-    return weights.reshape((1,) * (like.ndim - 1) + (4,))
+    factors = jnp.array(_args.all_positive("weights", weights, 4), like.dtype)
+    return factors.reshape((1,) * (like.ndim - 1) + (4,))

@@ -2,14 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from cnnjax.detection import _args
+from cnnjax.ops.arrays import AnyArray
 
 
 def crop_boxes(
-    image: Float[Array, "h w c"],
-    boxes: Float[Array, "n 4"],
+    image: Float[AnyArray, "h w c"],
+    boxes: Real[AnyArray, "n 4"],
     *,
     size: int | tuple[int, int],
 ) -> Float[Array, "n rows columns c"]:
@@ -53,7 +54,7 @@ def crop_boxes(
 
 
 def _weights(
-    first: Float[Array, "n"], last: Float[Array, "n"], count: int, length: int
+    first: Float[Array, " n"], last: Float[Array, " n"], count: int, length: int
 ) -> Float[Array, "n count length"]:
     """The matrix of each box that samples an axis; its rows sum to one."""
     step = (last - first)[:, None] / count

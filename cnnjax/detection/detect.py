@@ -1,4 +1,4 @@
-"""From images to boxes: all windows of a pyramid, scored, refined, and thinned out."""
+"""Sliding-window detection: windows of a pyramid, scored, refined, thinned out."""
 
 import functools
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int, Int32
+from jaxtyping import Array, Float, Float32, Int32, Integer
 
 from cnnjax.detection.boxes import box_area
 from cnnjax.detection.coder import decode_boxes
@@ -14,21 +14,21 @@ from cnnjax.detection.crop import crop_boxes
 from cnnjax.detection.nms import batched_nms
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.batch import merge
 
-# That non-maximum suppression thins out, of each image: at least, and for an output.
-CANDIDATES, CHOICE = 1000, 10
+# Candidates kept before NMS: a minimum, and per requested output.
+MIN_CANDIDATES, CANDIDATES_PER_OUTPUT = 1000, 10
 
 
 class Detections(NamedTuple):
-    """What was found in each image, the highest score first.
+    """Detections of each of n images, m slots each, the highest score first.
 
     Attributes:
-        boxes: of the objects, in pixels of the image.
-        scores: as the classifier gave them, the mean over refinement passes; 0 where there is no
-            more.
-        labels: classes; -1 where there is no more.
-        windows: that saw the objects, the last of several.
+        boxes: of the objects, in pixels of the image; 0 in empty slots.
+        scores: of the classifier, the mean over refinement passes; 0 in empty slots.
+        labels: classes; -1 in empty slots.
+        windows: in which the objects were found, in the last refinement pass.
     """
 
     boxes: Float32[Array, "n m 4"]
@@ -39,49 +39,49 @@ class Detections(NamedTuple):
 
 def detect(
     apply: Apply,
-    images: Float[Array, "n h w c"],
+    images: Float[AnyArray, "n h w c"],
     *,
     factors: Sequence[Factors],
     window: int,
     stride: int,
-    iou_threshold: float,
-    score_threshold: float,
+    iou_threshold: Scalar,
+    score_threshold: Scalar,
     max_outputs: int,
     refined: bool = False,
     refine_steps: int = 1,
     context: float = 1.0,
     border: int = 0,
-    valid_sizes: Int[Array, "n 2"] | None = None,
+    valid_sizes: Integer[AnyArray, "n 2"] | None = None,
 ) -> Detections:
-    """The objects in each image.
+    """Detects objects with a sliding window at several scales.
 
-    The sliding window of the textbook: every window of every level of a pyramid has
-    its scores, and of windows of one class that overlap the best is kept. Further
-    passes move what was kept to where it was refined to, and score and refine it again
+    Every window of every level of an image pyramid is scored; non-maximum suppression
+    keeps the best of the windows of one class that overlap. Further refinement passes
+    crop the image around the boxes that were kept, and score and refine these again
     (iterative localisation: Gidaris & Komodakis, 2015, section 4).
 
     Args:
-        apply: as for `dense_scores`: scores of the classes in [0, 1], and where
-            `refined` four numbers more, the object's place as `encode_boxes` has it.
+        apply: as for `dense_scores`: scores of the classes in [0, 1], followed, where
+            `refined`, by the four numbers of `encode_boxes` for the object's box.
         images: of one size.
         factors: of the levels, vertical and horizontal. A level on which no window
             fits is left out.
         window: side of a window, in pixels of a level.
         stride: between windows, in pixels of a level.
         iou_threshold: boxes of one class that overlap by more are one object.
-        score_threshold: leaves out scores that are not above it.
-        max_outputs: most objects in an image.
-        refined: whether `apply` says where in its window the object is.
-        refine_steps: passes of box refinement: how often what is kept is scored; more
-            than 1 need `refined`.
-        context: sides of a window in those of the object in its middle.
-        border: pixels around each level in which windows may lie, too; they repeat
-            the outermost.
-        valid_sizes: height and width of what is valid in the top left of each image;
-            boxes are clipped to it.
+        score_threshold: scores that are not above it are left out.
+        max_outputs: the number of slots for detections in each image.
+        refined: whether `apply` also predicts the boxes of the objects.
+        refine_steps: box-refinement passes; scores are averaged over them. More than 1
+            need `refined`.
+        context: side of a window relative to that of the object in its middle.
+        border: pixels by which each level is padded, with its outermost pixels, so
+            that windows may reach over its edge.
+        valid_sizes: height and width of the valid part of each image, in its top left
+            corner; boxes are clipped to it.
 
     Returns:
-        What was found, `max_outputs` of each image with what is empty.
+        The detections of each image, `max_outputs` with the empty slots.
 
     Raises:
         UsageError: if no window fits on any level.
@@ -93,10 +93,10 @@ def detect(
             f"got {refine_steps} and refined={refined}."
         )
     levels = fitting_levels(images, factors, window=window, border=border)
-    see = functools.partial(
-        _seen, apply, window=window, stride=stride, border=border, context=context
+    score = functools.partial(
+        _scored, apply, window=window, stride=stride, border=border, context=context
     )
-    parts = zip(*[see(level, refined=refined) for level in levels], strict=True)
+    parts = zip(*[score(level, refined=refined) for level in levels], strict=True)
     scores, boxes, windows = (jnp.concatenate(part, axis=1) for part in parts)
     if valid_sizes is None:
         valid_sizes = jnp.full(
@@ -109,13 +109,13 @@ def detect(
         max_outputs=max_outputs,
     )
     found = jax.vmap(pick)(scores, boxes, windows, valid_sizes)
-    for look in range(1, refine_steps):
-        seen = _seen_again(apply, images, found, look, window=window, context=context)
-        found = jax.vmap(pick)(*seen, valid_sizes)
+    for step in range(1, refine_steps):
+        scored = _rescored(apply, images, found, step, window=window, context=context)
+        found = jax.vmap(pick)(*scored, valid_sizes)
     return found
 
 
-def _seen(
+def _scored(
     apply: Apply,
     level: Level,
     *,
@@ -125,48 +125,49 @@ def _seen(
     context: float,
     refined: bool,
 ) -> tuple[Array, Array, Array]:
-    """Scores, objects and windows of one level: (n, p, k), (n, p, 4), (n, p, 4)."""
+    """Scores, boxes and windows of one level: (n, p, k), (n, p, 4), (n, p, 4)."""
     around = (border, border)
     wide = jnp.pad(level.image, ((0, 0), around, around, (0, 0)), "edge")
     scores = dense_scores(apply, wide, window=window, stride=stride)
-    places = window_positions(wide.shape[1:3], window=window, stride=stride)
-    windows = jnp.broadcast_to(places - border, (*scores.shape[:-1], 4))
+    _, height, width, _ = wide.shape
+    positions = window_positions((height, width), window=window, stride=stride)
+    windows = jnp.broadcast_to(positions - border, (*scores.shape[:-1], 4))
     windows = to_image(windows, level.factors)
     boxes = scale_boxes(windows, context)
     if refined:
         boxes = decode_boxes(scores[..., -4:], boxes)
         scores = scores[..., :-4]
-    count = scores.shape[1] * scores.shape[2]
-    return tuple(
-        x.reshape(len(x), count, x.shape[-1]) for x in (scores, boxes, windows)
-    )
+    return _one_axis(scores), _one_axis(boxes), _one_axis(windows)
 
 
-def _seen_again(
+def _one_axis(x: Float[Array, "n rows columns k"]) -> Float[Array, "n p k"]:
+    return x.reshape(len(x), x.shape[1] * x.shape[2], x.shape[-1])
+
+
+def _rescored(
     apply: Apply,
-    images: Float[Array, "n h w c"],
+    images: Float[AnyArray, "n h w c"],
     found: Detections,
     refine_steps: int,
     *,
     window: int,
     context: float,
 ) -> tuple[Array, Array, Array]:
-    """As `_seen`, of windows around what so many passes have found, cut out one by one.
+    """As `_scored`, of windows around the boxes found in `refine_steps` passes.
 
-    A score is the mean over all passes at that window; other classes have none.
+    A score is the mean over all passes; classes other than the detected one have 0.
     """
     windows = scale_boxes(found.boxes, 1 / context)
     crops = jax.vmap(functools.partial(crop_boxes, size=window))(images, windows)
-    seen = apply(merge(crops, 3))
-    seen = seen.reshape(*windows.shape[:2], seen.shape[-1])
-    label = jax.nn.one_hot(found.labels, seen.shape[-1] - 4)
-    scores = (refine_steps * found.scores[..., None] + seen[..., :-4]) / (
-        refine_steps + 1
-    )
-    return label * scores, decode_boxes(seen[..., -4:], found.boxes), windows
+    out = apply(merge(crops, 3))
+    out = out.reshape(*windows.shape[:2], out.shape[-1])
+    scores, deltas = out[..., :-4], out[..., -4:]
+    mean = (refine_steps * found.scores[..., None] + scores) / (refine_steps + 1)
+    label = jax.nn.one_hot(found.labels, scores.shape[-1])
+    return label * mean, decode_boxes(deltas, found.boxes), windows
 
 
-def scale_boxes(boxes: Float[Array, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
+def scale_boxes(boxes: Float[AnyArray, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
     """Boxes with the same centres and smaller sides.
 
     Args:
@@ -185,23 +186,25 @@ def _picked(
     scores: Float32[Array, "p k"],
     boxes: Float32[Array, "p 4"],
     windows: Float32[Array, "p 4"],
-    valid_size: Int[Array, "2"],
+    valid_size: Integer[AnyArray, "2"],
     *,
-    iou_threshold: float,
-    score_threshold: float,
+    iou_threshold: Scalar,
+    score_threshold: Scalar,
     max_outputs: int,
 ) -> Detections:
-    """The best windows of one image, and of those that overlap the best."""
+    """The detections of one image: its best candidates, thinned out by NMS."""
     count, classes = scores.shape
     high = jnp.tile(valid_size[::-1].astype(jnp.float32), 2)
     boxes = boxes.clip(0, high[None])
-    # What lies beyond the extent shows no object; NaN would come first.
+    # Boxes outside of the valid part hold no object; a score of NaN would come first.
     inside = box_area(boxes)[:, None] > 0
     scores = jnp.where(inside & (scores > score_threshold), scores, -jnp.inf)
-    candidates = min(max(CANDIDATES, CHOICE * max_outputs), count * classes)
+    candidates = min(
+        max(MIN_CANDIDATES, CANDIDATES_PER_OUTPUT * max_outputs), count * classes
+    )
     best, flat = jax.lax.top_k(scores.ravel(), candidates)
-    places, labels = jnp.divmod(flat.astype(jnp.int32), classes)
-    boxes = boxes[places]
+    rows, labels = jnp.divmod(flat.astype(jnp.int32), classes)
+    boxes = boxes[rows]
     chosen, valid = batched_nms(
         boxes,
         best,
@@ -214,5 +217,5 @@ def _picked(
         jnp.where(valid[:, None], boxes[chosen], 0),
         jnp.where(valid, best[chosen], 0),
         jnp.where(valid, labels[chosen], -1),
-        jnp.where(valid[:, None], windows[places[chosen]], 0),
+        jnp.where(valid[:, None], windows[rows[chosen]], 0),
     )

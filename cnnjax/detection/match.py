@@ -1,24 +1,25 @@
 """Which true object each box is to learn."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32, Real
 
 from cnnjax.detection import _args
 from cnnjax.detection.boxes import box_iou
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 BACKGROUND, NEITHER = -1, -2
 
 
 def match(
-    truth: Float[Array, "m 4"],
-    valid: Bool[Array, "m"],
-    boxes: Float[Array, "n 4"],
+    truth: Real[AnyArray, "m 4"],
+    valid: Bool[AnyArray, " m"],
+    boxes: Real[AnyArray, "n 4"],
     *,
-    positive: float,
-    negative: float,
+    positive: Scalar,
+    negative: Scalar,
     force: bool = False,
-) -> Int32[Array, "n"]:
+) -> Int32[Array, " n"]:
     """Gives each box the truth that it overlaps most, if it does so enough.
 
     Of equal overlaps the lower index wins (Ren et al., 2015, section 3.1.2).
@@ -59,7 +60,9 @@ def match(
     return _forced(iou, matched) if force else matched
 
 
-def _forced(iou: Float[Array, "m n"], matched: Int32[Array, "n"]) -> Int32[Array, "n"]:
+def _forced(
+    iou: Float[Array, "m n"], matched: Int32[Array, " n"]
+) -> Int32[Array, " n"]:
     """Each truth with the box that overlaps it most, where one does at all."""
     own = jnp.arange(iou.shape[1])[None] == iou.argmax(1)[:, None]
     claims = jnp.where(own, iou, 0)

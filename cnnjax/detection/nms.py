@@ -8,20 +8,21 @@ overlaps too much is decided by `box_iou` to the last bit.
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Int32
+from jaxtyping import Array, Bool, Float, Int32, Integer, Real
 
 from cnnjax.detection import _args
-from cnnjax.detection.boxes import overlap, sides
+from cnnjax.detection.boxes import Sides, overlap, sides
+from cnnjax.ops.arrays import AnyArray, Scalar
 
 
 def nms(
-    boxes: Float[Array, "n 4"],
-    scores: Float[Array, "n"],
+    boxes: Real[AnyArray, "n 4"],
+    scores: Real[AnyArray, " n"],
     *,
-    iou_threshold: float,
+    iou_threshold: Scalar,
     max_outputs: int,
-    score_threshold: float | None = None,
-) -> tuple[Int32[Array, "max_outputs"], Bool[Array, "max_outputs"]]:
+    score_threshold: Scalar | None = None,
+) -> tuple[Int32[Array, " max_outputs"], Bool[Array, " max_outputs"]]:
     """Picks boxes by score, each unless it overlaps one that was picked before.
 
     Args:
@@ -51,14 +52,14 @@ def nms(
 
 
 def batched_nms(
-    boxes: Float[Array, "n 4"],
-    scores: Float[Array, "n"],
-    labels: Int[Array, "n"],
+    boxes: Real[AnyArray, "n 4"],
+    scores: Real[AnyArray, " n"],
+    labels: Integer[AnyArray, " n"],
     *,
-    iou_threshold: float,
+    iou_threshold: Scalar,
     max_outputs: int,
-    score_threshold: float | None = None,
-) -> tuple[Int32[Array, "max_outputs"], Bool[Array, "max_outputs"]]:
+    score_threshold: Scalar | None = None,
+) -> tuple[Int32[Array, " max_outputs"], Bool[Array, " max_outputs"]]:
     """As `nms`, but a box suppresses only those of its own label.
 
     Labels are compared, not coordinates moved apart, which would round them.
@@ -89,16 +90,16 @@ def batched_nms(
 
 
 def soft_nms(
-    boxes: Float[Array, "n 4"],
-    scores: Float[Array, "n"],
+    boxes: Real[AnyArray, "n 4"],
+    scores: Real[AnyArray, " n"],
     *,
-    sigma: float,
+    sigma: Scalar,
     max_outputs: int,
-    score_threshold: float,
+    score_threshold: Scalar,
 ) -> tuple[
-    Int32[Array, "max_outputs"],
-    Float[Array, "max_outputs"],
-    Bool[Array, "max_outputs"],
+    Int32[Array, " max_outputs"],
+    Float[Array, " max_outputs"],
+    Bool[Array, " max_outputs"],
 ]:
     """Picks boxes by score, and lowers the scores of those that overlap a pick.
 
@@ -140,7 +141,7 @@ def soft_nms(
     def pick(left, _):
         best = jnp.argmax(left).astype(jnp.int32)
         score = left[best]
-        iou = overlap(tuple(side[best] for side in columns), columns)
+        iou = overlap(_box(columns, best), columns)
         left = (left * jnp.exp(-(iou**2) / sigma)).at[best].set(0)
         return left, (best, score, score > score_threshold)
 
@@ -155,9 +156,14 @@ def _parse(boxes, scores, max_outputs) -> tuple[Array, Array]:
     return boxes, scores
 
 
-def _ended(boxes: Float[Array, "n 4"]) -> Float[Array, "n+1 4"]:
+def _ended(boxes: Float[Array, "n 4"]) -> Float[Array, "n1 4"]:
     """The boxes and behind them one without area, which overlaps none."""
     return jnp.concatenate([boxes, jnp.zeros((1, 4), boxes.dtype)])
+
+
+def _box(columns: Sides, i: Int32[Array, ""]) -> Sides:
+    x1, y1, x2, y2 = columns
+    return x1[i], y1[i], x2[i], y2[i]
 
 
 def _greedy(boxes, scores, labels, iou_threshold, max_outputs, score_threshold):
@@ -173,8 +179,8 @@ def _greedy(boxes, scores, labels, iou_threshold, max_outputs, score_threshold):
     if labels is not None:
         labels = jnp.append(labels, jnp.zeros(1, labels.dtype))[order]
 
-    def suppressed_by(i) -> Bool[Array, "n+1"]:
-        iou = overlap(tuple(side[i] for side in columns), columns)
+    def suppressed_by(i) -> Bool[Array, " n1"]:
+        iou = overlap(_box(columns, i), columns)
         near = iou > iou_threshold
         return near if labels is None else near & (labels == labels[i])
 

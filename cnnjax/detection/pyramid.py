@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Float32
 
 from cnnjax import ops
 from cnnjax.errors import UsageError
+from cnnjax.ops.arrays import AnyArray
 
 Factors = tuple[float, float]  # vertical, horizontal
 
@@ -29,7 +30,7 @@ class Level(NamedTuple):
 
 
 def image_pyramid(
-    image: Float[Array, "*batch h w c"],
+    image: Float[AnyArray, "*batch h w c"],
     *,
     scales: Sequence[float],
     aspect_ratios: Sequence[float] = (1.0,),
@@ -80,7 +81,7 @@ def level_factors(
 
 
 def pyramid_levels(
-    image: Float[Array, "*batch h w c"], factors: Sequence[Factors]
+    image: Float[AnyArray, "*batch h w c"], factors: Sequence[Factors]
 ) -> list[Level]:
     """The image at vertical and horizontal factors, without aliasing.
 
@@ -102,7 +103,7 @@ def pyramid_levels(
 
 
 def fitting_levels(
-    image: Float[Array, "*batch h w c"],
+    image: Float[AnyArray, "*batch h w c"],
     factors: Sequence[Factors],
     *,
     window: int,

@@ -2,17 +2,18 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32, Real
 
 from cnnjax.detection import _args
+from cnnjax.ops.arrays import AnyArray, Scalar
 
 
 def roi_align(
-    features: Float[Array, "h w c"],
-    boxes: Float[Array, "n 4"],
+    features: Float[AnyArray, "h w c"],
+    boxes: Real[AnyArray, "n 4"],
     *,
     size: int | tuple[int, int],
-    scale: float,
+    scale: Scalar,
     sampling: int,
 ) -> Float[Array, "n rows columns c"]:
     """Features of each box by bilinear sampling (He et al., 2017, section 3).
@@ -64,11 +65,11 @@ def roi_align(
 
 
 def roi_pool(
-    features: Float[Array, "h w c"],
-    boxes: Float[Array, "n 4"],
+    features: Float[AnyArray, "h w c"],
+    boxes: Real[AnyArray, "n 4"],
     *,
     size: int | tuple[int, int],
-    scale: float,
+    scale: Scalar,
 ) -> Float[Array, "n rows columns c"]:
     """Largest features of each part of each box (Girshick, 2015, section 2.1).
 

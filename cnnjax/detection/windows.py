@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32
 
 from cnnjax.detection import _args
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.batch import merge, split
 
 # images -> scores: fully convolutional (n, rows, columns, k), or a row an image (n, k).
@@ -69,7 +70,7 @@ def window_positions(
 
 
 def extract_windows(
-    image: Float[Array, "*batch h w c"], *, window: int, stride: int
+    image: Float[AnyArray, "*batch h w c"], *, window: int, stride: int
 ) -> Float[Array, "*batch rows columns window window c"]:
     """The pixels of all windows.
 
@@ -103,7 +104,7 @@ def extract_windows(
 
 
 def dense_scores(
-    apply: Apply, image: Float[Array, "*batch h w c"], *, window: int, stride: int
+    apply: Apply, image: Float[AnyArray, "*batch h w c"], *, window: int, stride: int
 ) -> Float[Array, "*batch rows columns k"]:
     """The scores of all windows.
 

@@ -2,14 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from cnnjax.losses import pixels
+from cnnjax.ops.arrays import AnyArray
 
 
 def soft_dice(
-    logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]
-) -> Float[Array, "n"]:
+    logits: Float[AnyArray, "n h w k"], labels: Integer[AnyArray, "n h w"]
+) -> Float[Array, " n"]:
     """One minus the mean Dice coefficient of the classes that an image shows.
 
     `1 - mean_k 2 sum_x p_k g_k / (sum_x p_k^2 + sum_x g_k^2)`, over the labelled pixels

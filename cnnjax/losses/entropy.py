@@ -1,19 +1,22 @@
 """Cross entropy, of images and of their pixels."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from cnnjax.losses import pixels
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 
 def cross_entropy(
-    logits: Float[Array, "n k"],
-    targets: Int[Array, "n"] | Float[Array, "n k"],
+    logits: Float[AnyArray, "n k"],
+    targets: Integer[AnyArray, " n"] | Float[AnyArray, "n k"],
     *,
-    label_smoothing: float = 0.0,
-) -> Float[Array, "n"]:
+    label_smoothing: Scalar = 0.0,
+) -> Float[Array, " n"]:
     """Cross entropy in nats between targets t and p = softmax(logits).
 
     `-sum_k t_k log p_k`, with t the one-hot label or the given probabilities, moved
@@ -23,7 +26,7 @@ def cross_entropy(
         logits: scores of k classes.
         targets: labels in [0, k), or probabilities that sum to 1. A label outside
             gives NaN, so that a training loop which checks its loss will stop.
-        label_smoothing: at least 0 and below 1.
+        label_smoothing: at least 0 and below 1; checked unless it is traced.
 
     Raises:
         ValueError: if the shapes do not fit, or `label_smoothing` is out of range.
@@ -48,13 +51,13 @@ def cross_entropy(
 
 
 def segmentation_cross_entropy(
-    logits: Float[Array, "n h w k"],
-    labels: Int[Array, "n h w"],
+    logits: Float[AnyArray, "n h w k"],
+    labels: Integer[AnyArray, "n h w"],
     *,
-    class_weights: Float[Array, "k"] | None = None,
-    pixel_weights: Float[Array, "n h w"] | None = None,
-    label_smoothing: float = 0.0,
-) -> Float[Array, "n"]:
+    class_weights: Sequence[float] | Float[AnyArray, " k"] | None = None,
+    pixel_weights: Float[AnyArray, "n h w"] | None = None,
+    label_smoothing: Scalar = 0.0,
+) -> Float[Array, " n"]:
     """Weighted cross entropy in nats, the mean over the labelled pixels x of an image.
 
     `mean_x -c_y(x) w(x) log p_y(x)(x)`, with y the label and p = softmax(logits): the
@@ -92,7 +95,7 @@ def segmentation_cross_entropy(
     return pixels.mean_labelled(losses, labels, hit)
 
 
-def _check_smoothing(label_smoothing: float) -> None:
+def _check_smoothing(label_smoothing: Scalar) -> None:
     if not may_hold(lambda s: 0 <= s < 1, label_smoothing):
         raise ValueError(
             f"label_smoothing must be at least 0 and below 1, got {label_smoothing}."

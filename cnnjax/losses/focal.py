@@ -1,20 +1,23 @@
 """Focal loss."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from cnnjax.losses import pixels
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 
 def focal(
-    logits: Float[Array, "n k"] | Float[Array, "n h w k"],
-    labels: Int[Array, "n"] | Int[Array, "n h w"],
+    logits: Float[AnyArray, "n k"] | Float[AnyArray, "n h w k"],
+    labels: Integer[AnyArray, " n"] | Integer[AnyArray, "n h w"],
     *,
-    gamma: float = 2.0,
-    alpha: Float[Array, "k"] | None = None,
-) -> Float[Array, "n"]:
+    gamma: Scalar = 2.0,
+    alpha: Sequence[float] | Float[AnyArray, " k"] | None = None,
+) -> Float[Array, " n"]:
     """Cross entropy that cares less for what is already right.
 
     `-alpha_t (1 - p_t)^gamma log p_t` (Lin et al., 2017, equation 5), with p =

@@ -1,13 +1,19 @@
 """Labels of pixels, some of which nobody knows, and means over the others."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
+
+from cnnjax.ops.arrays import AnyArray
 
 VOID = 255
 """The label of a pixel that counts nowhere."""
 
 
-def check(logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]) -> None:
+def check(
+    logits: Float[AnyArray, "n h w k"], labels: Integer[AnyArray, "n h w"]
+) -> None:
     """Refuses logits and labels that are not of the same pixels.
 
     Raises:
@@ -26,7 +32,7 @@ def check(logits: Float[Array, "n h w k"], labels: Int[Array, "n h w"]) -> None:
     check_classes(logits)
 
 
-def check_classes(logits: Float[Array, "*n k"]) -> None:
+def check_classes(logits: Float[AnyArray, "*n k"]) -> None:
     """Refuses logits of no class.
 
     Raises:
@@ -39,7 +45,7 @@ def check_classes(logits: Float[Array, "*n k"]) -> None:
         )
 
 
-def hits(labels: Int[Array, "*n"], classes: int) -> Bool[Array, "*n k"]:
+def hits(labels: Integer[AnyArray, "*n"], classes: int) -> Bool[Array, "*n k"]:
     """Whether each class is the label.
 
     A comparison instead of a gather, whose gradient would be a scatter.
@@ -48,7 +54,9 @@ def hits(labels: Int[Array, "*n"], classes: int) -> Bool[Array, "*n k"]:
 
 
 def of_labels(
-    name: str, weights: Float[Array, "k"], hit: Bool[Array, "*n k"]
+    name: str,
+    weights: Sequence[float] | Float[AnyArray, " k"],
+    hit: Bool[AnyArray, "*n k"],
 ) -> Float[Array, "*n"]:
     """The weight of each label's class, 0 for void.
 
@@ -65,10 +73,10 @@ def of_labels(
 
 
 def mean_labelled(
-    values: Float[Array, "n h w"],
-    labels: Int[Array, "n h w"],
-    hit: Bool[Array, "n h w k"],
-) -> Float[Array, "n"]:
+    values: Float[AnyArray, "n h w"],
+    labels: Integer[AnyArray, "n h w"],
+    hit: Bool[AnyArray, "n h w k"],
+) -> Float[Array, " n"]:
     """Mean of each image over its labelled pixels: 0 without any.
 
     It is NaN where a label is neither void nor one of the classes.

@@ -3,15 +3,16 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
 
 def smooth_l1(
-    predictions: Float[Array, "n *numbers"],
-    targets: Float[Array, "n *numbers"],
+    predictions: Float[AnyArray, " n *numbers"],
+    targets: Float[AnyArray, " n *numbers"],
     *,
-    beta: float = 1.0,
-) -> Float[Array, "n"]:
+    beta: Scalar = 1.0,
+) -> Float[Array, " n"]:
     """Sum over an example's numbers of the loss of Fast R-CNN.
 
     `d^2 / (2 beta)` where the difference d is below `beta`, and `|d| - beta / 2`

@@ -13,7 +13,7 @@ from cnnjax.losses.entropy import cross_entropy, segmentation_cross_entropy
 from cnnjax.losses.focal import focal
 
 _HEAVIEST = 1_000_000
-Loss = Callable[..., Float[Array, "n"]]
+Loss = Callable[..., Float[Array, " n"]]
 Terms = tuple[tuple[str, float], ...]
 
 CLASSIFICATION_LOSSES: dict[str, Loss] = {
@@ -56,7 +56,7 @@ def weighted_sum(
     *,
     losses: Mapping[str, Loss],
     options: Mapping[str, Mapping[str, Any]],
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """The weighted sum of the losses of each example.
 
     Args:

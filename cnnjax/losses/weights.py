@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
-def balanced_class_weights(counts: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
+def balanced_class_weights(counts: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     """Weights that let every class which is there weigh the same.
 
     `total / (classes that are there * count)`, so that the mean weight over all

@@ -12,35 +12,35 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-Curve = tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"], Float[np.ndarray, "k"]]
+Curve = tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Float[np.ndarray, " k"]]
 Scores = dict[str, float | dict[str, float | None] | None]
 
 
 class Truth(NamedTuple):
-    """What is in one image: boxes in its own pixels, without padding."""
+    """The objects of one image: boxes in its own pixels, without padding."""
 
     boxes: Float[np.ndarray, "m 4"]
-    labels: Int[np.ndarray, "m"]
-    ignore: Bool[np.ndarray, "m"]
-    area: Float[np.ndarray, "m"]
+    labels: Int[np.ndarray, " m"]
+    ignore: Bool[np.ndarray, " m"]
+    area: Float[np.ndarray, " m"]
 
 
 class Detections(NamedTuple):
-    """What was found in one image, in any order."""
+    """The detections of one image, in any order."""
 
     boxes: Float[np.ndarray, "k 4"]
-    labels: Int[np.ndarray, "k"]
-    scores: Float[np.ndarray, "k"]
+    labels: Int[np.ndarray, " k"]
+    scores: Float[np.ndarray, " k"]
 
 
 def match_detections(
     truth: Truth, detections: Detections, *, iou: float = 0.5
-) -> tuple[Bool[np.ndarray, "k"], Bool[np.ndarray, "k"], Bool[np.ndarray, "m"]]:
-    """Says which detections of an image are right, and which objects are found.
+) -> tuple[Bool[np.ndarray, " k"], Bool[np.ndarray, " k"], Bool[np.ndarray, " m"]]:
+    """Which detections of an image are right, and which of its objects are found.
 
     Args:
-        truth: what is in the image.
-        detections: what was found; of equal scores the first comes first.
+        truth: the objects in the image.
+        detections: those of the image; of equal scores the first comes first.
         iou: the least overlap of a detection that is right.
 
     Returns:
@@ -78,8 +78,8 @@ def precision_recall(
     """Precision and recall of each class as the threshold of the score falls.
 
     Args:
-        truths: what is in each image.
-        detections: what was found in each, in the same order.
+        truths: the objects of each image.
+        detections: those of each image, in the same order.
         class_names: the name of each label.
         iou: the least overlap of a detection that is right.
 
@@ -91,12 +91,12 @@ def precision_recall(
         ValueError: if the images do not correspond, or arrays do not fit.
     """
     check_images(truths, detections, len(class_names))
-    judged = [
+    matches = [
         match_detections(t, d, iou=iou)[:2]
         for t, d in zip(truths, detections, strict=True)
     ]
     return {
-        name: _curve(truths, detections, judged, label)
+        name: _curve(truths, detections, matches, label)
         for label, name in enumerate(class_names)
     }
 
@@ -111,8 +111,8 @@ def voc_metrics(
     """VOC's average precision, of 2010 and later and of 2007.
 
     Args:
-        truths: what is in each image.
-        detections: what was found in each, in the same order.
+        truths: the objects of each image.
+        detections: those of each image, in the same order.
         class_names: the name of each label.
         iou: the least overlap of a detection that is right.
 
@@ -141,11 +141,11 @@ def voc_metrics(
 def check_images(
     truths: Sequence[Truth], detections: Sequence[Detections], classes: int
 ) -> None:
-    """Refuses what does not fit.
+    """Checks that truths and detections are of the same images and well formed.
 
     Raises:
-        ValueError: if there are not as many of both, the arrays of an image have not
-            one row a box, a label is not in [0, classes), or a number is not finite.
+        ValueError: if their numbers differ, the arrays of an image do not have one row
+            per box, a label is not in [0, classes), or a number is not finite.
     """
     if len(truths) != len(detections):
         raise ValueError(
@@ -172,31 +172,31 @@ def _check_rows(name, image, classes):
 def _iou(
     a: Float[np.ndarray, "k 4"], b: Float[np.ndarray, "m 4"]
 ) -> Float[np.ndarray, "k m"]:
-    a, b = np.float64(a)[:, None], np.float64(b)[None]
+    a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     both = (high - low).clip(0).prod(axis=-1)
     areas = [(x[..., 2:] - x[..., :2]).prod(axis=-1) for x in (a, b)]
     return both / np.maximum(sum(areas) - both, 1e-12)
 
 
-def _best_first(scores: Float[np.ndarray, "k"]) -> Int[np.ndarray, "k"]:
+def _best_first(scores: Float[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
     return np.argsort(-np.asarray(scores), kind="stable")
 
 
-def _curve(truths, detections, judged, label) -> Curve | None:
+def _curve(truths, detections, matches, label) -> Curve | None:
     objects = sum(int(((t.labels == label) & ~t.ignore).sum()) for t in truths)
     if not objects:
         return None
-    columns = zip(*_counted(detections, judged, label), strict=True)
+    columns = zip(*_counted(detections, matches, label), strict=True)
     scores, right = map(np.concatenate, columns)
     order = _best_first(scores)
     hits = np.cumsum(right[order])
     return hits / objects, hits / np.arange(1, len(hits) + 1), scores[order]
 
 
-def _counted(detections, judged, label) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields score and verdict of the detections of a class that count."""
-    for found, (right, ignored) in zip(detections, judged, strict=True):
+def _counted(detections, matches, label) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields scores, and which are right, of the detections of a class that count."""
+    for found, (right, ignored) in zip(detections, matches, strict=True):
         counts = (found.labels == label) & ~ignored
         yield found.scores[counts], right[counts]
 

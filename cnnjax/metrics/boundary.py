@@ -12,20 +12,21 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Integer
 
 from cnnjax import ops
+from cnnjax.ops.arrays import AnyArray, HostNumber
 
 Pixels = Bool[Array, "n h w"]
 
 
 def boundary_sums(
-    predicted: Int[Array, "n h w"],
-    labels: Int[Array, "n h w"],
+    predicted: Integer[AnyArray, "n h w"],
+    labels: Integer[AnyArray, "n h w"],
     labelled: Pixels,
     classes: int,
     tolerance: int,
-) -> dict[str, Int[Array, "k"]]:
+) -> dict[str, Int[Array, " k"]]:
     """Boundary pixels of each class, and how many of them are met.
 
     Args:
@@ -59,7 +60,7 @@ def boundary_sums(
     return jax.lax.map(of_class, jnp.arange(classes))
 
 
-def f1_per_class(sums: Mapping[str, np.ndarray]) -> list[float | None]:
+def f1_per_class(sums: Mapping[str, HostNumber]) -> list[float | None]:
     """F1 of `boundary_sums`, None for a class without any boundary."""
     names = "predicted", "predicted_met", "true", "true_met"
     counts = zip(*(np.asarray(sums[f"boundary_{n}"]) for n in names), strict=True)

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
+
+from cnnjax.ops.arrays import AnyArray, HostNumber
 
 
 def classification_sums(
-    logits: Float[Array, "n k"], labels: Int[Array, "n"], mask: Bool[Array, "n"]
+    logits: Float[AnyArray, "n k"],
+    labels: Integer[AnyArray, " n"],
+    mask: Bool[AnyArray, " n"],
 ) -> dict[str, Array]:
     """Sums over the examples of a batch that the mask keeps.
 
@@ -41,7 +45,7 @@ def classification_sums(
 
 
 def classification_summary(
-    sums: Mapping[str, np.ndarray],
+    sums: Mapping[str, HostNumber],
 ) -> dict[str, float | list[float | None]]:
     """Metrics of `classification_sums`, or of their sum over batches.
 

@@ -1,4 +1,4 @@
-"""COCO's numbers of a detector, by COCO's own pycocotools.
+"""COCO's average precision and recall, computed by COCO's own pycocotools.
 
 Boxes are (x1, y1, x2, y2), half-open, in pixels of the original image. Everything here
 is computed on the host, from all images at once: average precision has no sums that
@@ -8,6 +8,7 @@ merge.
 import contextlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -32,8 +33,8 @@ def coco_metrics(
     small (below 32² pixels), medium, or large (above 96²).
 
     Args:
-        truths: what is in each image.
-        detections: what was found in each, in the same order.
+        truths: the objects of each image.
+        detections: those of each image, in the same order.
         class_names: the name of each label.
 
     Returns:
@@ -67,8 +68,8 @@ def coco_metrics(
 
 def _coco(images: list[list[dict]], classes: int) -> COCO:
     """Returns pycocotools' index of annotations, those of each image."""
-    coco = COCO()
-    coco.dataset = {
+    # Any: COCOeval reads the ids alone, but stubs ask for sizes and names as well.
+    dataset: Any = {
         "images": [{"id": number} for number in range(len(images))],
         "categories": [{"id": label} for label in range(classes)],
         "annotations": [
@@ -77,8 +78,10 @@ def _coco(images: list[list[dict]], classes: int) -> COCO:
             for annotation in annotations
         ],
     }
-    for id, annotation in enumerate(coco.dataset["annotations"], start=1):
+    for id, annotation in enumerate(dataset["annotations"], start=1):
         annotation["id"] = id  # not from 0, which means "nothing" to pycocotools
+    coco = COCO()
+    coco.dataset = dataset
     coco.createIndex()
     return coco
 

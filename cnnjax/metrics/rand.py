@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Integer, Real
 from scipy import ndimage
 
+from cnnjax.ops.arrays import HostNumber
+
 
 def rand_score_sums(
     cell: Real[np.ndarray, "h w"] | Bool[np.ndarray, "h w"],
@@ -51,10 +53,11 @@ def rand_score_sums(
         _f_score(ndimage.label(cell > threshold)[0][inside], cells[inside])
         for threshold in thresholds
     ]
-    return {"rand_images": np.int64(inside.any()), "rand_f_score": np.array(scores)}
+    images = np.asarray(inside.any(), np.int64)
+    return {"rand_images": images, "rand_f_score": np.array(scores)}
 
 
-def rand_summary(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+def rand_summary(sums: Mapping[str, HostNumber]) -> dict[str, float | None]:
     """`rand_error` of `rand_score_sums` added up over images; None without cells."""
     images = int(sums["rand_images"])
     if images == 0:
@@ -63,7 +66,7 @@ def rand_summary(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
 
 
 def _f_score(
-    segments: Integer[np.ndarray, "n"], cells: Integer[np.ndarray, "n"]
+    segments: Integer[np.ndarray, " n"], cells: Integer[np.ndarray, " n"]
 ) -> float:
     """F of the pixels in the foreground; segment 0 falls apart into its pixels."""
     alone = np.count_nonzero(segments == 0)
@@ -76,5 +79,5 @@ def _f_score(
     return 2 * both / either if either else 0.0
 
 
-def _squares(counts: Integer[np.ndarray, "n"]) -> float:
+def _squares(counts: Integer[np.ndarray, " n"]) -> float:
     return float((counts.astype(np.float64) ** 2).sum())

@@ -5,17 +5,18 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from cnnjax.metrics import boundary
+from cnnjax.ops.arrays import AnyArray, HostNumber
 
 _VOID = 255  # the label of a pixel that counts nowhere
 
 
 def segmentation_sums(
-    logits: Float[Array, "n h w k"],
-    labels: Int[Array, "n h w"],
-    mask: Bool[Array, "n"],
+    logits: Float[AnyArray, "n h w k"],
+    labels: Integer[AnyArray, "n h w"],
+    mask: Bool[AnyArray, " n"],
     *,
     tolerance: int | None = None,
 ) -> dict[str, Array]:
@@ -61,7 +62,7 @@ def segmentation_sums(
 
 
 def segmentation_summary(
-    sums: Mapping[str, np.ndarray],
+    sums: Mapping[str, HostNumber],
 ) -> dict[str, float | list[float | None] | None]:
     """Metrics of `segmentation_sums`, or of their sum over batches.
 
@@ -103,10 +104,10 @@ def segmentation_summary(
 
 
 def _losses(
-    logits: Float[Array, "n h w k"],
+    logits: Float[AnyArray, "n h w k"],
     labels: Int[Array, "n h w"],
     known: Bool[Array, "n h w"],
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     hit = labels[..., None] == jnp.arange(logits.shape[-1])
     losses = jnp.where(known, -jnp.where(hit, log_p, 0).sum(axis=-1), jnp.nan)
@@ -116,7 +117,7 @@ def _losses(
 
 
 def _ratios(
-    part: Int[np.ndarray, "k"], whole: Int[np.ndarray, "k"]
+    part: Int[np.ndarray, " k"], whole: Int[np.ndarray, " k"]
 ) -> list[float | None]:
     return [int(p) / int(w) if w else None for p, w in zip(part, whole, strict=True)]
 

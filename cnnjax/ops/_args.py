@@ -4,18 +4,34 @@ Each function returns its argument parsed, or raises a `ValueError` that says
 what must hold and what was got.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.ops.arrays import AnyArray
+
 Size = int | tuple[int, int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | int | tuple[int, int] | Pads
+T = TypeVar("T")
 
 
-def images(name: str, x: jax.Array) -> jax.Array:
+def per_axis(function: Callable[..., T], *pairs: Sequence[Any]) -> tuple[T, T]:
+    """Returns `function` of the pairs' vertical and of their horizontal parts."""
+    vertical, horizontal = (function(*parts) for parts in zip(*pairs, strict=True))
+    return vertical, horizontal
+
+
+def image_size(x: jax.Array) -> tuple[int, int]:
+    """Returns height and width of images (*batch, height, width, channels)."""
+    height, width = x.shape[-3:-1]
+    return height, width
+
+
+def images(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, a batch of images: (*batch, height, width, channels)."""
     x = jnp.asarray(x)
     if x.ndim < 3:
@@ -31,7 +47,7 @@ def images(name: str, x: jax.Array) -> jax.Array:
     return x
 
 
-def floating(name: str, x: jax.Array) -> jax.Array:
+def floating(name: str, x: AnyArray) -> jax.Array:
     """Returns `x`, whose numbers have a fraction."""
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -44,7 +60,7 @@ def wide(dtype: np.dtype) -> np.dtype:
     return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 
 
-def same_dtype(name: str, x: jax.Array, dtype: np.dtype) -> jax.Array:
+def same_dtype(name: str, x: AnyArray, dtype: np.dtype) -> jax.Array:
     """Returns `x`, which must be of the dtype of the images."""
     x = jnp.asarray(x)
     if x.dtype != dtype:
@@ -54,7 +70,7 @@ def same_dtype(name: str, x: jax.Array, dtype: np.dtype) -> jax.Array:
     return x
 
 
-def vector(name: str, x: jax.Array, channels: int) -> jax.Array:
+def vector(name: str, x: AnyArray, channels: int) -> jax.Array:
     """Returns `x`, one number for each channel."""
     x = floating(name, x)
     if x.shape != (channels,):
@@ -62,13 +78,13 @@ def vector(name: str, x: jax.Array, channels: int) -> jax.Array:
     return x
 
 
-def channel_row(name: str, x: jax.Array, images: jax.Array) -> jax.Array:
+def channel_row(name: str, x: AnyArray, images: jax.Array) -> jax.Array:
     """Returns `x`, one number for each channel, in a shape that adds to `images`."""
     x = vector(name, same_dtype(name, x, images.dtype), images.shape[-1])
     return x.reshape((1,) * (images.ndim - 1) + x.shape)
 
 
-def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
+def kernel(kernel: AnyArray, x: jax.Array, groups: int) -> jax.Array:
     """Returns `kernel` (h, w, in / groups, out), which must fit the images `x`."""
     kernel = same_dtype("kernel", kernel, x.dtype)
     if kernel.ndim != 4 or 0 in kernel.shape:
@@ -86,7 +102,7 @@ def kernel(kernel: jax.Array, x: jax.Array, groups: int) -> jax.Array:
     return kernel
 
 
-def transposed_kernel(kernel: jax.Array, y: jax.Array, groups: int) -> jax.Array:
+def transposed_kernel(kernel: AnyArray, y: jax.Array, groups: int) -> jax.Array:
     """Returns `kernel` (h, w, out / groups, in), which must fit the images `y`."""
     kernel = same_dtype("kernel", kernel, y.dtype)
     if kernel.ndim != 4 or kernel.shape[3] != y.shape[-1] or 0 in kernel.shape:
@@ -148,13 +164,13 @@ def pads(
     the bottom and right; "VALID" pads nothing. With `ceil_mode` the bottom and right
     have what the last window needs that starts before the end of the image.
     """
-    spans = tuple((w - 1) * d + 1 for w, d in zip(window, dilation, strict=True))
+    spans = per_axis(span, window, dilation)
     if isinstance(padding, str):
         choice("padding", padding, ("SAME", "VALID"))
-        both = tuple(map(_same if padding == "SAME" else _valid, size, spans, stride))
+        both = per_axis(_same if padding == "SAME" else _valid, size, spans, stride)
     else:
         both = explicit_pads(padding)
-    padded = tuple(s + low + high for s, (low, high) in zip(size, both, strict=True))
+    padded = per_axis(lambda s, pads: s + sum(pads), size, both)
     if padded[0] < spans[0] or padded[1] < spans[1]:
         raise ValueError(
             f"window {spans} does not fit in a padded image of {padded}."
@@ -162,9 +178,12 @@ def pads(
             else f"window {window} dilated by {dilation} to {spans} does not fit in "
             f"a padded image of {padded}."
         )
-    if ceil_mode:
-        both = tuple(map(_ceil, both, size, spans, stride))
-    return both
+    return per_axis(_ceil, both, size, spans, stride) if ceil_mode else both
+
+
+def span(window: int, dilation: int) -> int:
+    """Returns the pixels from the first tap of a window to its last, inclusive."""
+    return (window - 1) * dilation + 1
 
 
 def explicit_pads(padding: int | tuple[int, int] | Pads) -> Pads:
@@ -178,7 +197,8 @@ def explicit_pads(padding: int | tuple[int, int] | Pads) -> Pads:
         )
     if min(map(min, both)) < 0:
         raise ValueError(f"padding must not be negative, got {padding!r}.")
-    return tuple((int(low), int(high)) for low, high in both)
+    (top, bottom), (left, right) = both
+    return (int(top), int(bottom)), (int(left), int(right))
 
 
 def _same(size: int, span: int, stride: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.ops._adjoint import adjoint_pair
+from cnnjax.ops.batch import total
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ def _apply_transposed(g: jax.Array, *, axis: int, matrix: Banded) -> jax.Array:
 def _sum_of_taps(x: jax.Array, axis: int, band: Band) -> jax.Array:
     shape = [-1 if i == axis else 1 for i in range(x.ndim)]
     weights = band.weights.astype(x.dtype)
-    return sum(
+    return total(
         jnp.take(x, places, axis, mode="clip") * weight.reshape(shape)
         for places, weight in zip(band.places.T, weights.T, strict=True)
     )

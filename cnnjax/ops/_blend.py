@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops._adjoint import adjoint_pair
+from cnnjax.ops.batch import total
 
 
 def _blend(x: jax.Array, *, axis: int, factor: int) -> jax.Array:
@@ -41,13 +42,13 @@ def _gather(g: jax.Array, *, axis: int, factor: int) -> jax.Array:
     shape[axis : axis + 1] = [shape[axis] // factor, factor]
     grouped = g.reshape(shape)
     phases = [lax.index_in_dim(grouped, p, axis + 1, False) for p in range(factor)]
-    total = phases[factor // 2] if factor % 2 else 0
+    terms = [phases[factor // 2]] if factor % 2 else []
     for p in range(factor // 2):
         s = 0.5 - (p + 0.5) / factor
         early, late = phases[p], phases[factor - 1 - p]
         before, after = _shifted(late, early, axis)
-        total += (1 - s) * (early + late) + s * (before + after)
-    return total
+        terms.append((1 - s) * (early + late) + s * (before + after))
+    return total(terms)
 
 
 def _shifted(late: jax.Array, early: jax.Array, axis: int) -> tuple[jax.Array, ...]:

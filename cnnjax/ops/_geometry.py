@@ -19,20 +19,22 @@ class Geometry:
     @property
     def span(self) -> tuple[int, int]:
         """Rows and columns from the first tap of a window to its last, inclusive."""
-        pairs = zip(self.window, self.dilation, strict=True)
-        return tuple((w - 1) * d + 1 for w, d in pairs)
+        return _args.per_axis(_args.span, self.window, self.dilation)
 
     @property
     def padded(self) -> tuple[int, int]:
         """Height and width of the images with their padding."""
-        pairs = zip(self.size, self.pads, strict=True)
-        return tuple(s + low + high for s, (low, high) in pairs)
+        return _args.per_axis(lambda s, pads: s + sum(pads), self.size, self.pads)
 
     @property
     def out(self) -> tuple[int, int]:
         """Height and width of the result."""
-        triples = zip(self.padded, self.span, self.stride, strict=True)
-        return tuple((p - w) // s + 1 for p, w, s in triples)
+        return _args.per_axis(
+            lambda size, span, stride: (size - span) // stride + 1,
+            self.padded,
+            self.span,
+            self.stride,
+        )
 
     @property
     def taps(self) -> list[tuple[int, int]]:
@@ -45,8 +47,11 @@ class Geometry:
 
         With the kernel turned around; negative padding crops.
         """
-        pads = []
-        for axis, (low, _) in enumerate(self.pads):
-            span, size, out = self.span[axis], self.size[axis], self.out[axis]
-            pads.append((span - 1 - low, size + low - out))
-        return dataclasses.replace(self, size=self.out, pads=tuple(pads))
+        pads = _args.per_axis(
+            lambda span, size, out, pads: (span - 1 - pads[0], size + pads[0] - out),
+            self.span,
+            self.size,
+            self.out,
+            self.pads,
+        )
+        return dataclasses.replace(self, size=self.out, pads=pads)

@@ -49,7 +49,7 @@ def positions(x: jax.Array, geometry: Geometry) -> jax.Array:
     for axis, step in enumerate(jnp.divmod(tap, np.int32(geometry.window[1]))):
         starts = np.arange(geometry.out[axis], dtype=np.int32) * geometry.stride[axis]
         starts = np.expand_dims(starts - geometry.pads[axis][0], (0, 2 - axis, 3))
-        places.append(starts + step * np.int32(geometry.dilation[axis]))
+        places.append(step * np.int32(geometry.dilation[axis]) + starts)
     return places[0] * np.int32(geometry.size[1]) + places[1]
 
 

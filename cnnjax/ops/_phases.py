@@ -91,7 +91,7 @@ def _phase(
         ]
         return jnp.zeros((g.shape[0], *counts, kernel.shape[2]), g.dtype)
     turned = jnp.swapaxes(part[::-1, ::-1], 2, 3)
-    window = part.shape[:2]
+    window = part.shape[0], part.shape[1]
     return conv(g, turned, Geometry(geometry.out, window, (1, 1), pads, dilation))
 
 

@@ -5,10 +5,12 @@ These are the default on GPU and TPU, and what the faster forms must equal.
 
 import dataclasses
 import functools
+import operator
 
 import jax
 from jax import lax
 
+from cnnjax.ops._args import per_axis
 from cnnjax.ops._geometry import Geometry
 
 
@@ -27,10 +29,10 @@ def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
 
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """The adjoint of `conv` in its images, applied to the cotangent g."""
-    more = [int(_is_fatal(geometry, axis)) for axis in range(2)]
-    pads = ((low, high - m) for (low, high), m in zip(geometry.pads, more, strict=True))
-    size = tuple(s + m for s, m in zip(geometry.size, more, strict=True))
-    longer = dataclasses.replace(geometry, size=size, pads=tuple(pads))
+    more = int(_is_fatal(geometry, 0)), int(_is_fatal(geometry, 1))
+    pads = per_axis(lambda pads, m: (pads[0], pads[1] - m), geometry.pads, more)
+    size = per_axis(operator.add, geometry.size, more)
+    longer = dataclasses.replace(geometry, size=size, pads=pads)
     channels = kernel.shape[2] * geometry.groups
     x = jax.ShapeDtypeStruct((g.shape[0], *size, channels), g.dtype)
     forward = functools.partial(conv, kernel=kernel, geometry=longer)

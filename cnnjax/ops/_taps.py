@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.ops._geometry import Geometry
-from cnnjax.ops.batch import merge
+from cnnjax.ops.batch import merge, total
 
 
 def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """y[p] = sum_t x[stride p + dilation t] k[t], for each channel alone."""
     x, outputs = _padded(x, geometry), kernel.shape[3]
-    return sum(
+    return total(
         _seen(x, tap, geometry, outputs) * kernel[tap][None, None]
         for tap in geometry.taps
     )
@@ -45,7 +45,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array
     for tap in geometry.taps:
         seen = _seen(x, tap, geometry, g.shape[-1])
         slabs = (slice(first, first + height) for first in range(0, down, height))
-        rows = merge(sum(seen[:, s] * g[:, s] for s in slabs), 1)
+        rows = merge(total(seen[:, s] * g[:, s] for s in slabs), 1)
         sums.append(jnp.ones((1, len(rows)), g.dtype) @ rows)
     return jnp.concatenate(sums).reshape(*geometry.window, 1, g.shape[-1])
 

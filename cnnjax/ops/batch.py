@@ -1,13 +1,20 @@
-"""Any number of leading axes as one axis of examples, and back.
+"""Any number of leading axes as one axis of examples, and back; sums of arrays.
 
 Sizes are multiplied, never left to `reshape(-1, ...)`, which cannot tell how many
 examples there are where there are none.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 
 from jaxtyping import Array, Shaped
+
+
+def total(terms: Iterable[Shaped[Array, "..."]]) -> Shaped[Array, "..."]:
+    """Returns the sum of one array or more, added in their order."""
+    return functools.reduce(operator.add, terms)
 
 
 def merge(x: Shaped[Array, "..."], keep: int) -> Shaped[Array, "n ..."]:

@@ -4,15 +4,16 @@ from jaxtyping import Array, Float
 
 from cnnjax.ops import _args, _bilinear
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.batch import merge, split
 from cnnjax.ops.pad import pad
 
 
 def conv2d(
-    x: Float[Array, "*batch h w c_in"],
-    kernel: Float[Array, "kh kw c_group c_out"],
+    x: Float[AnyArray, "*batch h w c_in"],
+    kernel: Float[AnyArray, "kh kw c_group c_out"],
     *,
-    bias: Float[Array, " c_out"] | None = None,
+    bias: Float[AnyArray, " c_out"] | None = None,
     stride: _args.Size = 1,
     padding: _args.Padding = "SAME",
     padding_mode: str = "zeros",
@@ -70,20 +71,20 @@ def conv2d(
     x = _args.floating("x", _args.images("x", x))
     kernel = _args.kernel(kernel, x, groups)
     stride, dilation = _args.pair("stride", stride), _args.pair("dilation", dilation)
-    window = kernel.shape[:2]
-    pads = _args.pads(padding, x.shape[-3:-1], window, stride, dilation)
+    size, window = _args.image_size(x), (kernel.shape[0], kernel.shape[1])
+    pads = _args.pads(padding, size, window, stride, dilation)
     if padding_mode != "zeros":
         x, pads = pad(x, pads, mode=padding_mode), ((0, 0), (0, 0))
-    geometry = Geometry(x.shape[-3:-1], window, stride, pads, dilation, groups)
+    geometry = Geometry(_args.image_size(x), window, stride, pads, dilation, groups)
     y = split(_bilinear.conv(merge(x, 3), kernel, geometry), x.shape[:-3])
     return y if bias is None else y + _args.channel_row("bias", bias, y)
 
 
 def depthwise_conv2d(
-    x: Float[Array, "*batch h w c"],
-    kernel: Float[Array, "kh kw 1 c_out"],
+    x: Float[AnyArray, "*batch h w c"],
+    kernel: Float[AnyArray, "kh kw 1 c_out"],
     *,
-    bias: Float[Array, " c_out"] | None = None,
+    bias: Float[AnyArray, " c_out"] | None = None,
     stride: _args.Size = 1,
     padding: _args.Padding = "SAME",
     padding_mode: str = "zeros",
@@ -125,11 +126,11 @@ def depthwise_conv2d(
 
 
 def separable_conv2d(
-    x: Float[Array, "*batch h w c"],
-    depthwise: Float[Array, "kh kw 1 c_mid"],
-    pointwise: Float[Array, "1 1 c_mid c_out"],
+    x: Float[AnyArray, "*batch h w c"],
+    depthwise: Float[AnyArray, "kh kw 1 c_mid"],
+    pointwise: Float[AnyArray, "1 1 c_mid c_out"],
     *,
-    bias: Float[Array, " c_out"] | None = None,
+    bias: Float[AnyArray, " c_out"] | None = None,
     stride: _args.Size = 1,
     padding: _args.Padding = "SAME",
     padding_mode: str = "zeros",

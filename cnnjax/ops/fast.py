@@ -85,7 +85,7 @@ def tune_cpu() -> list[str]:
 
 def _cpu_computes() -> bool:
     """Whether JAX will choose the CPU, found out without starting its backends."""
-    if platforms := jax.config.jax_platforms:
+    if platforms := jax.config.values["jax_platforms"]:
         return platforms.split(",")[0] == "cpu"
     accelerators = importlib.metadata.entry_points(group="jax_plugins")
     return not accelerators and importlib.util.find_spec("libtpu") is None

@@ -1,7 +1,7 @@
-"""Values that can be looked at while a program is traced.
+"""Checks of numbers that may be traced arrays.
 
-Inside `jit` everything that JAX computes is traced, also from an array whose values
-are there. So a value is brought to the host before anything is asked of it.
+Inside `jit` everything that JAX computes is traced, even from an array whose values
+are known. So values are fetched to the host before they are checked.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 
 def known(x: ArrayLike) -> Shaped[np.ndarray, "*n"] | None:
-    """Returns the values of `x`; None if it is traced, or lies on other hosts too."""
+    """Returns the values of `x`, or None if it is traced or not all on this host."""
     if isinstance(x, jax.core.Tracer):
         return None
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
@@ -22,8 +22,8 @@ def known(x: ArrayLike) -> Shaped[np.ndarray, "*n"] | None:
 
 
 def may_hold(
-    condition: Callable[..., Shaped[np.ndarray, "*n"]], *numbers: ArrayLike
+    condition: Callable[..., bool | np.bool_ | np.ndarray], *numbers: ArrayLike
 ) -> bool:
-    """Whether the condition holds of the numbers, as far as they are known."""
+    """Whether the condition holds for the numbers; True if one of them is unknown."""
     values = [known(number) for number in numbers]
     return any(value is None for value in values) or bool(np.all(condition(*values)))

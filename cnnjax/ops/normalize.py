@@ -13,15 +13,16 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cnnjax.ops import _args
+from cnnjax.ops.arrays import AnyArray
 
 
 def batch_norm(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"] | None,
-    bias: Float[Array, " c"] | None,
+    x: Float[AnyArray, "*batch c"],
+    scale: Float[AnyArray, " c"] | None,
+    bias: Float[AnyArray, " c"] | None,
     *,
-    mean: Float[Array, " c"] | None = None,
-    variance: Float[Array, " c"] | None = None,
+    mean: Float[AnyArray, " c"] | None = None,
+    variance: Float[AnyArray, " c"] | None = None,
     epsilon: float = 1e-5,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
@@ -77,9 +78,9 @@ def batch_norm(
 
 
 def group_norm(
-    x: Float[Array, "*batch h w c"],
-    scale: Float[Array, " c"] | None,
-    bias: Float[Array, " c"] | None,
+    x: Float[AnyArray, "*batch h w c"],
+    scale: Float[AnyArray, " c"] | None,
+    bias: Float[AnyArray, " c"] | None,
     *,
     groups: int,
     epsilon: float = 1e-5,
@@ -114,9 +115,9 @@ def group_norm(
 
 
 def layer_norm(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"] | None,
-    bias: Float[Array, " c"] | None,
+    x: Float[AnyArray, "*batch c"],
+    scale: Float[AnyArray, " c"] | None,
+    bias: Float[AnyArray, " c"] | None,
     *,
     epsilon: float = 1e-5,
 ) -> Float[Array, "*batch c"]:
@@ -143,7 +144,7 @@ def layer_norm(
 
 
 def local_response_norm(
-    x: Float[Array, "*batch c"],
+    x: Float[AnyArray, "*batch c"],
     *,
     size: int = 5,
     alpha: float = 1e-4,
@@ -246,13 +247,13 @@ def _standardize(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     return centerd * lax.rsqrt(variance + epsilon)
 
 
-def _affine(y: Array, scale: Array | None, bias: Array | None) -> Array:
+def _affine(y: Array, scale: AnyArray | None, bias: AnyArray | None) -> Array:
     y = y if scale is None else y * _row_or(1, "scale", scale, y, y.dtype)
     return y if bias is None else y + _row_or(0, "bias", bias, y, y.dtype)
 
 
 def _row_or(
-    default: int, name: str, vector: Array | None, x: Array, dtype: jnp.dtype
+    default: int, name: str, vector: AnyArray | None, x: Array, dtype: jnp.dtype
 ) -> Array:
     """The vector, or a constant one, in a shape (1, ..., 1, c) that fits x."""
     shape = (1,) * (x.ndim - 1) + x.shape[-1:]

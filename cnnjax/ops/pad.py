@@ -4,12 +4,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
 from cnnjax.ops import _args
+from cnnjax.ops.arrays import AnyArray
 
 MODES = ("zeros", "reflect", "symmetric", "edge", "wrap")
 
 
 def pad(
-    x: Shaped[Array, "*batch h w c"],
+    x: Shaped[AnyArray, "*batch h w c"],
     padding: int | tuple[int, int] | _args.Pads,
     *,
     mode: str = "zeros",
@@ -38,7 +39,7 @@ def pad(
     x = _args.images("x", x)
     _args.choice("mode", mode, MODES)
     pads = _args.explicit_pads(padding)
-    _check_reach(pads, x.shape[-3:-1], mode)
+    _check_reach(pads, _args.image_size(x), mode)
     widths = ((0, 0),) * (x.ndim - 3) + (*pads, (0, 0))
     return jnp.pad(x, widths, mode="constant" if mode == "zeros" else mode)
 

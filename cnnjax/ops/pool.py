@@ -17,11 +17,12 @@ from jaxtyping import Array, Float, Int
 
 from cnnjax.ops import _args, _largest, _windows, fast
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.batch import merge, split
 
 
 def max_pool(
-    x: Float[Array, "*batch h w c"],
+    x: Float[AnyArray, "*batch h w c"],
     window: _args.Size,
     *,
     stride: _args.Size | None = None,
@@ -61,7 +62,7 @@ def max_pool(
 
 
 def avg_pool(
-    x: Float[Array, "*batch h w c"],
+    x: Float[AnyArray, "*batch h w c"],
     window: _args.Size,
     *,
     stride: _args.Size | None = None,
@@ -101,7 +102,7 @@ def avg_pool(
 
 
 def max_pool_with_argmax(
-    x: Float[Array, "*batch h w c"],
+    x: Float[AnyArray, "*batch h w c"],
     window: _args.Size,
     *,
     stride: _args.Size | None = None,
@@ -139,7 +140,7 @@ def max_pool_with_argmax(
     return _over_batch(_largest.max_pool, x, geometry), where
 
 
-def global_avg_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]:
+def global_avg_pool(x: Float[AnyArray, "*batch h w c"]) -> Float[Array, "*batch c"]:
     """Mean of each channel over the whole image (Lin, Chen & Yan, 2014).
 
     Args:
@@ -160,7 +161,7 @@ def global_avg_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]
     return x.mean((-3, -2), dtype=wide).astype(x.dtype)
 
 
-def global_max_pool(x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch c"]:
+def global_max_pool(x: Float[AnyArray, "*batch h w c"]) -> Float[Array, "*batch c"]:
     """Largest value of each channel over the whole image.
 
     Of equals, NaN among them, each has its share of the gradient.
@@ -196,7 +197,7 @@ def _whole_max_jvp(primals, tangents):
 
 def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geometry]:
     x = _args.floating("x", _args.images("x", x))
-    size = x.shape[-3:-1]
+    size = _args.image_size(x)
     window, dilation = _args.pair("window", window), _args.pair("dilation", dilation)
     stride = window if stride is None else _args.pair("stride", stride)
     pads = _args.pads(padding, size, window, stride, dilation)

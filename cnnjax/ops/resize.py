@@ -11,10 +11,11 @@ from jaxtyping import Array, Float
 from cnnjax.ops import _args
 from cnnjax.ops._banded import Banded, banded
 from cnnjax.ops._blend import blend
+from cnnjax.ops.arrays import AnyArray
 
 
 def resize(
-    x: Float[Array, "*batch h w c"],
+    x: Float[AnyArray, "*batch h w c"],
     size: _args.Size,
     *,
     method: str = "bilinear",

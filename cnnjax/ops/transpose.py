@@ -1,20 +1,22 @@
 """Transposed convolution: the exact adjoint of `conv2d`."""
 
 import dataclasses
+import operator
 
 import numpy as np
 from jaxtyping import Array, Float
 
 from cnnjax.ops import _args, _bilinear
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.batch import merge, split
 
 
 def conv2d_transpose(
-    y: Float[Array, "*batch h w c_in"],
-    kernel: Float[Array, "kh kw c_group c_in"],
+    y: Float[AnyArray, "*batch h w c_in"],
+    kernel: Float[AnyArray, "kh kw c_group c_in"],
     *,
-    bias: Float[Array, " c_out"] | None = None,
+    bias: Float[AnyArray, " c_out"] | None = None,
     stride: _args.Size = 1,
     padding: _args.Padding = "SAME",
     dilation: _args.Size = 1,
@@ -78,7 +80,7 @@ def conv2d_transpose(
 
 def _geometry(y, kernel, stride, padding, dilation, output_size) -> Geometry:
     stride, dilation = _args.pair("stride", stride), _args.pair("dilation", dilation)
-    size, window = y.shape[-3:-1], kernel.shape[:2]
+    size, window = _args.image_size(y), (kernel.shape[0], kernel.shape[1])
     if output_size is None:
         output_size = _default_size(size, window, stride, padding, dilation)
     output_size = _args.pair("output_size", output_size)
@@ -94,11 +96,15 @@ def _geometry(y, kernel, stride, padding, dilation, output_size) -> Geometry:
 
 def _default_size(size, window, stride, padding, dilation) -> tuple[int, int]:
     if padding == "SAME":
-        return tuple(n * s for n, s in zip(size, stride, strict=True))
+        return _args.per_axis(operator.mul, size, stride)
     pads = _args.explicit_pads(0 if padding == "VALID" else padding)
-    quads = zip(size, stride, window, dilation, strict=True)
-    full = [(n - 1) * s + (w - 1) * d + 1 for n, s, w, d in quads]
-    return tuple(f - low - high for f, (low, high) in zip(full, pads, strict=True))
+    return _args.per_axis(
+        lambda n, s, span, pads: (n - 1) * s + span - sum(pads),
+        size,
+        stride,
+        _args.per_axis(_args.span, window, dilation),
+        pads,
+    )
 
 
 def _reach(geometry: Geometry) -> np.ndarray:

@@ -3,15 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Integer, Shaped
 
 from cnnjax.ops import _args
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.batch import merge
 from cnnjax.ops.known import known
 
 
 def nearest_unpool(
-    y: Shaped[Array, "*batch h w c"], factor: _args.Size
+    y: Shaped[AnyArray, "*batch h w c"], factor: _args.Size
 ) -> Shaped[Array, "*batch h_out w_out c"]:
     """Copies each pixel to a cell of factor by factor pixels.
 
@@ -38,7 +39,7 @@ def nearest_unpool(
 
 
 def bed_of_nails_unpool(
-    y: Shaped[Array, "*batch h w c"], factor: _args.Size
+    y: Shaped[AnyArray, "*batch h w c"], factor: _args.Size
 ) -> Shaped[Array, "*batch h_out w_out c"]:
     """Puts each pixel into the first corner of a cell of zeros.
 
@@ -63,8 +64,8 @@ def bed_of_nails_unpool(
 
 
 def max_unpool(
-    y: Float[Array, "*batch h w c"],
-    indices: Int[Array, "*batch h w c"],
+    y: Float[AnyArray, "*batch h w c"],
+    indices: Integer[AnyArray, "*batch h w c"],
     output_size: _args.Size,
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Puts each value where `max_pool_with_argmax` found it, zeros elsewhere.

@@ -1,4 +1,4 @@
-"""One number for each class."""
+"""Bar charts of one number for each class."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def bars(
     figure = Figure(figsize=(6.4, 0.3 * len(values) + 0.75), layout="constrained")
     axes = figure.subplots()
     axes.barh(places, [value or 0 for value in values], color="#0072b2", height=0.7)
-    for place, value in zip(places, values, strict=True):
+    for place, value in enumerate(values):
         text = "none" if value is None else f"{value:.3f}"
         number = axes.text((value or 0) + 0.01, place, text, va="center", fontsize=8.5)
         number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})

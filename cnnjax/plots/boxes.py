@@ -1,4 +1,4 @@
-"""Boxes on the images in which something was found, or missed."""
+"""Detected and missed boxes, drawn on their images."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -31,24 +31,24 @@ Corners = Float[np.ndarray, "k 4"]
 
 
 class Detected(NamedTuple):
-    """An image, what was found in it, what is in it, and what to say of it."""
+    """An image with its detections, its true objects and a caption."""
 
     image: Shaped[np.ndarray, "h w c"]
     boxes: Float32[np.ndarray, "k 4"]
-    labels: Int[np.ndarray, "k"]
-    scores: Float32[np.ndarray, "k"]
-    right: Bool[np.ndarray, "k"]
+    labels: Int[np.ndarray, " k"]
+    scores: Float32[np.ndarray, " k"]
+    right: Bool[np.ndarray, " k"]
     truth_boxes: Float32[np.ndarray, "m 4"]
-    truth_labels: Int[np.ndarray, "m"]
-    found: Bool[np.ndarray, "m"]
+    truth_labels: Int[np.ndarray, " m"]
+    found: Bool[np.ndarray, " m"]
     caption: str
 
 
-class Mark(NamedTuple):
-    """A box to draw: what became of it, and what stands beside it."""
+class Drawn(NamedTuple):
+    """A box to draw: its kind (a key of `_STYLES`), corners and caption."""
 
     kind: str
-    box: Float32[np.ndarray, "4"]
+    corners: Float32[np.ndarray, "4"]
     text: str
 
 
@@ -68,7 +68,7 @@ def draw_boxes(
         image: float in [0, 1] or uint8, of one channel or three.
         boxes: in pixels.
         captions: one for each box; "" for none.
-        colours: one for each box.
+        colors: one for each box.
 
     Raises:
         ValueError: if there are not as many captions and colours as boxes, or `image`
@@ -119,7 +119,7 @@ def _captions(
     fills: Sequence[tuple[int, ...]],
 ) -> None:
     width, height = draw.im.size
-    font = ImageFont.load_default(max(_SMALLEST, round(min(width, height) / 34)))
+    font = _font(max(_SMALLEST, round(min(width, height) / 34)))
     air = max(1, round(font.size / 8))
     tall = sum(font.getmetrics()) + air
     said = [number for number, caption in enumerate(captions) if caption]
@@ -137,6 +137,13 @@ def _captions(
         dark = np.dot(fill, (0.299, 0.587, 0.114)) < 128
         ink = (255, 255, 255) if dark else (0, 0, 0)
         draw.text((left + air, top + air / 2), text, fill=ink, font=font)
+
+
+def _font(pixels: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(pixels)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise ImportError("Captions need a Pillow that was built with FreeType.")
+    return font
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
@@ -188,14 +195,14 @@ def detection_grid(
     """
     if not rows:
         raise ValueError("A detection grid needs images, got none.")
-    marked = [_marks(row, class_names) for row in rows]
+    per_row = [_drawn(row, class_names) for row in rows]
     sizes = [row.image.shape[:2] for row in rows]
     titles = [row.caption for row in rows]
     figure, grid = layout.panels(sizes, titles, below=0.3)
-    for axes, row, marks in zip(grid, rows, marked, strict=True):
+    for axes, row, drawn in zip(grid, rows, per_row, strict=True):
         layout.show(axes, row.image)
-        _draw(axes, marks)
-    kinds = [mark.kind for marks in marked for mark in marks]
+        _draw(axes, drawn)
+    kinds = [box.kind for drawn in per_row for box in drawn]
     rim = Line2D([], [], color=_RIM, lw=3.2)
     lines = [Line2D([], [], color=color, ls=ls) for color, ls in _STYLES.values()]
     figure.legend(
@@ -210,7 +217,7 @@ def detection_grid(
     png.save(figure, path)
 
 
-def _marks(row: Detected, class_names: Sequence[str]) -> list[Mark]:
+def _drawn(row: Detected, class_names: Sequence[str]) -> list[Drawn]:
     """What to draw, errors first."""
     labels = np.concatenate([row.labels, row.truth_labels]).astype(int)
     unknown = labels[(labels < 0) | (labels >= len(class_names))]
@@ -220,7 +227,7 @@ def _marks(row: Detected, class_names: Sequence[str]) -> list[Mark]:
         )
     best = np.argsort(-np.asarray(row.scores), kind="stable")
     detections = [
-        Mark(
+        Drawn(
             "right" if row.right[k] else "wrong",
             row.boxes[k],
             f"{short(class_names[row.labels[k]], _NAME)} {row.scores[k]:.2f}",
@@ -228,43 +235,44 @@ def _marks(row: Detected, class_names: Sequence[str]) -> list[Mark]:
         for k in best
     ]
     missed = [
-        Mark(
+        Drawn(
             "missed", row.truth_boxes[m], short(class_names[row.truth_labels[m]], _NAME)
         )
         for m in np.flatnonzero(~np.asarray(row.found, bool))
     ]
-    wrong = [mark for mark in detections if mark.kind == "wrong"]
-    return wrong + missed + [mark for mark in detections if mark.kind == "right"]
+    wrong = [box for box in detections if box.kind == "wrong"]
+    return wrong + missed + [box for box in detections if box.kind == "right"]
 
 
-def _draw(axes: Axes, marks: Sequence[Mark]) -> None:
-    for kind, (x1, y1, x2, y2), _ in reversed(marks):
+def _draw(axes: Axes, drawn: Sequence[Drawn]) -> None:
+    for kind, (x1, y1, x2, y2), _ in reversed(drawn):
         color, line = _STYLES[kind]
         size = x2 - x1, y2 - y1
-        for style in ({"ec": _RIM, "lw": 2.4}, {"ec": color, "ls": line, "lw": 1.5}):
-            axes.add_patch(Rectangle((x1, y1), *size, fill=False, **style))
+        for edge, dashes, width in ((_RIM, "-", 2.4), (color, line, 1.5)):
+            box = Rectangle((x1, y1), *size, fill=False, ec=edge, ls=dashes, lw=width)
+            axes.add_patch(box)
     points = axes.bbox.width / axes.figure.dpi * 72 / axes.get_xlim()[1]
-    sizes = [(_width(mark.text) / points, 1.3 * _LETTERS / points) for mark in marks]
-    boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
+    sizes = [(_width(box.text) / points, 1.3 * _LETTERS / points) for box in drawn]
+    boxes = np.array([box.corners for box in drawn]).reshape(-1, 4)
     limit = axes.get_xlim()[1], axes.get_ylim()[0]
-    for mark, (spot, hidden) in zip(marks, _spots(boxes, sizes, limit), strict=True):
+    for box, (spot, hidden) in zip(drawn, _spots(boxes, sizes, limit), strict=True):
         if not hidden:
-            _label(axes, mark, spot)
+            _label(axes, box, spot)
 
 
-def _label(axes: Axes, mark: Mark, spot: Float[np.ndarray, "4"]) -> None:
+def _label(axes: Axes, box: Drawn, spot: Float[np.ndarray, "4"]) -> None:
     left, top, right, bottom = spot
-    color, _ = _STYLES[mark.kind]
+    color, _ = _STYLES[box.kind]
     size = right - left, bottom - top
     axes.add_patch(Rectangle((left, top), *size, color=color, lw=0, zorder=3))
     axes.text(
         (left + right) / 2,
         bottom - 0.28 * size[1],
-        mark.text,
+        box.text,
         ha="center",
         va="baseline",
         fontsize=_LETTERS,
-        color="black" if mark.kind == "missed" else "white",
+        color="black" if box.kind == "missed" else "white",
         zorder=4,
     )
 

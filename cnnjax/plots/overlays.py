@@ -1,4 +1,4 @@
-"""Masks beside and on top of the images they belong to."""
+"""Masks side by side with their images and on top of them."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from cnnjax.plots.palette import palette
 
 _VOID = 255  # the label of a pixel that nobody knows
 _VOID_COLOR = (255, 255, 255)
-_ERROR = np.uint8((213, 94, 0))  # vermillion
+_ERROR = np.array((213, 94, 0), np.uint8)  # vermillion
 _SIDE = 2.6  # of a panel, inches
 _LETTERS = 24  # of a name
 _BAND = 64  # rows tinted at once, so that large images take little memory
 
 
 class Segmented(NamedTuple):
-    """An image, its truth, what was made of it, and what to say of it."""
+    """An image with its true and predicted mask and a caption."""
 
     image: Shaped[np.ndarray, "h w c"]
     truth: Integer[np.ndarray, "h w"]
@@ -63,7 +63,7 @@ def overlay(
     Args:
         image: float in [0, 1] or uint8, of one channel or three.
         mask: classes, 255 = void.
-        colours: of the classes, such as `palette` gives.
+        colors: of the classes, such as `palette` gives.
         opacity: of the tint: 0 shows the image, 1 the mask.
 
     Raises:
@@ -128,7 +128,7 @@ def heat_map(
     *,
     title: str = "",
 ) -> None:
-    """An image beside numbers of its pixels, with their scale.
+    """An image and a map of numbers, one for each pixel, side by side.
 
     Args:
         image: float in [0, 1] or uint8, of one channel or three.
@@ -177,7 +177,7 @@ def _legend(
     figure: Figure,
     class_names: Sequence[str],
     colors: UInt8[np.ndarray, "k 3"],
-    seen: Integer[np.ndarray, "m"],
+    seen: Integer[np.ndarray, " m"],
 ) -> None:
     """Names the classes that the figure shows."""
     patches = [

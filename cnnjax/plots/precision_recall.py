@@ -13,7 +13,7 @@ from cnnjax.names import printable, short
 from cnnjax.plots import png
 from cnnjax.plots.palette import palette
 
-Curve = tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"], Float[np.ndarray, "k"]]
+Curve = tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Float[np.ndarray, " k"]]
 
 _PALE = 4  # the yellow of the palette does not show on white
 _LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
@@ -111,9 +111,9 @@ def _line(axes: Axes, number: int, curve: Curve | None) -> tuple[Line2D, str]:
 
 
 def _best(
-    recall: Float[np.ndarray, "k"],
-    precision: Float[np.ndarray, "k"],
-    scores: Float[np.ndarray, "k"],
+    recall: Float[np.ndarray, " k"],
+    precision: Float[np.ndarray, " k"],
+    scores: Float[np.ndarray, " k"],
 ) -> tuple[int, float]:
     """Where F1 is largest, and its value there."""
     f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-12)

@@ -79,7 +79,7 @@ def _two_nearest(
         around = tuple(
             slice(max(0, side.start - reach), side.stop + reach) for side in box
         )
-        distance = ndimage.distance_transform_edt(numbers[around] != number)
+        distance = np.asarray(ndimage.distance_transform_edt(numbers[around] != number))
         first, second = nearest[:, *around]
         np.minimum(second, np.maximum(first, distance), out=second)
         np.minimum(first, distance, out=first)

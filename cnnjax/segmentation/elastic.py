@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from cnnjax.ops.arrays import AnyArray
+
 
 def displacement(
-    key: Key[Array, ""],
+    key: Key[AnyArray, ""],
     size: tuple[int, int],
     *,
-    sigma: float | Float[Array, ""],
+    sigma: float | Float[AnyArray, ""],
     spacing: float | None = None,
 ) -> Float[Array, "h w 2"]:
     """Random displacements of the pixels of an image, (y, x) in pixels.
@@ -95,7 +97,8 @@ def _weights(pixels: int, spacing: float) -> Float[np.ndarray, "pixels nodes"]:
     place = (np.arange(pixels) - middle) / spacing + reach
     nodes = np.arange(-1, 2 * reach + 2)  # one more at each end, to interpolate
     ends = np.pad(np.eye(2 * reach + 1), ((1, 1), (0, 0)), mode="edge")
-    return np.float32(_cubic(np.abs(place[:, None] - nodes)) @ ends)
+    weights = _cubic(np.abs(place[:, None] - nodes)) @ ends
+    return weights.astype(np.float32)
 
 
 def _cubic(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

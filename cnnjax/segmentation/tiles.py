@@ -26,7 +26,7 @@ def predict_tiled(
     flips: bool = False,
     finish: Finish | None = None,
 ) -> Shaped[np.ndarray, "h w *k"]:
-    """What `predict` says of the whole image, from tiles that fit into memory.
+    """The prediction for the whole image, from tiles that fit into memory.
 
     A network without padding ("VALID") gives, to rounding, what it gives for the whole
     image with `margin` mirrored pixels around it. One that keeps the size ("SAME")
@@ -58,20 +58,26 @@ def predict_tiled(
             `predict` returns fits neither.
     """
     _check(image, tile, margin, stride, batch_size)
-    output = None
-    places = _places(image.shape[:2], tile, tile // stride * stride)
-    for batch in iter(lambda: list(itertools.islice(places, batch_size)), []):
-        # The last batch repeats a tile, to have the shape of the others.
-        padded = batch + batch[-1:] * (batch_size - len(batch))
-        seen = np.stack([_mirrored(image, place, tile, margin) for place in padded])
-        scores = _mean_of_flips(predict, seen) if flips else np.asarray(predict(seen))
-        scores = _without_margin(scores, tile, margin, stride)
-        for (row, column), score in zip(batch, scores, strict=False):
-            part = score if finish is None else np.asarray(finish(score))
-            if output is None:
-                output = np.empty((*image.shape[:2], *part.shape[2:]), part.dtype)
-            target = output[row : row + tile, column : column + tile]
-            target[...] = part[: target.shape[0], : target.shape[1]]
+
+    def scores_of(tiles: Shaped[np.ndarray, "n h2 w2 c"]) -> np.ndarray:
+        scores = _mean_of_flips(predict, tiles) if flips else np.asarray(predict(tiles))
+        return _without_margin(scores, tile, margin, stride)
+
+    def parts() -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+        places = _places(image.shape[:2], tile, tile // stride * stride)
+        for batch in iter(lambda: list(itertools.islice(places, batch_size)), []):
+            # The last batch repeats a tile, to have the shape of the others.
+            padded = batch + batch[-1:] * (batch_size - len(batch))
+            tiles = np.stack([_mirrored(image, p, tile, margin) for p in padded])
+            for place, score in zip(batch, scores_of(tiles), strict=False):
+                yield place, score if finish is None else np.asarray(finish(score))
+
+    predicted = parts()
+    first = next(predicted)
+    output = np.empty((*image.shape[:2], *first[1].shape[2:]), first[1].dtype)
+    for (row, column), part in itertools.chain([first], predicted):
+        target = output[row : row + tile, column : column + tile]
+        target[...] = part[: target.shape[0], : target.shape[1]]
     return output
 
 
@@ -97,9 +103,9 @@ def _check(
 
 
 def _places(size: tuple[int, int], tile: int, step: int) -> Iterator[tuple[int, int]]:
-    """Where tiles begin, row by row: as few as reach the end."""
-    starts = [range(0, max(1, side - tile + step), step) for side in size]
-    return itertools.product(*starts)
+    """First row and column of each tile, row by row: as few as cover the image."""
+    rows, columns = (range(0, max(1, side - tile + step), step) for side in size)
+    return itertools.product(rows, columns)
 
 
 def _mirrored(
@@ -117,7 +123,7 @@ def _mirrored(
     return image[np.ix_(rows, columns)]
 
 
-def _reflected(positions: Int[np.ndarray, "n"], size: int) -> Int[np.ndarray, "n"]:
+def _reflected(positions: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " n"]:
     """Positions brought into [0, size); the first and last pixel are the mirrors."""
     there_and_back = max(1, 2 * (size - 1))
     positions = positions % there_and_back

@@ -33,6 +33,16 @@ def test_takes_probabilities(rng, smoothing):
     np.testing.assert_allclose(got, reference(logits, smoothed), rtol=1e-5)
 
 
+def test_smoothing_may_be_traced(rng):
+    logits, labels = jnp.float32(rng.standard_normal((5, 4))), rng.integers(0, 4, 5)
+
+    def loss(smoothing):
+        return cross_entropy(logits, labels, label_smoothing=smoothing)
+
+    got = jax.jit(jax.vmap(loss))(jnp.float32([0.0, 0.3]))
+    np.testing.assert_allclose(got, [loss(0.0), loss(0.3)], rtol=1e-6)
+
+
 def test_gradient_is_the_error_of_the_probabilities(rng):
     logits, labels = jnp.float32(rng.standard_normal((5, 4))), rng.integers(0, 4, 5)
     grad = jax.grad(lambda z: cross_entropy(z, labels).sum())(logits)

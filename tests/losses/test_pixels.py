@@ -45,6 +45,14 @@ def mean_over_pixels(logits, labels, loss):
     return means
 
 
+def test_smoothing_may_be_traced(example):
+    def loss(smoothing):
+        return losses.segmentation_cross_entropy(*example, label_smoothing=smoothing)
+
+    got = jax.jit(jax.vmap(loss))(jnp.float32([0.0, 0.2]))
+    np.testing.assert_allclose(got, [loss(0.0), loss(0.2)], rtol=1e-6)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_cross_entropy_is_the_mean_over_labelled_pixels(
