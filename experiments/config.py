@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import flax.linen as nn
 import jax.numpy as jnp
 
 from cnnjax.models import layers
 from cnnjax.models.build import build as build_model
 from cnnjax.models.build import own_options
-from cnnjax.options import option
+from cnnjax.models.network import Network
+from cnnjax.options import option, redefine
 from cnnjax.training.config import TrainingConfig
 
 
@@ -18,8 +18,9 @@ from cnnjax.training.config import TrainingConfig
 class NetworkConfig(TrainingConfig):
     """A network and how it is trained; `for_models` adds the choice of the network."""
 
-    MODELS: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {}
+    MODELS: ClassVar[Mapping[str, Callable[..., Network]]] = {}
 
+    model: str = option("", "The network.")
     width: float = option(
         1.0, "Multiplies the channels of every layer.", above=0, at_most=16
     )
@@ -48,7 +49,7 @@ C = TypeVar("C", bound=NetworkConfig)
 
 
 def for_models(
-    models: Mapping[str, Callable[..., nn.Module]], *, default: str
+    models: Mapping[str, Callable[..., Network]], *, default: str
 ) -> Callable[[type[C]], type[C]]:
     """A decorator that gives a config `--model` and the options of single models.
 
@@ -63,7 +64,8 @@ def for_models(
 
     def added(config: type[C]) -> type[C]:
         declared = {field.name for field in dataclasses.fields(config)}
-        fields = [("model", str, option(default, "The network.", choices=[*models]))]
+        model = redefine(config, "model", default, choices=tuple(models))
+        fields: list[tuple[str, Any, Any]] = [("model", str, model)]
         fields += [
             (name, own.type | None, own.flag())
             for name, own in own_options(models).items()
@@ -86,7 +88,7 @@ def for_models(
 
 def build(
     config: NetworkConfig, classes: int | None, *, axis_name: str | None = None
-) -> nn.Module:
+) -> Network:
     """The network that `config` names.
 
     Args:

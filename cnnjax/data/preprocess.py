@@ -5,57 +5,64 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
 from cnnjax.data import decode
+from cnnjax.ops.arrays import AnyArray
 
 _CHANNELS = (1, 2, 3, 4)
 
 
-def pixels(images: Array) -> Float[Array, "n h w c"]:
-    """Stored bytes as numbers in [0, 1], which others are already."""
+def pixels(images: AnyArray) -> Float[AnyArray, "n h w c"]:
+    """Pixels in [0, 1]: uint8 divided by 255, floating point as it is."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
-def scaled(images: Float[Array, "n h w c"], scaling: PyTree) -> Float[Array, "n h w c"]:
-    """Pixels in [0, 1] with the mean and deviation of the training data taken out."""
+def scaled(
+    images: Float[AnyArray, "n h w c"], scaling: PyTree
+) -> Float[Array, "n h w c"]:
+    """Pixels in [0, 1], standardized by the channel mean and std of `scaling`."""
     return (images - scaling["mean"]) / scaling["std"]
 
 
 def given(
-    images: Array, *, channels: int, image_size: int | None
+    images: AnyArray, *, channels: int, image_size: int | None
 ) -> Shaped[np.ndarray, "n h w channels"]:
-    """Images from anywhere, of the channels that a reader would give them.
+    """Images of a user, with the channels that a reader would give them.
 
     Args:
-        images: (n, h, w, c), uint8 or float in [0, 1]; grey, grey with opacity, RGB, or
+        images: (n, h, w, c), uint8 or float in [0, 1]; gray, gray with opacity, RGB, or
             RGB with opacity.
-        channels: that they shall have, 1 or 3.
-        image_size: side of the squares that they shall be brought to, if to any.
+        channels: number of channels to give them, 1 or 3.
+        image_size: side of the squares that they will be resized to, if any.
 
     Returns:
-        uint8 or float32; uint8, as stored images are, if their channels are not those,
-        or their size is not that.
+        uint8 or float32; always uint8, as stored images are, where channels or size
+        have to change.
 
     Raises:
         ValueError: if they are no such images.
     """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in _CHANNELS or 0 in images.shape[1:]:
+    pictures = np.asarray(images)
+    if (
+        pictures.ndim != 4
+        or pictures.shape[-1] not in _CHANNELS
+        or 0 in pictures.shape[1:]
+    ):
         raise ValueError(
-            "images must be (n, h, w, c) of one size, with 1 to 4 channels (grey, grey"
-            f" with opacity, RGB, RGB with opacity), got {images.shape}."
+            "images must be (n, h, w, c) of one size, with 1 to 4 channels (gray, gray"
+            f" with opacity, RGB, RGB with opacity), got {pictures.shape}."
         )
-    if images.dtype != np.uint8:
-        images = _in_range(images)
-    framed = image_size is None or images.shape[1:3] == (image_size,) * 2
-    alike = images.shape[-1] == channels
-    if not (framed and alike) and images.dtype != np.uint8:
-        images = np.round(255 * images).astype(np.uint8)
+    if pictures.dtype != np.uint8:
+        pictures = _in_range(pictures)
+    fits = image_size is None or pictures.shape[1:3] == (image_size,) * 2
+    alike = pictures.shape[-1] == channels
+    if not (fits and alike) and pictures.dtype != np.uint8:
+        pictures = np.round(255 * pictures).astype(np.uint8)
     if alike:
-        return images
-    recolored = [decode.recolor(image, channels=channels) for image in images]
-    return np.reshape(recolored, (*images.shape[:3], channels)).astype(np.uint8)
+        return pictures
+    recolored = [decode.recolor(image, channels=channels) for image in pictures]
+    return np.reshape(recolored, (*pictures.shape[:3], channels)).astype(np.uint8)
 
 
-def _in_range(images: Array) -> Float32[np.ndarray, "n h w c"]:
+def _in_range(images: np.ndarray) -> Float32[np.ndarray, "n h w c"]:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(
             f"images must be uint8, or float in [0, 1], got {images.dtype}."

@@ -31,10 +31,10 @@ class Detections(NamedTuple):
         windows: in which the objects were found, in the last refinement pass.
     """
 
-    boxes: Float32[Array, "n m 4"]
-    scores: Float32[Array, "n m"]
-    labels: Int32[Array, "n m"]
-    windows: Float32[Array, "n m 4"]
+    boxes: Float32[AnyArray, "n m 4"]
+    scores: Float32[AnyArray, "n m"]
+    labels: Int32[AnyArray, "n m"]
+    windows: Float32[AnyArray, "n m 4"]
 
 
 def detect(

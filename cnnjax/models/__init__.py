@@ -2,19 +2,18 @@
 
 from collections.abc import Callable
 
-import flax.linen as nn
-
 from cnnjax.models import fcn, resnet
 from cnnjax.models.deconvnet import DeconvNet
 from cnnjax.models.dilated import Dilated
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.mobilenet import MobileNet
+from cnnjax.models.network import Network
 from cnnjax.models.segnet import SegNet
 from cnnjax.models.unet import UNet
 from cnnjax.models.windownet import WindowNet
 
 # Every constructor takes the attributes of `classifier.Classifier` by keyword.
-CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
+CLASSIFIERS: dict[str, Callable[..., Network]] = {
     "lenet": LeNet,
     "resnet9": resnet.ResNet9,
     "resnet18": resnet.resnet18,
@@ -23,7 +22,7 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "mobilenet": MobileNet,
 }
 # Every constructor takes the attributes of `segmenter.Segmenter` by keyword.
-SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
+SEGMENTERS: dict[str, Callable[..., Network]] = {
     "unet": UNet,
     "fcn32s": fcn.fcn32s,
     "fcn16s": fcn.fcn16s,
@@ -33,5 +32,5 @@ SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
     "dilated": Dilated,
 }
 # Classifiers of windows, fully convolutional and without padding.
-DETECTORS: dict[str, Callable[..., nn.Module]] = {"windownet": WindowNet}
+DETECTORS: dict[str, Callable[..., Network]] = {"windownet": WindowNet}
 MODELS = CLASSIFIERS | SEGMENTERS | DETECTORS

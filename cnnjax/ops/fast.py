@@ -19,7 +19,7 @@ from cnnjax.ops import _args, _dense, _grouped, _taps, _tiled
 from cnnjax.ops._fusion_barrier import alone
 from cnnjax.ops._geometry import Geometry
 
-COMPILER_OPTIONS = {
+COMPILER_OPTIONS: dict[str, bool | str] = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
 }
 """Of YNNPACK, XLA's default, only the sums; Eigen's convolutions and products are 1.5

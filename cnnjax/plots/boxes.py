@@ -14,6 +14,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image, ImageDraw, ImageFont
 
 from cnnjax.names import short
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.plots import layout, png
 
 _LETTERS = 6.5  # points, in a panel
@@ -54,7 +55,7 @@ class Drawn(NamedTuple):
 
 def draw_boxes(
     image: Shaped[np.ndarray, "h w c"],
-    boxes: Float32[np.ndarray, "k 4"],
+    boxes: Float32[AnyArray, "k 4"],
     captions: Sequence[str],
     colors: UInt8[np.ndarray, "k 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:

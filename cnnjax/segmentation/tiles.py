@@ -8,9 +8,11 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Int, Shaped
 
-Predict = Callable[[Shaped[np.ndarray, "n h w c"]], Shaped[Array, "n h2 w2 k"]]
+from cnnjax.ops.arrays import AnyArray
+
+Predict = Callable[[Shaped[np.ndarray, "n h w c"]], Shaped[AnyArray, "n h2 w2 k"]]
 Finish = Callable[[Shaped[np.ndarray, "h w k"]], Shaped[np.ndarray, "h w *k"]]
 _FLIPS = ((), (1,), (2,), (1, 2))  # axes of a batch of tiles
 

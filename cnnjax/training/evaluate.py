@@ -17,7 +17,7 @@ from cnnjax.training import memory
 from cnnjax.training.batches import Batches
 from cnnjax.training.clock import Clock
 from cnnjax.training.devices import Devices
-from cnnjax.training.task import Metrics, Observer, Task
+from cnnjax.training.task import Metrics, Task
 
 HostBatch = dict[str, np.ndarray]
 # Takes the values of each example of a global batch.
@@ -29,7 +29,7 @@ class Evaluation(NamedTuple):
 
     metrics: Metrics
     sums: PyTree
-    observer: Observer
+    observer: Any
 
 
 class Evaluator:

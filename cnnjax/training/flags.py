@@ -21,9 +21,12 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 from cnnjax.errors import UsageError
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -60,13 +63,14 @@ def define(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         doc, choices = field.metadata["doc"], field.metadata["choices"]
+        default: Any = field.default
         if choices:
             flags.DEFINE_enum(
-                field.name, field.default, list(choices), doc, flag_values=flag_values
+                field.name, default, list(choices), doc, flag_values=flag_values
             )
         else:
             define_flag = _DEFINE[_plain(hints[field.name])]
-            define_flag(field.name, field.default, doc, flag_values=flag_values)
+            define_flag(field.name, default, doc, flag_values=flag_values)
 
 
 def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> Config:

@@ -6,6 +6,7 @@ Each hook is called with (step, state, metrics) after every step, in the order i
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import PyTree
@@ -58,7 +59,7 @@ class Log:
 
     def idle(self) -> bool:
         """Whether the devices have nothing to do."""
-        return self._unread is None or self._unread[1]["loss"].is_ready()
+        return self._unread is None or _is_ready(self._unread[1]["loss"])
 
     def flush(self) -> None:
         """Logs the metrics that have not been read yet.
@@ -70,7 +71,8 @@ class Log:
             return
         step, unread = self._unread
         self._unread = None
-        metrics = {k: float(v) for k, v in self._devices.fetch(unread).items()}
+        host: dict[str, Any] = self._devices.fetch(unread)
+        metrics = {name: float(value) for name, value in host.items()}
         if not metrics.pop("finite"):
             raise NotFinite(
                 f"The loss or its gradient is not finite at step {step}; the state"
@@ -79,7 +81,7 @@ class Log:
             )
         speed = self._bar.update(step, metrics["loss"], examples=self._batch_size)
         if step % self._plan.row == 0 or step == self._plan.steps:
-            metrics["learning_rate"] = float(self._plan.schedule(step - 1))
+            metrics["learning_rate"] = float(np.asarray(self._plan.schedule(step - 1)))
             if speed:
                 metrics["images_per_second"] = speed
             self.write(step, "train", metrics)
@@ -89,6 +91,11 @@ class Log:
         row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}
         epoch = step / self._plan.steps_per_epoch
         self._record.log({"step": step, "epoch": epoch, **row})
+
+
+def _is_ready(x: Any) -> bool:
+    """Whether a device array has been computed (a stub of JAX lacks the method)."""
+    return x.is_ready()
 
 
 class Checkpoint:

@@ -14,7 +14,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from absl import app, flags, logging
@@ -111,7 +111,7 @@ def launch(command: Command) -> None:
             print(_help(command))
             sys.exit(0)
         try:
-            rest = flags.FLAGS(argv)
+            rest: Sequence[str] = flags.FLAGS(argv)
         # A ValueError: --no with a value, or a flagfile that is no text.
         except (flags.Error, ValueError, RecursionError) as error:
             _exit(2, str(error).removeprefix("ERROR:: "))
@@ -248,7 +248,7 @@ def _help(command: Command) -> str:
     )
 
 
-def _exit(status: int, line: str) -> None:
+def _exit(status: int, line: str) -> NoReturn:
     sys.stderr.write(f"error: {printable(line)}\n")
     sys.stderr.flush()
     sys.exit(status)

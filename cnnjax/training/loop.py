@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.training.state import State
 
-Batch = dict[str, Array]
+Batch = dict[str, AnyArray]
 Metrics = dict[str, Float[Array, ""]]
 # (params, statistics, batch, keys) -> (a loss an example, (statistics, metrics)).
 LossFn = Callable[
@@ -26,7 +27,7 @@ Hook = Callable[[int, State, Metrics], None]
 
 
 def example_keys(
-    seed: int, step: Int[Array, ""], index: Int[Array, "n"]
+    seed: int, step: int | Int[Array, ""], index: Int[AnyArray, " n"]
 ) -> Key[Array, "n"]:
     """One key for each example of the batch of `step`, by its index in the data."""
     key = jax.random.fold_in(jax.random.key(seed), step)
@@ -152,8 +153,8 @@ def _averaged(
         return None
     now = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     t = state.step.astype(jnp.float32)
-    decay = jnp.minimum(decay, (1 + t) / (10 + t))
-    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state.ema, now)
+    kept = jnp.minimum(decay, (1 + t) / (10 + t))
+    return jax.tree.map(lambda a, x: kept * a + (1 - kept) * x, state.ema, now)
 
 
 def _unless_damaged(state: State, updated: State) -> State:

@@ -76,12 +76,12 @@ class TrainingResult:
         variables: final variables, on the host.
         metrics: of the test split.
         sums: that the metrics were computed from.
-        observer: of the evaluation of the test split.
+        observer: the task's, of the evaluation of the test split.
         cost: size, time and memory, as written to result.json.
     """
 
     variables: PyTree
     metrics: Metrics
     sums: PyTree
-    observer: Observer
+    observer: Any
     cost: dict[str, Any]

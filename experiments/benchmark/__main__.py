@@ -21,17 +21,14 @@ from absl import app, flags
 
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
-from experiments.benchmark import detection as benchmark_detection
-from experiments.benchmark import loops as benchmark_loops
-from experiments.benchmark import ops as benchmark_ops
-from experiments.benchmark import steps as benchmark_steps
+from experiments.benchmark import detection, loops, ops, steps
 from experiments.benchmark.precision import PRECISIONS, computing_in
 
 SUITES = {
-    "ops": benchmark_ops.run,
-    "steps": benchmark_steps.run,
-    "loops": benchmark_loops.run,
-    "detection": benchmark_detection.run,
+    "ops": ops.run,
+    "steps": steps.run,
+    "loops": loops.run,
+    "detection": detection.run,
 }
 SUITE = flags.DEFINE_enum("suite", "ops", list(SUITES), "What to time.")
 ONLY = flags.DEFINE_string("only", "", "Times the rows whose name contains this.")

@@ -21,7 +21,7 @@ from cnnjax.detection import dense_scores, nms
 from cnnjax.errors import UsageError
 from cnnjax.models.windownet import WindowNet
 from cnnjax.ops import arithmetic, fast
-from experiments.benchmark import timing as benchmark_timing
+from experiments.benchmark import timing
 
 Pick = Callable[[], np.ndarray]
 
@@ -54,7 +54,7 @@ def run(
         raise UsageError(
             f"--suite=detection is timed in float32, got --precision={precision}."
         )
-    names = benchmark_timing.chosen((row for t in TABLES for row in t.rows), only)
+    names = timing.chosen((row for t in TABLES for row in t.rows), only)
     records = []
     for table in TABLES:
         rows = [row for row in table.rows if row in names]
@@ -69,9 +69,9 @@ def _fill(
     records, lines = [], []
     for row in rows:
         records.append({"row": row, **table.rows[row](rounds)})
-        lines.append(benchmark_timing.line([row, *table.cells(records[-1])]))
+        lines.append(timing.line([row, *table.cells(records[-1])]))
         print(lines[-1], flush=True)
-    benchmark_timing.write(
+    timing.write(
         f"detection_{table.name}",
         table.head,
         lines,
@@ -110,7 +110,7 @@ def suppression(count: int, rounds: int) -> dict:
                 f"{count} boxes: ours picks {len(picks['ours'])} and {name} "
                 f"{len(picked)}, not the same."
             )
-    ms = benchmark_timing.milliseconds(calls, rounds)
+    ms = timing.milliseconds(calls, rounds)
     return {"picks": len(picks["ours"]), "ms": ms, "extra_mib": mib}
 
 
@@ -133,7 +133,7 @@ def _ours(boxes: np.ndarray, scores: np.ndarray) -> tuple[Pick, float]:
         indices, valid = map(np.asarray, compiled(*args))
         return indices[valid]
 
-    return pick, compiled.memory_analysis().temp_size_in_bytes / 2**20
+    return pick, timing.extra_bytes(compiled) / 2**20
 
 
 def _compiled(function: Callable, *args: jax.Array) -> jax.stages.Compiled:
@@ -218,7 +218,7 @@ def windows(side: int, width: float, stride: int, rounds: int) -> dict:
         name: lambda program=program: jax.block_until_ready(program(image))
         for name, program in programs.items()
     }
-    ms = benchmark_timing.milliseconds(calls, rounds)
+    ms = timing.milliseconds(calls, rounds)
     # Strides finer than the network's own take as many shifted images.
     shifted = (model.STRIDE // math.gcd(model.STRIDE, stride)) ** 2
     multiply_adds = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,12 +12,13 @@ from jaxtyping import Array, Float, PyTree
 
 from cnnjax import losses
 from cnnjax.ops import fast
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.training.state import first_variables
-from experiments.benchmark import flax_models as benchmark_flax
+from experiments.benchmark import flax_models, timing
 from experiments.benchmark.workloads import Work
 
 State = tuple[PyTree, PyTree, PyTree]  # params, running statistics, momentum
-Batch = dict[str, Array]
+Batch = Mapping[str, AnyArray]
 Step = Callable[[State, Batch], tuple[State, Float[Array, ""]]]
 # (variables, batch) -> (mean loss, changed running statistics)
 LossFn = Callable[[PyTree, Batch], tuple[Float[Array, ""], PyTree]]
@@ -31,7 +32,7 @@ class Side:
 
     step: Step
     state: State
-    options: dict[str, str]
+    options: dict[str, bool | str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +56,7 @@ def stepper(side: Side, batch: Batch) -> Stepper:
     lowered = jax.jit(side.step, donate_argnums=0).lower(state, batch)
     compiled = lowered.compile(compiler_options=side.options)
     seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    peak = (
-        memory.temp_size_in_bytes
-        + memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
+    peak = timing.peak_bytes(compiled)
 
     def step() -> Array:
         nonlocal state
@@ -78,7 +73,7 @@ def sides(work: Work, dtype: str) -> dict[str, Side]:
         ValueError: if the parameters differ in name or shape.
     """
     model = work.model(classes=work.classes, dtype=jnp.dtype(dtype))
-    plain = benchmark_flax.MODELS[work.name](work.classes, dtype=jnp.dtype(dtype))
+    plain = flax_models.MODELS[work.name](work.classes, dtype=jnp.dtype(dtype))
     images = jnp.zeros((1, *work.images[1:]))
     key = jax.random.key(0)
     ours = first_variables(lambda key: model.init(key, images), key)
@@ -122,7 +117,7 @@ def _open(params: PyTree) -> PyTree:
     )
 
 
-def _side(loss_fn: LossFn, variables: PyTree, options: dict[str, str]) -> Side:
+def _side(loss_fn: LossFn, variables: PyTree, options: dict[str, bool | str]) -> Side:
     optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
 
     def step(state: State, batch: Batch) -> tuple[State, Float[Array, ""]]:

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from experiments.benchmark import precision as benchmark_precision
-from experiments.benchmark import timing as benchmark_timing
+from experiments.benchmark import timing
 from experiments.benchmark.jax_steps import Side, Step, sides, stepper
 from experiments.benchmark.workloads import WORKS, Work
 
@@ -33,14 +32,14 @@ def run(
         UsageError: if no loop has `only` in its name.
     """
     work = WORKS[0]
-    names = benchmark_timing.chosen(LOOPS, only)
-    both = sides(work, benchmark_precision.dtype(precision))
+    names = timing.chosen(LOOPS, only)
+    both = sides(work, precisions.dtype(precision))
     calls = {}
     for layers, side in both.items():
         calls[f"{layers}, outside"] = stepper(side, work.batch()).step
         for name in names:
             calls[f"{layers}, {name}"] = stepper(*LOOPS[name](side, work)).step
-    ms = benchmark_timing.milliseconds(calls, rounds)
+    ms = timing.milliseconds(calls, rounds)
     records = [
         {
             "loop": name,
@@ -53,7 +52,7 @@ def run(
     ]
     lines = [_line(r) for r in records]
     print("\n".join(lines))
-    benchmark_timing.write(
+    timing.write(
         "loops", HEAD, lines, [f"{work}."], records, rounds=rounds, workdir=workdir
     )
     return records
@@ -78,7 +77,7 @@ def _stacked(tree):
 def _line(record: dict) -> str:
     outside, inside = record["outside"], record["inside"]
     cells = [record["loop"], record["layers"], outside, inside, inside / outside]
-    return benchmark_timing.line(cells)
+    return timing.line(cells)
 
 
 LOOPS: dict[str, Callable[[Side, Work], tuple[Side, dict[str, Array]]]] = {

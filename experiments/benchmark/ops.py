@@ -13,8 +13,7 @@ import jax
 import numpy as np
 
 from cnnjax.ops import fast
-from experiments.benchmark import precision as benchmark_precision
-from experiments.benchmark import timing as benchmark_timing
+from experiments.benchmark import timing
 from experiments.benchmark.operators import ROWS, Row
 from experiments.benchmark.timing import Contestants
 
@@ -33,18 +32,16 @@ def run(
     Raises:
         UsageError: if no row has `only` in its name.
     """
-    names = benchmark_timing.chosen((row.name for row in ROWS), only)
-    with_torch = benchmark_precision.has_torch()
+    names = timing.chosen((row.name for row in ROWS), only)
+    with_torch = precisions.has_torch()
     records = []
     for row in (row for row in ROWS if row.name in names):
         for name, contestants in _passes(row, with_torch, precision).items():
-            times = benchmark_timing.milliseconds(contestants, rounds)
+            times = timing.milliseconds(contestants, rounds)
             records.append({"operator": row.name, "pass": name, **_best_layout(times)})
             print(_line(records[-1]), flush=True)
     lines, below = [_line(r) for r in records], _summary(records)
-    benchmark_timing.write(
-        "ops", HEAD, lines, below, records, rounds=rounds, workdir=workdir
-    )
+    timing.write("ops", HEAD, lines, below, records, rounds=rounds, workdir=workdir)
     return records
 
 
@@ -56,7 +53,7 @@ def _passes(row: Row, with_torch: bool, precision: str) -> dict[str, Contestants
     cotangent = draw.standard_normal(shape, dtype="float32")
     forward, backward, results = {}, {}, {}
     options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
-    dtype = benchmark_precision.dtype(precision)
+    dtype = precisions.dtype(precision)
     cast = [a.astype(dtype) for a in jax.device_put([*args, cotangent])]
     for name, function, flags in [("lax", row.plain, {}), ("ours", row.ours, options)]:
         passes = _jax_passes(function, cast[:-1], cast[-1], flags)
@@ -71,7 +68,7 @@ def _passes(row: Row, with_torch: bool, precision: str) -> dict[str, Contestants
             forward[name], backward[name] = passes[:2]
             results[name] = passes[2]
     for name, result in results.items():
-        within = benchmark_precision.TOLERANCE[precision]
+        within = precisions.TOLERANCE[precision]
         _check_equal(row.name, name, result, results["lax"], within)
     return {"forward": forward, "backward": backward}
 
@@ -107,7 +104,7 @@ def _line(record: dict) -> str:
     lax, ours, torch = record["lax"], record["ours"], record.get("torch")
     ratio = ours / torch if torch else None
     cells = [record["operator"], record["pass"], lax, ours, torch, lax / ours, ratio]
-    return benchmark_timing.line(cells)
+    return timing.line(cells)
 
 
 def _summary(records: list[dict]) -> list[str]:

@@ -12,8 +12,7 @@ import textwrap
 
 import numpy as np
 
-from experiments.benchmark import precision as benchmark_precision
-from experiments.benchmark import timing as benchmark_timing
+from experiments.benchmark import timing
 from experiments.benchmark.jax_steps import sides, stepper
 from experiments.benchmark.workloads import WORKS, Work
 
@@ -36,8 +35,8 @@ def run(
     Raises:
         UsageError: if no model has `only` in its name.
     """
-    names = benchmark_timing.chosen((work.name for work in WORKS), only)
-    with_torch = benchmark_precision.has_torch()
+    names = timing.chosen((work.name for work in WORKS), only)
+    with_torch = precisions.has_torch()
     records, notes = [], []
     for work in (work for work in WORKS if work.name in names):
         record, note = _record(work, rounds, precision, with_torch)
@@ -46,9 +45,7 @@ def run(
         print(_line(record), flush=True)
     lines = [_line(r) for r in records]
     below = [*notes, "Torch in ours/torch is the better of its two."]
-    benchmark_timing.write(
-        "steps", HEAD, lines, below, records, rounds=rounds, workdir=workdir
-    )
+    timing.write("steps", HEAD, lines, below, records, rounds=rounds, workdir=workdir)
     return records
 
 
@@ -56,7 +53,7 @@ def _record(
     work: Work, rounds: int, precision: str, with_torch: bool
 ) -> tuple[dict, list[str]]:
     """The figures of one model, and a line if some could not be had."""
-    both = sides(work, benchmark_precision.dtype(precision))
+    both = sides(work, precisions.dtype(precision))
     steppers = {name: stepper(side, work.batch()) for name, side in both.items()}
     note = []
     if with_torch:
@@ -72,10 +69,10 @@ def _record(
             note = [f"{work.name}: no figures of torch.compile: {why}"]
     steps = {name: s.step for name, s in steppers.items()}
     losses = {name: [float(step()) for _ in range(3)] for name, step in steps.items()}
-    _check_equal(work, losses, benchmark_precision.TOLERANCE[precision])
+    _check_equal(work, losses, precisions.TOLERANCE[precision])
     record = {
         "model": str(work),
-        "ms": benchmark_timing.milliseconds(steps, rounds),
+        "ms": timing.milliseconds(steps, rounds),
         "compile_seconds": {n: s.compile_seconds for n, s in steppers.items()},
         "peak_mib": {n: s.peak_mib for n, s in steppers.items()},
         "first_losses": losses,
@@ -95,7 +92,7 @@ def _check_equal(work: Work, losses: dict[str, list[float]], within: float) -> N
 def _line(record: dict) -> str:
     ms, seconds, mib = (record[k] for k in ("ms", "compile_seconds", "peak_mib"))
     torch = min((ms[n] for n in ("torch", "torch.compile") if n in ms), default=None)
-    return benchmark_timing.line(
+    return timing.line(
         [
             record["model"],
             *(ms.get(n) for n in ("Flax", "ours", "torch", "torch.compile")),

@@ -6,13 +6,34 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 
 from cnnjax.errors import UsageError
 
-Contestants = dict[str, Callable[[], object]]
+Contestants = Mapping[str, Callable[[], object]]
+
+
+def extra_bytes(program: jax.stages.Compiled) -> int:
+    """The memory that a program needs beside its arguments and results."""
+    memory = program.memory_analysis()
+    if memory is None:
+        raise ValueError("This device does not tell how much memory a program needs.")
+    return memory.temp_size_in_bytes
+
+
+def peak_bytes(program: jax.stages.Compiled) -> int:
+    """The memory of arguments, results and all that is between."""
+    memory = program.memory_analysis()
+    if memory is None:
+        raise ValueError("This device does not tell how much memory a program needs.")
+    return (
+        memory.temp_size_in_bytes
+        + memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
 
 
 def milliseconds(contestants: Contestants, rounds: int) -> dict[str, float]:

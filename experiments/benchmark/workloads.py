@@ -1,6 +1,6 @@
 """The models whose training steps `experiments.benchmark` times, in our layers.
 
-`benchmark_flax` and `benchmark_torch_models` have the same models under the same
+`flax_models` and `benchmark_torch_models` have the same models under the same
 names, with parameters of the same names, so that all can start from one set of them.
 """
 

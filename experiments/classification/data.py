@@ -21,14 +21,16 @@ def load_data(config: Config) -> tuple[Dataset, Source | None]:
     network sees them.
     """
     names = {step.name for step in augment.parse(config.augment)}
-    spare = config.image_size and "resized_crop" in names
+    uncropped = None
+    if config.image_size and "resized_crop" in names:
+        uncropped = round(config.image_size * _SPARE)
     data = load(
         config.dataset,
         holdout=config.holdout,
         seed=config.seed,
         data_dir=config.data_dir,
         image_size=config.image_size or functools.partial(_smallest, config),
-        uncropped_size=round(config.image_size * _SPARE) if spare else None,
+        uncropped_size=uncropped,
     )
     train = data.train if data.uncropped is None else data.uncropped
     validation = None

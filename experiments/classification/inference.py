@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from cnnjax.data.preprocess import given, pixels, scaled
 from cnnjax.data.resize import resize_images
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.training import text_files
 from experiments.classification.config import Config
 from experiments.config import build
@@ -24,7 +25,7 @@ class Predictor(TrainedModel):
     EXPERIMENT: ClassVar[str] = "classification"
     CONFIG: ClassVar[type[Config]] = Config
 
-    def predict(self, images: Array) -> Float[np.ndarray, "n classes"]:
+    def predict(self, images: AnyArray) -> Float[np.ndarray, "n classes"]:
         """Probabilities of the classes.
 
         Args:
@@ -36,9 +37,9 @@ class Predictor(TrainedModel):
             ValueError: if they are no such images.
         """
         size = self.image_size
-        images = given(images, channels=self.image_shape[-1], image_size=size)
-        images, _ = resize_images(images, size=size, resize_mode="crop")
-        return np.asarray(self._apply(self.variables, images))
+        pictures = given(images, channels=self.image_shape[-1], image_size=size)
+        pictures, _ = resize_images(pictures, size=size, resize_mode="crop")
+        return np.asarray(self._apply(self.variables, pictures))
 
     @functools.cached_property
     def _apply(self) -> Callable:

@@ -29,7 +29,7 @@ def make_task(
     del workdir
     classes = len(data.class_names)
     model = build(config, classes)
-    size = config.image_size and (config.image_size, config.image_size)
+    size = None if config.image_size is None else (config.image_size,) * 2
     augmented = augment.augmenter(config.augment, classes=classes, output_size=size)
     one = jnp.zeros((1, *data.image_shape))
     shapes, initialize = network.initial(config, lambda key: model.init(key, one))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int, PyTree
 from sklearn.linear_model import LogisticRegression
 
 from cnnjax import metrics
-from cnnjax.data import batches
+from cnnjax.data import Source, batches
 from cnnjax.training.task import Task
 from experiments.detection.evaluation import DetectionResults
 
@@ -22,11 +22,18 @@ _BINS = 10
 _SMALLEST = 1e-6  # odds are taken of scores at least as far from 0 and 1
 
 
-def collect(task: Task, variables: PyTree, *, batch_size: int) -> DetectionResults:
-    """The detections in the validation split of `task`."""
+def collect(
+    task: Task,
+    source: Source,
+    variables: PyTree,
+    *,
+    class_names: Sequence[str],
+    batch_size: int,
+) -> DetectionResults:
+    """The detections in the images of `source`."""
     eval_step = jax.jit(lambda variables, batch: task.eval_step(variables, batch)[1])
-    results = task.observer()
-    for batch in batches.evaluation(task.validation, batch_size=batch_size):
+    results = DetectionResults(class_names)
+    for batch in batches.evaluation(source, batch_size=batch_size):
         results.observe(jax.device_get(eval_step(variables, batch)))
     return results
 
@@ -78,8 +85,11 @@ def _matched(
     results: DetectionResults,
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
     """Labels and scores of all detections that count, and which are right."""
-    parts: Sequence[tuple] = []
+    columns: tuple[list, list, list] = ([], [], [])
     for truth, found in zip(*results.pairs, strict=True):
         right, ignored, _ = metrics.match_detections(truth, found)
-        parts.append((found.labels[~ignored], found.scores[~ignored], right[~ignored]))
-    return tuple(map(np.concatenate, zip(*parts, strict=True)))
+        of_image = found.labels[~ignored], found.scores[~ignored], right[~ignored]
+        for column, part in zip(columns, of_image, strict=True):
+            column.append(part)
+    labels, scores, right = map(np.concatenate, columns)
+    return labels, scores, right

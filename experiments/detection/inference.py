@@ -15,6 +15,7 @@ from cnnjax import detection, plots
 from cnnjax.data import resize
 from cnnjax.data.preprocess import given
 from cnnjax.names import short
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.training import text_files
 from experiments.config import build
 from experiments.detection import calibration
@@ -33,7 +34,7 @@ class Predictor(TrainedModel):
     CONFIG: ClassVar[type[Config]] = Config
 
     def predict(
-        self, images: Array, *, valid_sizes: Int[np.ndarray, "n 2"] | None = None
+        self, images: AnyArray, *, valid_sizes: Int[np.ndarray, "n 2"] | None = None
     ) -> detection.Detections:
         """The objects in each image, the highest score first, as NumPy arrays.
 
@@ -50,15 +51,15 @@ class Predictor(TrainedModel):
             UsageError: if the images are smaller than a window at every scale.
         """
         size = self.image_size if valid_sizes is None else None
-        images = given(images, channels=self.image_shape[-1], image_size=size)
-        height, width = images.shape[1:3]
-        images, resized = resize.resize_images(images, size=size, resize_mode="fit")
+        pictures = given(images, channels=self.image_shape[-1], image_size=size)
+        height, width = pictures.shape[1:3]
+        pictures, resized = resize.resize_images(pictures, size=size, resize_mode="fit")
         valid_sizes = resized if valid_sizes is None else valid_sizes
-        found = jax.device_get(self._find(self.variables, images, valid_sizes))
+        found = jax.device_get(self._find(self.variables, pictures, valid_sizes))
         if size is not None:
             # Each side by its own ratio: sizes are whole pixels.
             rows, across = resize.fitted_size((height, width), size)
-            back = np.tile(np.float32([width / across, height / rows]), 2)
+            back = np.tile(np.array([width / across, height / rows], np.float32), 2)
             found = found._replace(
                 boxes=found.boxes * back, windows=found.windows * back
             )

@@ -15,7 +15,13 @@ def extras(run: TrainedRun) -> tuple[PyTree, dict[str, Any]]:
     ids = data.class_ids or tuple(range(1, len(data.class_names) + 1))
     if not config.calibrate:
         return kept, {"class_ids": ids}
-    found = calibration.collect(task, result.variables, batch_size=config.image_batch)
+    found = calibration.collect(
+        task,
+        task.validation,
+        result.variables,
+        class_names=data.class_names,
+        batch_size=config.image_batch,
+    )
     by = calibration.fit(found)
     errors = {
         "calibration_error": calibration.error(result.observer, by),

@@ -14,8 +14,8 @@ from cnnjax import plots
 from cnnjax.data.preprocess import given, pixels, scaled
 from cnnjax.errors import UsageError
 from cnnjax.models.segmenter import Segmenter
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.segmentation import predict_tiled
-from experiments.config import build
 from experiments.predictor import Image, TrainedModel, output_names
 from experiments.segmentation import network, squares
 from experiments.segmentation.config import Config
@@ -27,7 +27,7 @@ class Predictor(TrainedModel):
     EXPERIMENT: ClassVar[str] = "segmentation"
     CONFIG: ClassVar[type[Config]] = Config
 
-    def predict(self, images: Array) -> Float[np.ndarray, "n h w classes"]:
+    def predict(self, images: AnyArray) -> Float[np.ndarray, "n h w classes"]:
         """Probabilities of the classes of each pixel.
 
         Args:
@@ -39,15 +39,15 @@ class Predictor(TrainedModel):
             ValueError: if they are no such images.
         """
         size = self.image_size
-        images = given(images, channels=self.image_shape[-1], image_size=size)
+        pictures = given(images, channels=self.image_shape[-1], image_size=size)
         if size is None:
-            return self._probabilities(images)
-        return squares.predict(self._probabilities, images, size=size)
+            return self._probabilities(pictures)
+        return squares.predict(self._probabilities, pictures, size=size)
 
-    def _probabilities(self, images: Array) -> Float[np.ndarray, "n h w classes"]:
+    def _probabilities(self, images: np.ndarray) -> Float[np.ndarray, "n h w classes"]:
         return np.asarray(self._apply(self.variables, images))
 
-    def predict_tiled(self, image: Array, *, tile: int) -> UInt8[np.ndarray, "h w"]:
+    def predict_tiled(self, image: AnyArray, *, tile: int) -> UInt8[np.ndarray, "h w"]:
         """The likeliest class of each pixel of one large image (h, w, c).
 
         The same as that of `predict`, away from where the image ends; memory grows
@@ -61,18 +61,17 @@ class Predictor(TrainedModel):
             UsageError: if the model is no U-Net or normalizes over the whole image,
                 the tile is smaller than its margin, or the run resized its images.
         """
-        model = build(self.config, len(self.class_names))
+        model = network.build(self.config, len(self.class_names))
         margin = self._tile_margin(model)
         if tile < margin:
             raise UsageError(
                 f"--tile={tile} is smaller than the margin of {margin} pixels that the"
                 f" network sees around it; {margin} would do."
             )
-        image = np.asarray(image)
         tile = max(margin, min(tile, max(image.shape[:2])))  # the image is all there is
         return predict_tiled(
             lambda tiles: self.predict(np.asarray(tiles)),
-            image,
+            np.asarray(image),
             tile=-(-tile // model.stride) * model.stride,
             margin=margin,
             stride=model.stride,
@@ -100,7 +99,7 @@ class Predictor(TrainedModel):
 
     @functools.cached_property
     def _apply(self) -> Callable:
-        model = build(self.config, len(self.class_names))
+        model = network.build(self.config, len(self.class_names))
 
         def apply(variables: PyTree, images: Array) -> Array:
             variables = dict(variables)

@@ -1,13 +1,20 @@
 """Segmenters on whole images: borders, and flips at test time."""
 
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from cnnjax.models.segmenter import Segmenter
+from experiments import config as configs
+from experiments.segmentation.config import Config
+
+
+def build(config: Config, classes: int) -> Segmenter:
+    """The network that `config` names."""
+    return cast(Segmenter, configs.build(config, classes))
 
 
 def with_mirrored_borders(
@@ -46,7 +53,7 @@ def probabilities(
     """Of the classes of each pixel, in float32; images are scaled already."""
     mirrors = ((), (1,), (2,), (1, 2)) if flips else ((),)
     turns = (False, True) if flips else (False,)
-    total = 0.0
+    total = jnp.zeros(())
     for axes, turned in itertools.product(mirrors, turns):
         seen = jnp.flip(images, axes)
         logits, _ = apply(model, variables, seen.swapaxes(1, 2) if turned else seen)

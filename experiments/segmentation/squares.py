@@ -33,23 +33,23 @@ def predict(
     axis = 1 if images.shape[1] > images.shape[2] else 2
     length, side = images.shape[axis], images.shape[3 - axis]
     across = _nearest(np.arange(side), 0, side, size)
-    output = None
+    outputs: list[Float[np.ndarray, "n h w k"]] = []
     for start, twice in _places(length, side):
         pixels = np.arange(start, start + side)
         middle = twice == length - side
         part = images if middle else images.take(pixels, axis)
         squares, _ = resize.resize_images(part, size=size, resize_mode="crop")
         seen = apply(squares)
-        if output is None:
-            output = np.empty((*images.shape[:3], seen.shape[-1]), seen.dtype)
+        if not outputs:
+            outputs.append(np.empty((*images.shape[:3], seen.shape[-1]), seen.dtype))
         along = _nearest(pixels, twice, side, size)
         rows, columns = (along, across) if axis == 1 else (across, along)
         back = seen[:, rows[:, None], columns]
         if axis == 1:
-            output[:, pixels] = back
+            outputs[0][:, pixels] = back
         else:
-            output[:, :, pixels] = back
-    return output
+            outputs[0][:, :, pixels] = back
+    return outputs[0]
 
 
 def _places(length: int, side: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,6 @@ from cnnjax.data.augment.masks import paired_augmenter
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
 from cnnjax.training.task import Task
-from experiments.config import build
 from experiments.network import Loss, check_smoothing, initial, make_loss_fn
 from experiments.segmentation import network
 from experiments.segmentation.config import Config
@@ -33,8 +32,8 @@ def make_task(
     del workdir
     classes = len(data.class_names)
     train = with_borders(config, data)
-    model = build(config, classes)
-    size = config.crop_size and (config.crop_size, config.crop_size)
+    model = network.build(config, classes)
+    size = None if config.crop_size is None else (config.crop_size,) * 2
     augmented = paired_augmenter(config.augment, crop_size=size)
     loss = make_loss(config, data)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from cnnjax import detection, plots
 from cnnjax.data.preprocess import pixels
@@ -34,7 +34,7 @@ def figures(run: TrainedRun, *, example: Callable[[], int]) -> Figures:
     config, task, class_names = run.config, run.task, run.data.class_names
 
     @functools.cache
-    def image() -> Array:
+    def image() -> np.ndarray:
         return task.test.fetch(np.array([example()]))["image"]
 
     @functools.cache
@@ -66,7 +66,7 @@ def _draw_windows(
 
 
 def _levels(
-    image: Array,
+    image: np.ndarray,
     config: Config,
     factors: Float[np.ndarray, "levels 2"],
     score: detection.Apply,

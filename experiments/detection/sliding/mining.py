@@ -166,12 +166,11 @@ class Rounds:
             raise UsageError(f"{path} is missing: --overwrite trains afresh.")
         try:
             windows = Windows(**weights.load(path))
-            whole = _alike(windows, self._positives)
+            if _alike(windows, self._positives):
+                return windows
         except (UsageError, TypeError, AttributeError):
-            whole = False
-        if not whole:
-            raise UsageError(f"{path} is damaged: --overwrite trains afresh.")
-        return windows
+            pass
+        raise UsageError(f"{path} is damaged: --overwrite trains afresh.")
 
     def _save(self, path: pathlib.Path, windows: Windows) -> None:
         """Whole or not at all."""

@@ -1,6 +1,6 @@
 """Which windows of the training images a round learns from."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -11,8 +11,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from cnnjax import detection
-from cnnjax.data.source import Source
+from cnnjax.data.source import AnnotatedSource, Source
 from cnnjax.errors import UsageError
+from cnnjax.ops.arrays import AnyArray
 from experiments.detection.sliding.windows import BACKGROUND, Windows
 
 TRIES = 40  # times that as many windows are drawn as are wanted of background, at most
@@ -32,7 +33,13 @@ class Objects(NamedTuple):
 
     @classmethod
     def of(cls, source: Source) -> "Objects":
-        """Those of all images of `source`."""
+        """Those of all images of `source`.
+
+        Raises:
+            TypeError: if it is no source of annotated images.
+        """
+        if not isinstance(source, AnnotatedSource):
+            raise TypeError(f"{type(source).__name__} has no annotations of images.")
         annotations = source.annotations(np.arange(len(source)))
         return cls(*(annotations[name] for name in cls._fields))
 
@@ -82,10 +89,11 @@ def object_windows(objects: Objects, *, context: float) -> Windows:
     return Windows(image.astype(np.int32), box, label.astype(np.int32), target)
 
 
-def background(image: Array, box: Array) -> Windows:
+def background(image: Int[AnyArray, " n"], box: Float[AnyArray, "n 4"]) -> Windows:
     """Windows of background."""
     label = np.full(len(box), BACKGROUND, np.int32)
-    return Windows(np.int32(image), np.float32(box), label, np.float32(box))
+    boxes = np.asarray(box, np.float32)
+    return Windows(np.asarray(image, np.int32), boxes, label, boxes)
 
 
 def random_background(
@@ -158,16 +166,22 @@ def largest_overlap(
         several = np.resize(rows, BOXES)  # one shape, so that it compiles once
         at = images[several]
         parts = objects.boxes[at], objects.label[at], objects.ignore[at]
-        looked = _overlap(np.float32(boxes[several]), *parts, context)
+        looked = _overlap(boxes[several].astype(np.float32), *parts, context)
         overlap[rows] = looked[: len(rows)]
     return overlap
 
 
 @jax.jit
 def _overlap(
-    boxes: Array, truth: Array, label: Array, ignore: Array, context: Array
+    boxes: AnyArray,
+    truth: AnyArray,
+    label: AnyArray,
+    ignore: AnyArray,
+    context: float,
 ) -> Array:
-    def single(box: Array, truth: Array, label: Array, ignore: Array) -> Array:
+    def single(
+        box: AnyArray, truth: AnyArray, label: AnyArray, ignore: AnyArray
+    ) -> Array:
         inner = detection.scale_boxes(box[None], context)
         iou = detection.box_iou(inner, truth)[0]
         area = detection.box_area(inner[0])
@@ -180,10 +194,10 @@ def _overlap(
 
 
 def false_alarms(
-    find: Callable[[Array, Array], detection.Detections],
+    find: Callable[[AnyArray, AnyArray], detection.Detections],
     source: Source,
     objects: Objects,
-    images: Sequence[int],
+    images: Int[np.ndarray, " k"],
     *,
     context: float,
     iou: float,
@@ -208,7 +222,7 @@ def false_alarms(
     for rows in portions(len(images), batch_size):
         poll()
         # The last batch repeats an image, to have the shape of the others.
-        at = np.asarray(images)[np.resize(rows, batch_size)]
+        at = images[np.resize(rows, batch_size)]
         batch = source.fetch(at)
         found = jax.device_get(find(batch["image"], batch["valid_size"]))
         row, place = np.nonzero(found.labels[: len(rows)] >= 0)

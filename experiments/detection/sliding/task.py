@@ -53,7 +53,7 @@ def factors_of(config: Config, objects: Objects) -> Float[np.ndarray, "levels 2"
                 f"--scales and --aspect_ratios make {len(scales) * len(ratios)} pairs;"
                 f" {_LEVELS} is the most."
             )
-        return np.float32(detection.level_factors(scales, ratios))
+        return np.array(detection.level_factors(scales, ratios), np.float32)
     if config.aspect_ratios != "1":
         raise UsageError(
             f"--aspect_ratios={config.aspect_ratios} goes with --scales; give both."
@@ -127,7 +127,7 @@ def _check_sizes(
     config: Config, data: Dataset, factors: Float[np.ndarray, "levels 2"]
 ) -> None:
     """Refuses levels that are all too small for a window, or one too large to see."""
-    levels = np.float64(factors) * data.image_shape[:2]
+    levels = factors.astype(np.float64) * np.array(data.image_shape[:2])
     height, width = levels[levels.prod(axis=1).argmax()]
     if height * width > _PIXELS:
         cause = f"--window={config.window} for the smallest objects makes"

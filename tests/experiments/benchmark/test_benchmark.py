@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UsageError
-from experiments.benchmark import detection as benchmark_detection
-from experiments.benchmark import flax_models as benchmark_flax
-from experiments.benchmark import loops as benchmark_loops
-from experiments.benchmark import ops as benchmark_ops
-from experiments.benchmark import precision as benchmark_precision
-from experiments.benchmark import steps as benchmark_steps
-from experiments.benchmark import timing as benchmark_timing
+from experiments.benchmark import (
+    detection,
+    flax_models,
+    loops,
+    ops,
+    steps,
+    timing,
+)
+from experiments.benchmark import precision as precisions
 from experiments.benchmark.jax_steps import Side, sides, stepper
 from experiments.benchmark.operators import ROWS, Row
 from experiments.benchmark.precision import computing_in
@@ -35,7 +37,7 @@ def small(monkeypatch):
         lambda x, scale: scale * x,
         lambda f, x, scale: x * scale.reshape(1, -1, 1, 1),
     )
-    monkeypatch.setattr(benchmark_ops, "ROWS", (row,))
+    monkeypatch.setattr(ops, "ROWS", (row,))
     return row
 
 
@@ -65,9 +67,7 @@ def no_compiler(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_operators_fill_both_tables(small, tmp_path, precision):
-    records = benchmark_ops.run(
-        only="", rounds=2, workdir=tmp_path / "new", precision=precision
-    )
+    records = ops.run(only="", rounds=2, workdir=tmp_path / "new", precision=precision)
     assert [r["pass"] for r in records] == ["forward", "backward"]
     assert json.loads((tmp_path / "new" / "ops.json").read_text()) == records
     assert "| product | forward |" in (tmp_path / "new" / "ops.md").read_text()
@@ -82,27 +82,25 @@ def test_operators_compute_in_the_named_precision(small, tmp_path, monkeypatch):
         seen.append(x.dtype)
         return x * scale
 
-    monkeypatch.setattr(benchmark_ops, "ROWS", (dataclasses.replace(small, ours=ours),))
-    benchmark_ops.run(only="", rounds=1, workdir=tmp_path, precision="bfloat16")
+    monkeypatch.setattr(ops, "ROWS", (dataclasses.replace(small, ours=ours),))
+    ops.run(only="", rounds=1, workdir=tmp_path, precision="bfloat16")
     assert seen[-1] == jnp.bfloat16
 
 
 def test_without_torch_its_column_is_left_out(small, tmp_path, no_torch, capsys):
-    records = benchmark_ops.run(only="", rounds=1, workdir=tmp_path)
+    records = ops.run(only="", rounds=1, workdir=tmp_path)
     assert "torch" not in records[0]
     assert "pip install .[benchmark]" in capsys.readouterr().out
 
 
 def test_refuses_to_time_results_that_differ(small, tmp_path, monkeypatch):
     wrong = Row("wrong", small.shapes, small.ours, lambda x, s: x + s, small.torch)
-    monkeypatch.setattr(benchmark_ops, "ROWS", (wrong,))
+    monkeypatch.setattr(ops, "ROWS", (wrong,))
     with pytest.raises(ValueError, match="wrong: ours differs from lax by"):
-        benchmark_ops.run(only="", rounds=1, workdir=tmp_path)
+        ops.run(only="", rounds=1, workdir=tmp_path)
 
 
-@pytest.mark.parametrize(
-    "suite", [benchmark_ops, benchmark_steps, benchmark_loops, benchmark_detection]
-)
+@pytest.mark.parametrize("suite", [ops, steps, loops, detection])
 def test_refuses_a_name_of_no_row(suite, tmp_path):
     with pytest.raises(UsageError, match="--only=4x4x4 names no row; the rows are: "):
         suite.run(only="4x4x4", rounds=1, workdir=tmp_path)
@@ -119,7 +117,7 @@ def test_there_are_nineteen_rows_of_float32_images():
 def tiny(monkeypatch):
     """The small CNN alone, on images small enough for a test."""
     work = dataclasses.replace(WORKS[0], images=(2, 8, 8, 1))
-    for suite in (benchmark_steps, benchmark_loops):
+    for suite in (steps, loops):
         monkeypatch.setattr(suite, "WORKS", (work,))
     return work
 
@@ -129,7 +127,7 @@ def stopped(monkeypatch):
     """Everyone takes so many milliseconds."""
     known = {"Flax": 60.0, "ours": 20.0, "torch": 10.0, "torch.compile": 8.0}
     monkeypatch.setattr(
-        benchmark_timing,
+        timing,
         "milliseconds",
         lambda calls, rounds: {name: known.get(name, 8.0) for name in calls},
     )
@@ -138,7 +136,7 @@ def stopped(monkeypatch):
 def test_contestants_take_turns():
     turns = []
     calls = {name: lambda name=name: turns.append(name) for name in "ab"}
-    assert benchmark_timing.milliseconds(calls, 3).keys() == {"a", "b"}
+    assert timing.milliseconds(calls, 3).keys() == {"a", "b"}
     assert turns == ["a", "b"] * 4
 
 
@@ -150,7 +148,7 @@ def test_memory_that_a_step_updates_counts_once():
 
 def test_steps_fill_both_tables(tiny, stopped, tmp_path, no_compiler):
     # The run itself refuses losses that differ within three steps from one start.
-    (record,) = benchmark_steps.run(only="", rounds=1, workdir=tmp_path)
+    (record,) = steps.run(only="", rounds=1, workdir=tmp_path)
     assert list(record["ms"]) == ["Flax", "ours", *(["torch"] if TORCH else [])]
     assert min(record["peak_mib"][name] for name in ("Flax", "ours")) > 0
     assert json.loads((tmp_path / "steps.json").read_text()) == [record]
@@ -166,7 +164,7 @@ def test_steps_fill_both_tables(tiny, stopped, tmp_path, no_compiler):
 def test_ours_is_held_against_the_better_torch(tiny, stopped, tmp_path, monkeypatch):
     # With nothing compiled in truth, its first steps are those of eager mode.
     monkeypatch.setattr("torch.compile", lambda function: function)
-    (record,) = benchmark_steps.run(only="", rounds=1, workdir=tmp_path)
+    (record,) = steps.run(only="", rounds=1, workdir=tmp_path)
     losses = record["first_losses"]
     assert losses["torch.compile"] == pytest.approx(losses["torch"], rel=1e-6)
     assert "| 10.00 | 8.00 | 3.00 | 2.50 |" in (tmp_path / "steps.md").read_text()
@@ -176,7 +174,7 @@ def _first_losses(work, precision):
     """In Flax's layers, ours and PyTorch, from the same parameters."""
     from experiments.benchmark.torch_steps import torch_stepper
 
-    both = sides(work, benchmark_precision.dtype(precision))
+    both = sides(work, precisions.dtype(precision))
     losses = [
         float(jax.jit(lambda side=side: side.step(side.state, work.batch())[1])())
         for side in both.values()
@@ -217,7 +215,7 @@ def test_contestants_have_as_many_parameters(work, count):
     images = jnp.zeros((1, *work.images[1:]))
     models = (
         work.model(classes=work.classes),
-        benchmark_flax.MODELS[work.name](work.classes),
+        flax_models.MODELS[work.name](work.classes),
     )
     for model in models:
         params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
@@ -228,24 +226,24 @@ def test_contestants_have_as_many_parameters(work, count):
 
 
 def test_steps_that_differ_are_refused(tiny, tmp_path, monkeypatch, no_torch):
-    class Other(benchmark_flax.SmallNet):
+    class Other(flax_models.SmallNet):
         def __call__(self, images):
             return 2 * super().__call__(images)
 
-    monkeypatch.setitem(benchmark_flax.MODELS, tiny.name, Other)
+    monkeypatch.setitem(flax_models.MODELS, tiny.name, Other)
     with pytest.raises(ValueError, match="small CNN: the first losses of ours are"):
-        benchmark_steps.run(only="", rounds=1, workdir=tmp_path)
+        steps.run(only="", rounds=1, workdir=tmp_path)
 
 
 def test_other_parameters_are_refused(tiny, monkeypatch):
-    other = benchmark_flax.MODELS["ResNet-18"]
-    monkeypatch.setitem(benchmark_flax.MODELS, tiny.name, other)
+    other = flax_models.MODELS["ResNet-18"]
+    monkeypatch.setitem(flax_models.MODELS, tiny.name, other)
     with pytest.raises(ValueError, match="small CNN: ours has not the parameters of"):
         sides(tiny, "float32")
 
 
 def test_loops_fill_both_tables(tiny, stopped, tmp_path):
-    records = benchmark_loops.run(only="", rounds=1, workdir=tmp_path)
+    records = loops.run(only="", rounds=1, workdir=tmp_path)
     assert [(r["loop"], r["layers"]) for r in records] == [
         ("scan", "Flax"),
         ("scan", "ours"),
@@ -257,10 +255,10 @@ def test_loops_fill_both_tables(tiny, stopped, tmp_path):
     assert row in (tmp_path / "loops.md").read_text()
 
 
-@pytest.mark.parametrize("loop", benchmark_loops.LOOPS)
+@pytest.mark.parametrize("loop", loops.LOOPS)
 def test_loops_take_four_steps_or_members(tiny, loop):
     side = sides(tiny, "float32")["ours"]
-    looped = stepper(*benchmark_loops.LOOPS[loop](side, tiny)).step()
+    looped = stepper(*loops.LOOPS[loop](side, tiny)).step()
     alone = stepper(side, tiny.batch()).step
     first = float(alone())
     expected = [first, *(float(alone()) for _ in range(3))]
@@ -271,10 +269,10 @@ def test_loops_take_four_steps_or_members(tiny, loop):
 @pytest.fixture
 def few(monkeypatch):
     """Suppression of so few boxes that NumPy's sort by score picks them all."""
-    rows = {"1 box": functools.partial(benchmark_detection.suppression, 1)}
-    table = dataclasses.replace(benchmark_detection.SUPPRESSION, rows=rows)
-    monkeypatch.setattr(benchmark_detection, "TABLES", (table,))
-    monkeypatch.setattr(benchmark_detection, "OTHERS", {"json": _sorted})
+    rows = {"1 box": functools.partial(detection.suppression, 1)}
+    table = dataclasses.replace(detection.SUPPRESSION, rows=rows)
+    monkeypatch.setattr(detection, "TABLES", (table,))
+    monkeypatch.setattr(detection, "OTHERS", {"json": _sorted})
 
 
 def _sorted(boxes, scores):
@@ -282,36 +280,36 @@ def _sorted(boxes, scores):
 
 
 def test_suppression_fills_both_tables(few, stopped, tmp_path):
-    (record,) = benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+    (record,) = detection.run(only="", rounds=1, workdir=tmp_path)
     assert json.loads((tmp_path / "detection_nms.json").read_text()) == [record]
     row = "| 1 box | 1 | 20.00 | 8.00 | 0.40 |"
     assert row in (tmp_path / "detection_nms.md").read_text()
 
 
 def test_a_library_that_is_missing_is_left_out(few, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark_detection, "OTHERS", {"no_such_library": _sorted})
-    (record,) = benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+    monkeypatch.setattr(detection, "OTHERS", {"no_such_library": _sorted})
+    (record,) = detection.run(only="", rounds=1, workdir=tmp_path)
     assert list(record["ms"]) == ["ours"]
     assert "no_such_library is not installed" in capsys.readouterr().out
 
 
 def test_picks_that_differ_are_refused(few, tmp_path, monkeypatch):
     others = {"json": lambda boxes, scores: lambda: np.array([], int)}
-    monkeypatch.setattr(benchmark_detection, "OTHERS", others)
+    monkeypatch.setattr(detection, "OTHERS", others)
     with pytest.raises(ValueError, match="1 boxes: ours picks 1 and json 0, not the"):
-        benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+        detection.run(only="", rounds=1, workdir=tmp_path)
 
 
 @pytest.fixture
 def tile(monkeypatch):
     """The scores of nine windows."""
-    rows = {"nine": functools.partial(benchmark_detection.windows, 40, 0.1, 4)}
-    table = dataclasses.replace(benchmark_detection.WINDOWS, rows=rows)
-    monkeypatch.setattr(benchmark_detection, "TABLES", (table,))
+    rows = {"nine": functools.partial(detection.windows, 40, 0.1, 4)}
+    table = dataclasses.replace(detection.WINDOWS, rows=rows)
+    monkeypatch.setattr(detection, "TABLES", (table,))
 
 
 def test_windows_fill_both_tables(tile, stopped, tmp_path):
-    (record,) = benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+    (record,) = detection.run(only="", rounds=1, workdir=tmp_path)
     assert json.loads((tmp_path / "detection_windows.json").read_text()) == [record]
     table = (tmp_path / "detection_windows.md").read_text()
     assert "| nine | 9 | 8.00 | 8.00 | 1.00 | " in table
@@ -329,16 +327,14 @@ def test_dense_scores_that_differ_from_crops_are_refused(tile, tmp_path, monkeyp
         scores = apply(image[None, :window, :window])
         return scores.reshape(1, 1, -1) + scores.ndim
 
-    monkeypatch.setattr(benchmark_detection, "dense_scores", wrong)
+    monkeypatch.setattr(detection, "dense_scores", wrong)
     with pytest.raises(ValueError, match="40 pixels, stride 4: dense scores differ"):
-        benchmark_detection.run(only="", rounds=1, workdir=tmp_path)
+        detection.run(only="", rounds=1, workdir=tmp_path)
 
 
 def test_detection_is_timed_in_float32_alone(tmp_path):
     with pytest.raises(UsageError, match="float32, got --precision=bfloat16"):
-        benchmark_detection.run(
-            only="", rounds=1, workdir=tmp_path, precision="bfloat16"
-        )
+        detection.run(only="", rounds=1, workdir=tmp_path, precision="bfloat16")
 
 
 def test_tf32_is_refused_on_a_cpu():
