@@ -61,10 +61,10 @@ class Decoder(nn.Module):
     def __call__(
         self,
         x: Float[Array, "n h w c"],
-        indices: list[Int[Array, "n h_i w_i c_i"]],
+        indices: list[Int[Array, "n _h _w _c"]],
         *,
         train: bool,
-    ) -> list[Float[Array, "n h_i w_i c_i"]]:
+    ) -> list[Float[Array, "n _h _w _c"]]:
         """The features of each stage, in the order of the encoder's stages."""
         outputs = (self.stages[0][0], *(channels[-1] for channels in self.stages))
         features = []

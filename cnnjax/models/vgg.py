@@ -35,7 +35,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
-    ) -> tuple[list[Float[Array, "n h_i w_i c_i"]], list[Int[Array, "n h_i w_i c_i"]]]:
+    ) -> tuple[list[Float[Array, "n _h _w _c"]], list[Int[Array, "n _h _w _c"]]]:
         """For each stage, the pooled features and the indices of the maxima."""
         pooled, indices = [], []
         for i, channels in enumerate(self.stages, 1):
