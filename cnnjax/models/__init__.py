@@ -1,19 +1,24 @@
-"""Flax Linen models over `cnnjax.ops`; each returns (output, features by name)."""
+"""Flax Linen models over `cnnjax.ops`; each returns (output, features by name).
+
+`build.py` builds one by name; `features.py` differentiates and replaces features.
+"""
 
 from collections.abc import Callable
 
 from cnnjax.models import fcn, resnet
+from cnnjax.models.classifier import Classifier
 from cnnjax.models.deconvnet import DeconvNet
 from cnnjax.models.dilated import Dilated
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.mobilenet import MobileNet
 from cnnjax.models.network import Network
+from cnnjax.models.segmenter import Segmenter
 from cnnjax.models.segnet import SegNet
 from cnnjax.models.unet import UNet
 from cnnjax.models.windownet import WindowNet
 
-# Every constructor takes the attributes of `classifier.Classifier` by keyword.
-CLASSIFIERS: dict[str, Callable[..., Network]] = {
+# Constructors by name; they take the attributes of the model by keyword.
+CLASSIFIERS: dict[str, Callable[..., Classifier]] = {
     "lenet": LeNet,
     "resnet9": resnet.ResNet9,
     "resnet18": resnet.resnet18,
@@ -21,8 +26,7 @@ CLASSIFIERS: dict[str, Callable[..., Network]] = {
     "resnet50": resnet.resnet50,
     "mobilenet": MobileNet,
 }
-# Every constructor takes the attributes of `segmenter.Segmenter` by keyword.
-SEGMENTERS: dict[str, Callable[..., Network]] = {
+SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "unet": UNet,
     "fcn32s": fcn.fcn32s,
     "fcn16s": fcn.fcn16s,
@@ -32,5 +36,5 @@ SEGMENTERS: dict[str, Callable[..., Network]] = {
     "dilated": Dilated,
 }
 # Classifiers of windows, fully convolutional and without padding.
-DETECTORS: dict[str, Callable[..., Network]] = {"windownet": WindowNet}
-MODELS = CLASSIFIERS | SEGMENTERS | DETECTORS
+DETECTORS: dict[str, Callable[..., WindowNet]] = {"windownet": WindowNet}
+MODELS: dict[str, Callable[..., Network]] = {**CLASSIFIERS, **SEGMENTERS, **DETECTORS}

@@ -1,21 +1,20 @@
 """Networks by name, and the options that some of them have of their own.
 
 A table maps names to constructors: classes of networks, or `functools.partial` of
-them. A network declares its own options as fields made by `options.option`; whoever
-asks for one by name (a command line) finds here which there are, and which networks
-have them.
+them. A network declares options of its own as fields made by `options.option`; a
+command line makes a flag of each of `own_options` and hands their values to `build`.
 """
 
 import dataclasses
 import functools
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from cnnjax.errors import UsageError
 from cnnjax.models.network import Network, own_fields
 
-Table = Mapping[str, Callable[..., Network]]
+Model = TypeVar("Model", bound=Network)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +40,7 @@ class OwnOption:
         )
 
 
-def own_options(table: Table) -> dict[str, OwnOption]:
+def own_options(table: Mapping[str, Callable[..., Network]]) -> dict[str, OwnOption]:
     """The options that networks of `table` have of their own, by name.
 
     Raises:
@@ -64,13 +63,13 @@ def own_options(table: Table) -> dict[str, OwnOption]:
 
 
 def build(
-    table: Table,
+    table: Mapping[str, Callable[..., Model]],
     name: str,
     *,
     classes: int | None,
     options: Mapping[str, Any],
     **shared: Any,
-) -> Network:
+) -> Model:
     """The network `name` of `table`.
 
     Args:
