@@ -1,4 +1,4 @@
-"""From images as a user or a batch has them to what a network takes."""
+"""Images as a user or a batch has them, made into inputs of a network."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,46 +10,47 @@ _CHANNELS = (1, 2, 3, 4)
 
 
 def pixels(images: Array) -> Float[Array, "n h w c"]:
-    """Stored bytes as numbers in [0, 1], which others are already."""
+    """Images in [0, 1]: bytes are divided by 255, others are so already."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
 def scaled(images: Float[Array, "n h w c"], scaling: PyTree) -> Float[Array, "n h w c"]:
-    """Pixels in [0, 1] with the mean and deviation of the training data taken out."""
+    """Images in [0, 1], standardized by mean and deviation of the training data."""
     return (images - scaling["mean"]) / scaling["std"]
 
 
 def given(
     images: Array, *, channels: int, image_size: int | None
 ) -> Shaped[np.ndarray, "n h w channels"]:
-    """Images from anywhere, of the channels that a reader would give them.
+    """Images with the channels that a reader would decode them to.
 
     Args:
-        images: (n, h, w, c), uint8 or float in [0, 1]; grey, grey with opacity, RGB, or
-            RGB with opacity.
-        channels: that they shall have, 1 or 3.
-        image_size: side of the squares that they shall be brought to, if to any.
+        images: (n, h, w, c), uint8 or float in [0, 1]; gray, gray with opacity, RGB,
+            or RGB with opacity.
+        channels: of the result, 1 or 3.
+        image_size: side of the squares that they will be resized to; None: they will
+            not.
 
     Returns:
-        uint8 or float32; uint8, as stored images are, if their channels are not those,
-        or their size is not that.
+        uint8 or float32; always uint8, as stored images are, if the channels change or
+        the images will be resized.
 
     Raises:
-        ValueError: if they are no such images.
+        ValueError: if `images` have another shape or type.
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in _CHANNELS or 0 in images.shape[1:]:
         raise ValueError(
-            "images must be (n, h, w, c) of one size, with 1 to 4 channels (grey, grey"
+            "images must be (n, h, w, c) of one size, with 1 to 4 channels (gray, gray"
             f" with opacity, RGB, RGB with opacity), got {images.shape}."
         )
     if images.dtype != np.uint8:
         images = _in_range(images)
-    framed = image_size is None or images.shape[1:3] == (image_size,) * 2
-    alike = images.shape[-1] == channels
-    if not (framed and alike) and images.dtype != np.uint8:
+    right_size = image_size is None or images.shape[1:3] == (image_size,) * 2
+    right_channels = images.shape[-1] == channels
+    if not (right_size and right_channels) and images.dtype != np.uint8:
         images = np.round(255 * images).astype(np.uint8)
-    if alike:
+    if right_channels:
         return images
     recolored = [decode.recolor(image, channels=channels) for image in images]
     return np.reshape(recolored, (*images.shape[:3], channels)).astype(np.uint8)
