@@ -11,7 +11,7 @@ from cnnjax.data.decoded import Encoded, portions
 from cnnjax.data.images import Picture
 from cnnjax.errors import UsageError
 
-MOST = 4096  # boxes in one image: a minute or two to find room for windows beside them
+MOST = 4096  # boxes in one image: a minute or two to find room for windows between them
 FARTHEST = 1e9  # pixels from the corner of an image
 
 

@@ -1,6 +1,6 @@
 """One picture file to pixels, whatever it was saved as.
 
-Pixels come out as uint8 with 1 channel (grey) or 3 (RGB), upright: turned as
+Pixels come out as uint8 with 1 channel (gray) or 3 (RGB), upright: turned as
 their EXIF orientation asks. Transparency lies over white. 16 bits are scaled to 8
 (Pillow's own conversion clips them). Palettes, CMYK and bilevel are converted.
 
@@ -34,7 +34,7 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
 }
 _GRAY = ("1", "L", "LA", "I")
-_KEYED = ("1", "L", "RGB")  # may name one colour that is transparent
+_KEYED = ("1", "L", "RGB")  # may name one color that is transparent
 _OTHERS = ("CMYK", "YCbCr")
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -58,7 +58,7 @@ def decode(
 
     Args:
         data: the file's bytes, or its path.
-        channels: 1 for grey, 3 for RGB.
+        channels: 1 for gray, 3 for RGB.
         name: what messages call the picture.
 
     Raises:
@@ -77,8 +77,8 @@ def recolor(
     """Returns the pixels that `decode` gives of a file with the pixels of `image`.
 
     Args:
-        image: grey, grey with opacity, RGB, or RGB with opacity: 1 to 4 channels.
-        channels: 1 for grey, 3 for RGB.
+        image: gray, gray with opacity, RGB, or RGB with opacity: 1 to 4 channels.
+        channels: 1 for gray, 3 for RGB.
     """
     plain = image[..., 0] if image.shape[-1] == 1 else image
     return _pixels(Image.fromarray(plain), channels)

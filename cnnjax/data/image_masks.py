@@ -1,7 +1,7 @@
 """Images with their masks as sources: see `decoded`.
 
 Masks come out as classes, uint8 (h, w), resized with the image to the nearest pixel;
-what a square has beside its image is void.
+the rest of a square that a fitted image leaves is void.
 """
 
 import pathlib

@@ -1,7 +1,7 @@
-"""What the values of mask files mean: from ids as they are stored to classes.
+"""Classes of the values in mask files, which are called ids.
 
-A mask has one whole number a pixel, its id: the grey value (8 or 16 bits) or the
-index in the palette, whose colours are only for people to look at. A legend says
+A mask has one whole number a pixel, its id: the gray value (8 or 16 bits) or the
+index in the palette, whose colors are only for people. A legend says
 which class each id stands for.
 """
 
@@ -48,7 +48,7 @@ def decode_ids(data: bytes | pathlib.Path, *, name: str) -> Int[np.ndarray, "h w
         name: what messages call the mask.
 
     Raises:
-        UsageError: if it is missing or damaged, or its colours stand for no ids.
+        UsageError: if it is missing or damaged, or its colors stand for no ids.
     """
     with opened(data, name=name) as picture:
         _check_lossless(picture, name)
@@ -74,7 +74,7 @@ def plain_legend(ids: set[int], names: Sequence[str] | None) -> Legend:
 
 
 def instance_legend(ids: set[int]) -> Legend:
-    """Returns the legend that makes one class of all ids beside 0.
+    """Returns the legend that makes one class of all ids but 0.
 
     255 is void where it is the largest of several: as the border of instances in
     Pascal VOC. Where nothing else occurs it is the foreground, and where there are
@@ -128,7 +128,7 @@ def _ids(picture, name):
 
 
 def _one_channel(values, mode, name):
-    """Returns the grey of what was saved with more channels than a mask has."""
+    """Returns the gray values of what was saved with more channels than a mask has."""
     opaque = "A" not in mode or (values[..., -1] == 255).all()
     colors = values[..., :-1] if "A" in mode else values
     if not opaque or (colors != colors[..., :1]).any():

@@ -1,6 +1,6 @@
-"""What libtiff, by which Pillow decodes most TIFF files, has to say of a damaged one.
+"""Errors of libtiff, by which Pillow decodes most TIFF files, as exceptions.
 
-By itself it prints its errors, and there is damage of which it tells in no other way.
+By itself it prints its errors, and some damage it reports in no other way.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _thread = threading.local()  # a picture is decoded in one thread
 
 @contextlib.contextmanager
 def heard() -> Iterator[None]:
-    """Raises the first error that libtiff tells of meanwhile, in this thread.
+    """Raises the first error that libtiff reports meanwhile, in this thread.
 
     Raises:
         ValueError: if there is one; whatever was raised inside if there is none.

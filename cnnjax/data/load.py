@@ -80,7 +80,7 @@ def load(
             Detection always fits.
         uncropped_size: height and width of the squares into which `Dataset.uncropped`
             fits the training images, for random crops (classification).
-        binary: makes one class, 1, of all ids of a mask beside 0.
+        binary: makes one class, 1, of all ids of a mask but 0.
 
     Raises:
         UsageError: if the data are missing, damaged or not fit for the task.

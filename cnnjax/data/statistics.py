@@ -1,4 +1,4 @@
-"""Mean and spread of the pixels that a network is to see."""
+"""Mean and standard deviation of the pixels of a data set."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,8 +14,8 @@ def channel_mean_std(
 ) -> tuple[Float32[np.ndarray, "c"], Float32[np.ndarray, "c"]]:
     """Mean and standard deviation of each channel, for pixels in [0, 1].
 
-    Of all examples, or of 10,000 drawn by `seed` where there are more. Pixels beside
-    the extent of a fitted image do not count. A constant channel has deviation 1.
+    Of all examples, or of 10,000 drawn by `seed` where there are more. Pixels beyond
+    the valid size of a fitted image do not count. A constant channel has deviation 1.
     """
     chosen = np.arange(len(source))
     if len(source) > _EXAMPLES:

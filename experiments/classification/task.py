@@ -11,6 +11,7 @@ from cnnjax.data import Dataset, Source
 from cnnjax.data.augment import images as augment
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
+from cnnjax.training import loop
 from cnnjax.training.task import Task
 from experiments import network
 from experiments.classification.config import Config
@@ -36,6 +37,9 @@ def make_task(
     loss = make_loss(config)
     _check_pairs(config)
 
+    def augment_batch(keys: Array, batch: loop.Batch) -> loop.Batch:
+        return augmented(keys, {**batch, "image": pixels(batch["image"])})
+
     def eval_step(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
         images = scaled(pixels(batch["image"]), scaling)
         logits, _ = model.apply(variables, images)
@@ -56,9 +60,7 @@ def make_task(
         shapes=shapes,
         initialize=initialize,
         loss_fn=network.make_loss_fn(config, classes, scaling, loss),
-        augment=lambda keys, batch: augmented(
-            keys, {**batch, "image": pixels(batch["image"])}
-        ),
+        augment=augment_batch,
         eval_step=eval_step,
         observer=WorstErrors,
         compute_metrics=metrics.classification_summary,

@@ -13,6 +13,7 @@ from cnnjax.data import Dataset, Source
 from cnnjax.data.augment.masks import paired_augmenter
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
+from cnnjax.training import loop
 from cnnjax.training.task import Task
 from experiments.network import Loss, check_smoothing, initial, make_loss_fn
 from experiments.segmentation import network
@@ -37,7 +38,7 @@ def make_task(
     augmented = paired_augmenter(config.augment, crop_size=size)
     loss = make_loss(config, data)
 
-    def augment(keys: Array, batch: PyTree) -> PyTree:
+    def augment(keys: Array, batch: loop.Batch) -> loop.Batch:
         return augmented(keys, {**batch, "image": pixels(batch["image"])})
 
     key = jax.random.key(config.seed)

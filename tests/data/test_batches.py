@@ -152,12 +152,12 @@ def test_threads_are_for_sources_that_take_work():
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_damaged_file_is_refused_through_the_threads(threads):
     slow = Slow(20, damaged=13)
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(UsageError) as error:
         take(batches.training(slow, batch_size=5, seed=0, threads=threads), 4)
-    assert str(refusal.value) == "cat/9.jpg cannot be decoded."
-    with pytest.raises(UsageError) as refusal:
+    assert str(error.value) == "cat/9.jpg cannot be decoded."
+    with pytest.raises(UsageError) as error:
         list(batches.evaluation(slow, batch_size=5, threads=threads))
-    assert str(refusal.value) == "cat/9.jpg cannot be decoded."
+    assert str(error.value) == "cat/9.jpg cannot be decoded."
 
 
 @pytest.mark.parametrize(

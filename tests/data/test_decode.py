@@ -182,7 +182,7 @@ def test_paths_and_bytes_are_the_same(rgb, tmp_path):
     np.testing.assert_array_equal(decode(path, channels=3, name="x"), rgb)
 
 
-def test_refusals_name_the_file(rgb, tmp_path):
+def test_errors_name_the_file(rgb, tmp_path):
     jpeg = encoded(Image.fromarray(np.tile(rgb, (20, 20, 1))), "JPEG")
     deep = encoded(Image.fromarray(rgb[..., 0].astype(np.float32)), "TIFF")
     wide = encoded(Image.fromarray(np.full(SHAPE, 70_000, np.int32)), "TIFF")
@@ -240,12 +240,12 @@ for data in eval(sys.stdin.read()):
     for read in (header, lambda data, name: decode(data, channels=3, name=name)):
         try:
             read(data, name="x")
-        except UsageError as refusal:
-            print(refusal)
+        except UsageError as error:
+            print(error)
 """
 
 
-def test_nothing_but_refusals_is_said(gray, rgb, rng):
+def test_nothing_but_errors_is_printed(gray, rgb, rng):
     tiff = encoded(Image.fromarray(rgb[..., 0]), "TIFF", compression="tiff_lzw")
     exif = Image.Exif()
     exif[0x0112] = 6

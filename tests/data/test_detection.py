@@ -78,8 +78,8 @@ def test_every_image_has_room_for_as_many_boxes(rng):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("side", [24, 60])
-def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
-    # The thing fills its box: in the frame it must fill the box there, too.
+def test_boxes_are_resized_with_their_image(size, side):
+    # The thing fills its box: resized it must fill the resized box, too.
     height, width = size
     box = (width // 4, height // 3, width // 4 + width // 2, height - 1)
     image = np.zeros((height, width, 3), np.uint8)
@@ -88,8 +88,8 @@ def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
     found = load(split, split, image_size=side)
     assert found.image_shape == (side, side, 3)
     batch = found.train.fetch(np.arange(1))
-    framed, valid_size = resize.resize_image(image, size=side, resize_mode="fit")
-    np.testing.assert_array_equal(batch["image"][0], framed)
+    resized, valid_size = resize.resize_image(image, size=side, resize_mode="fit")
+    np.testing.assert_array_equal(batch["image"][0], resized)
     assert batch["valid_size"][0].tolist() == list(valid_size)
     assert batch["scale"][0] == np.float32(max(size) / side)
     left, top, right, bottom = batch["boxes"][0, 0]
@@ -100,8 +100,8 @@ def test_boxes_are_brought_to_the_frame_of_their_image(size, side):
         np.minimum(columns - left, right - columns),
         np.minimum(rows - top, bottom - rows),
     )
-    assert (framed[inside > soft] == 255).all()
-    assert (framed[inside < -soft] == 0).all()
+    assert (resized[inside > soft] == 255).all()
+    assert (resized[inside < -soft] == 0).all()
     assert batch["area"][0, 0] == (box[2] - box[0]) * (box[3] - box[1])
 
 

@@ -80,7 +80,7 @@ def test_sources_decode_on_fetch_or_keep_in_memory(rng, monkeypatch):
 
 @pytest.mark.parametrize("size", [(40, 40), (40, 72), (96, 33), (10, 14)])
 @pytest.mark.parametrize("resize_mode", ["crop", "fit"])
-def test_a_mask_is_framed_as_its_image_is(size, resize_mode):
+def test_a_mask_is_resized_as_its_image_is(size, resize_mode):
     # A channel for each of three regions: full where only that region is seen.
     mask = np.zeros(size, np.uint8)
     mask[:, size[1] // 3 :] = 1
@@ -93,19 +93,19 @@ def test_a_mask_is_framed_as_its_image_is(size, resize_mode):
         lookup=IDENTITY,
     )
     batch = source.fetch(np.arange(1))
-    framed, valid_size = resize.resize_image(image, size=24, resize_mode=resize_mode)
-    np.testing.assert_array_equal(batch["image"][0], framed)
+    resized, valid_size = resize.resize_image(image, size=24, resize_mode=resize_mode)
+    np.testing.assert_array_equal(batch["image"][0], resized)
     label = batch["label"][0]
     assert (label[valid_size[0] :] == 255).all()
     assert (label[:, valid_size[1] :] == 255).all()
-    label, framed = (x[: valid_size[0], : valid_size[1]] for x in (label, framed))
-    pure = framed.max(axis=-1) == 255
+    label, resized = (x[: valid_size[0], : valid_size[1]] for x in (label, resized))
+    pure = resized.max(axis=-1) == 255
     assert pure.mean() > 0.5
-    np.testing.assert_array_equal(label[pure], framed.argmax(axis=-1)[pure])
+    np.testing.assert_array_equal(label[pure], resized.argmax(axis=-1)[pure])
     assert set(label[~pure]) <= {0, 1, 2}
 
 
-def test_a_mask_is_framed_at_the_nearest_pixel():
+def test_a_mask_is_resized_at_the_nearest_pixel():
     mask = np.arange(6 * 12, dtype=np.uint8).reshape(6, 12)
     crop = pairs.resize_mask(mask, size=3, valid_size=(3, 3), resize_mode="crop")
     np.testing.assert_array_equal(crop, mask[1::2, 4:9:2])

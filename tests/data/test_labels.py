@@ -150,9 +150,9 @@ def truncated():
     ],
 )
 def test_refuses_what_holds_no_ids(data, message):
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         decoded(data)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def classes(legend, values):

@@ -156,9 +156,9 @@ def test_subset_of_a_subset():
     ],
 )
 def test_load_refuses_in_one_line(location, options, message):
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         data.load(location, **options)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def test_fingerprint_tells_data_apart():

@@ -42,10 +42,10 @@ def test_fit_does_not_turn():
     np.testing.assert_array_equal(square[:20], ramp(20, 60))
 
 
-def test_frames_of_their_own_size_are_left_alone(rng):
+def test_images_of_their_own_size_are_left_alone(rng):
     images = rng.integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
-    framed, valid_sizes = resize_images(images, size=8, resize_mode="crop")
-    assert framed is images
+    resized, valid_sizes = resize_images(images, size=8, resize_mode="crop")
+    assert resized is images
     assert valid_sizes is None
     wide, valid_sizes = resize_images(images[:, :4], size=16, resize_mode="fit")
     assert wide.shape == (3, 16, 16, 1)

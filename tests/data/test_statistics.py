@@ -4,7 +4,7 @@ from cnnjax.data import Arrays
 from cnnjax.data.statistics import channel_mean_std
 
 
-def test_moments_of_all_pixels(rng):
+def test_mean_and_deviation_of_all_pixels(rng):
     images = rng.integers(0, 256, (300, 3, 4, 2), dtype=np.uint8)
     mean, std = channel_mean_std(Arrays(images, np.zeros(300, np.int32)))
     pixels = images.reshape(-1, 2) / 255

@@ -90,7 +90,7 @@ def paired_augmenter(
 ) -> Callable[[Key[Array, "n"], Batch], Batch]:
     """Returns all augmentations of `spec` as one function of images and masks.
 
-    Motions are about the centre of the crop, in the order given; beyond its border
+    Motions are about the center of the crop, in the order given; beyond its border
     the image is mirrored, and the mask with it. Where they are flips and quarter turns
     alone, pixels keep their very values. Colors change after that, in their order.
 

@@ -121,9 +121,10 @@ def bilinear(image: Float[Array, "h w c"], at: Points) -> Float[Array, "h2 w2 c"
     top, left = jnp.floor(y), jnp.floor(x)
     down, right = (y - top)[..., None], (x - left)[..., None]
     top, left = jnp.int32(top), jnp.int32(left)
-    bottom, beside = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
-    above = _mixed(_read(image, top, left), _read(image, top, beside), right)
-    below = _mixed(_read(image, bottom, left), _read(image, bottom, beside), right)
+    bottom = jnp.minimum(top + 1, height - 1)
+    next_left = jnp.minimum(left + 1, width - 1)
+    above = _mixed(_read(image, top, left), _read(image, top, next_left), right)
+    below = _mixed(_read(image, bottom, left), _read(image, bottom, next_left), right)
     return _mixed(above, below, down)
 
 

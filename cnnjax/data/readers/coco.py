@@ -1,9 +1,10 @@
-"""COCO: a json of instances beside its images.
+"""COCO: a json of instances next to its images.
 
-PATH is that json, or a folder: `annotations/instances_{train,val}*.json` beside the
-folders `train*` and `val*` of images, or one or more `*.json` beside their images, or
-`{train,valid,test}/*.json` with the images there. A file that stands alone is split
-at random. Labels are 0, 1, ... in order of the categories' ids; `class_ids` are these.
+PATH is that json, or a folder: `annotations/instances_{train,val}*.json` next to the
+folders `train*` and `val*` of images, or one or more `*.json` next to their images,
+or `{train,valid,test}/*.json` with the images there. A file that stands alone is
+split at random. Labels are 0, 1, ... in order of the categories' ids; `class_ids` are
+these.
 Regions of a crowd are to be ignored, as COCO's evaluation does.
 """
 

@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits: 1,797 real images that come with its wheel.
 
 E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-Learning Repository, 1998, the test part: 8 x 8 pixels of 17 greys, 43 writers.
+Learning Repository, 1998, the test part: 8 x 8 pixels of 17 grays, 43 writers.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from cnnjax.data.classification import ImageArrays, classification
 from cnnjax.data.dataset import Dataset, Options
 from cnnjax.errors import UsageError
 
-WHITE = 16  # the largest grey value in the files
+WHITE = 16  # the largest gray value in the files
 
 
 def read(location: str, options: Options) -> Dataset:

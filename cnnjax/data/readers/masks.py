@@ -75,15 +75,15 @@ def _split(root: pathlib.Path, name: str) -> Folders | None:
     """Returns the folders of images and masks of a split, in any of the spellings."""
     within = [(root / name / i, root / name / m) for i in IMAGES for m in LABELS]
     around = [(root / i / name, root / m / name) for i in IMAGES for m in LABELS]
-    beside = (root / name, root / f"{name}annot")
-    return _first([beside, *within, *around])
+    camvid = (root / name, root / f"{name}annot")
+    return _first([camvid, *within, *around])
 
 
 def _alone(root: pathlib.Path) -> Folders:
     """Returns the folders of images and masks that lie in `root` itself."""
-    beside = [(path.with_name(path.name[:-5]), path) for path in root.glob("?*annot")]
+    camvid = [(path.with_name(path.name[:-5]), path) for path in root.glob("?*annot")]
     inside = [(root / i, root / m) for i in IMAGES for m in LABELS]
-    folders = _first([*inside, *sorted(beside)])
+    folders = _first([*inside, *sorted(camvid)])
     if folders is None:
         raise UsageError(
             f"{root} has no images with masks: expected {root}/image/NAME.png and "

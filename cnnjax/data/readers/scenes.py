@@ -2,8 +2,8 @@
 
 scikit-learn's handwritten digits (see `digits`), enlarged to 18 to 36 pixels, lie
 brighter than a cloudy, grainy background among fainter strokes; no two boxes overlap.
-A scene of 96 x 96 greys holds 3 to 8 of them, one in twenty none. Ink is where an
-enlarged digit has more than 0.4 of the darkest grey, so that masks and boxes are exact.
+A scene of 96 x 96 grays holds 3 to 8 of them, one in twenty none. Ink is where an
+enlarged digit has more than 0.4 of the darkest gray, so that masks and boxes are exact.
 No digit of a test scene is in a training scene. Scenes are the same every time.
 """
 
@@ -31,8 +31,8 @@ OCTAVES = {2: 0.24, 4: 0.16, 8: 0.12, 16: 0.08, 32: 0.06}  # clouds: nodes, ampl
 STROKES = (4, 10)
 FAINT = 0.15  # largest contrast of a stroke
 GRAIN = 0.03  # standard deviation
-INK = 0.4  # of the darkest grey: at half, thin strokes would break
-SHARPNESS = 3  # from paper to ink in a third of the range of the enlarged greys
+INK = 0.4  # of the darkest gray: at half, thin strokes would break
+SHARPNESS = 3  # from paper to ink in a third of the range of the enlarged grays
 TRIES = 40  # places to try for a digit before it is left out
 
 

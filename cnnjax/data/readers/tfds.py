@@ -1,4 +1,4 @@
-"""What tensorflow-datasets has prepared, read without TensorFlow.
+"""Data sets that tensorflow-datasets has prepared, read without TensorFlow.
 
 Preparing (download, checksums, conversion) is tensorflow-datasets' own work and
 needs TensorFlow, once; what it leaves as array_record files is read here through
@@ -28,7 +28,7 @@ from cnnjax.errors import UsageError
 TENSORFLOW = 'pip install "tensorflow-cpu>=2.21"'
 TEST_SPLITS = ("test", "validation")
 NAME = r"(\w+)(/[\w.+-]+)?(:[\d.*]+)?"
-LOOK = 64  # examples looked at to learn whether a split has boxes
+FIRST = 64  # examples read to learn whether a split has boxes
 PATIENCE = 5  # seconds that a server may take to answer
 
 
@@ -151,7 +151,7 @@ def _first_boxed(builder):
     for split in TEST_SPLITS:
         if split in builder.info.splits:
             records = Boxed(builder, split)
-            some = records.read(np.arange(min(LOOK, len(records))))
+            some = records.read(np.arange(min(FIRST, len(records))))
             if any(len(annotations.boxes) for _, annotations in some):
                 return records, note and f"{note} Tested on {split}."
             note = f"The {split} split has no boxes."
@@ -243,5 +243,5 @@ def _shape(info, train, options):
     *size, channels = info.features[train.image].shape
     if channels in (1, 3) and (None not in size or options.resizes):
         return (*size, channels)
-    height, width, seen = survey(train, options)
-    return height, width, channels if channels in (1, 3) else seen
+    height, width, found = survey(train, options)
+    return height, width, channels if channels in (1, 3) else found

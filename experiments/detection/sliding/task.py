@@ -14,7 +14,7 @@ from cnnjax import detection, losses
 from cnnjax.data import Dataset, Source
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
-from cnnjax.training import devices
+from cnnjax.training import devices, loop
 from cnnjax.training.task import Task
 from experiments import network
 from experiments.config import build
@@ -191,7 +191,7 @@ def make_task(
     window = jnp.zeros((1, config.window, config.window, data.image_shape[-1]))
     shapes, initialize = network.initial(config, lambda key: model.init(key, window))
 
-    def augment(keys: Array, batch: PyTree) -> PyTree:
+    def augment(keys: Array, batch: loop.Batch) -> loop.Batch:
         return jittered(keys, {**batch, "image": pixels(batch["image"])})
 
     def eval_step(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:

@@ -167,7 +167,7 @@ def test_mixers_run_after_the_others(rng):
     assert_same(run("mixup,crop:2", keys, batch), run("crop:2,mixup", keys, batch))
 
 
-def test_resized_crop_brings_pictures_of_unequal_extent_to_one_size(rng):
+def test_resized_crop_brings_pictures_of_unequal_valid_sizes_to_one_size(rng):
     batch = batch_of(rng) | {"valid_size": jnp.array([[8, 5], [3, 8]] * 3)}
     made = run("resized_crop,flip", keys_of(), batch, output_size=(4, 5))
     assert made["image"].shape == (6, 4, 5, 3)

@@ -95,7 +95,7 @@ def test_jitter_stays_in_range_and_does_nothing_at_strength_zero(rng):
     np.testing.assert_allclose(still, one["image"], atol=1e-6)
 
 
-def test_resized_crop_sees_nothing_beyond_the_extent(rng):
+def test_resized_crop_sees_nothing_beyond_the_valid_size(rng):
     one = example(rng, 12, 10, 1) | {"valid_size": jnp.array([9, 6])}
     outside = jnp.ones((12, 10, 1), bool).at[:9, :6].set(False)
     spoilt = one | {"image": jnp.where(outside, 1e6, one["image"])}

@@ -24,7 +24,7 @@ def test_grays_are_scaled_evenly():
 
 
 @pytest.mark.parametrize("resize_mode", ["crop", "fit"])
-def test_what_would_not_fit_in_memory_is_framed_on_fetch(monkeypatch, resize_mode):
+def test_what_would_not_fit_in_memory_is_resized_on_fetch(monkeypatch, resize_mode):
     whole = data.load("digits", image_size=11, resize_mode=resize_mode)
     monkeypatch.setattr(decoded, "MEMORY_LIMIT", 1797 * 11 * 11 - 1)
     lazily = data.load("digits", image_size=11, resize_mode=resize_mode)
@@ -38,7 +38,7 @@ def test_what_would_not_fit_in_memory_is_framed_on_fetch(monkeypatch, resize_mod
         np.testing.assert_array_equal(got[name], values)
 
 
-def test_fit_gives_extents():
+def test_fit_gives_valid_sizes():
     digits = data.load("digits", image_size=12, resize_mode="fit")
     batch = digits.test.fetch(np.array([5, 2]))
     assert batch["image"].shape == (2, 12, 12, 1)

@@ -8,7 +8,7 @@ from cnnjax.errors import UsageError
 
 
 def paint(path, *, value=0, size=(6, 8), mode="L"):
-    """Writes a picture of one grey, of height and width `size`."""
+    """Writes a picture of one gray, of height and width `size`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size[::-1], value).convert(mode).save(path)
 
@@ -197,9 +197,9 @@ def truncated_jpeg(root):
 def test_refuses_damaged_pictures(tmp_path, damage, options, message):
     paint_classes(tmp_path, ["cat", "dog"], 3)
     damage(tmp_path)
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         data.load(f"folder:{tmp_path}", **options)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def test_large_sets_name_a_damaged_picture_when_it_is_fetched(tmp_path, monkeypatch):
@@ -253,9 +253,9 @@ def empty_class(root):
 )
 def test_refuses_folders_that_make_no_sense(tmp_path, make, message):
     make(tmp_path)
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         data.load(f"folder:{tmp_path}")
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("where", ["", "/no/such/folder"])

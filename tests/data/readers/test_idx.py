@@ -137,10 +137,10 @@ def test_refuses_in_one_line(tmp_path, damage, message):
     write_split(tmp_path, TRAIN, [0, 1, 1, 0])
     write_split(tmp_path, TEST, [0, 1])
     damage(tmp_path)
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         data.load(f"idx:{tmp_path}")
-    assert str(tmp_path) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def bomb(path, shape, zeros):

@@ -25,7 +25,7 @@ def ids(number, *, size=(6, 8), values=(0, 1, 2)):
 
 
 def fill(images, masks, *, stems=STEMS, **options):
-    """Writes images, each of the grey of its stem, and their masks."""
+    """Writes images, each of the gray of its stem, and their masks."""
     for stem in stems:
         mask = ids(int(stem), **options)
         paint(images / f"{stem}.png", np.full(mask.shape, int(stem)))
@@ -344,9 +344,9 @@ def no_text(root):
 def test_refuses_in_one_line(tmp_path, damage, message):
     fill(tmp_path / "image", tmp_path / "label")
     damage(tmp_path)
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         load(tmp_path)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("where", ["", "/no/such/folder"])

@@ -232,9 +232,9 @@ def test_refuses_damaged_files(data_dir, tmp_path, damage, message):
     ],
 )
 def test_refuses_in_one_line(data_dir, location, message):
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         data.load(f"tfds:{location}", data_dir=data_dir)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def test_refuses_files_that_take_tensorflow(data_dir, tmp_path):
@@ -295,9 +295,9 @@ def test_prepare_names_raw_files_that_are_missing(tmp_path):
     ],
 )
 def test_prepare_refuses_in_one_line(tmp_path, location, options, message):
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         data.prepare(f"tfds:{location}", data_dir=str(tmp_path), **options)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def test_only_tfds_is_prepared():

@@ -264,6 +264,6 @@ def test_refuses_to_search_without_boxes(load):
     ],
 )
 def test_refuses_in_one_line(load, name, options, message):
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         load(name, **options)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)

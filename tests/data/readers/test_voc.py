@@ -27,7 +27,7 @@ def xml(*objects, filename="", size=(6, 8)):
 
 
 def write(root, stem, *objects, size=(6, 8), folders=("JPEGImages", "Annotations")):
-    """Writes an image whose grey is its stem, and what is marked in it."""
+    """Writes an image whose gray is its stem, and what is marked in it."""
     images, annotations = (root / name for name in folders)
     images.mkdir(parents=True, exist_ok=True)
     annotations.mkdir(exist_ok=True)
@@ -299,9 +299,9 @@ DAMAGES = [
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
 def test_refuses_in_one_line(root, damage, message):
     damage(root)
-    with pytest.raises(UsageError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as error:
         load(root)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("annotation", ["<a>" * 20_000 + "</a>" * 20_000])
