@@ -10,7 +10,6 @@ from cnnjax.ops.arrays import AnyArray
 _CHANNELS = (1, 2, 3, 4)
 
 
-<<<<<<< HEAD
 def pixels(images: AnyArray) -> Float[Array, "n h w c"]:
     """Pixels in [0, 1]: uint8 divided by 255, floating point as it is."""
     images = jnp.asarray(images)
@@ -21,23 +20,12 @@ def scaled(
     images: Float[AnyArray, "n h w c"], scaling: PyTree
 ) -> Float[Array, "n h w c"]:
     """Pixels in [0, 1], standardized by the channel mean and std of `scaling`."""
-=======
-def pixels(images: Array) -> Float[Array, "n h w c"]:
-    """Images in [0, 1]: bytes are divided by 255, others are so already."""
-    images = jnp.asarray(images)
-    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
-
-
-def scaled(images: Float[Array, "n h w c"], scaling: PyTree) -> Float[Array, "n h w c"]:
-    """Images in [0, 1], standardized by mean and deviation of the training data."""
->>>>>>> 8a1660b1d939b74e2e17937d91b93d8c01b6062c
     return (images - scaling["mean"]) / scaling["std"]
 
 
 def given(
     images: AnyArray, *, channels: int, image_size: int | None
 ) -> Shaped[np.ndarray, "n h w channels"]:
-<<<<<<< HEAD
     """Images of a user, with the channels that a reader would give them.
 
     Args:
@@ -49,20 +37,6 @@ def given(
     Returns:
         uint8 or float32; always uint8, as stored images are, where channels or size
         have to change.
-=======
-    """Images with the channels that a reader would decode them to.
-
-    Args:
-        images: (n, h, w, c), uint8 or float in [0, 1]; gray, gray with opacity, RGB,
-            or RGB with opacity.
-        channels: of the result, 1 or 3.
-        image_size: side of the squares that they will be resized to; None: they will
-            not.
-
-    Returns:
-        uint8 or float32; always uint8, as stored images are, if the channels change or
-        the images will be resized.
->>>>>>> 8a1660b1d939b74e2e17937d91b93d8c01b6062c
 
     Raises:
         ValueError: if `images` have another shape or type.
@@ -75,7 +49,6 @@ def given(
     ):
         raise ValueError(
             "images must be (n, h, w, c) of one size, with 1 to 4 channels (gray, gray"
-<<<<<<< HEAD
             f" with opacity, RGB, RGB with opacity), got {pictures.shape}."
         )
     if pictures.dtype != np.uint8:
@@ -88,20 +61,6 @@ def given(
         return pictures
     recolored = [decode.recolor(image, channels=channels) for image in pictures]
     return np.reshape(recolored, (*pictures.shape[:3], channels)).astype(np.uint8)
-=======
-            f" with opacity, RGB, RGB with opacity), got {images.shape}."
-        )
-    if images.dtype != np.uint8:
-        images = _in_range(images)
-    right_size = image_size is None or images.shape[1:3] == (image_size,) * 2
-    right_channels = images.shape[-1] == channels
-    if not (right_size and right_channels) and images.dtype != np.uint8:
-        images = np.round(255 * images).astype(np.uint8)
-    if right_channels:
-        return images
-    recolored = [decode.recolor(image, channels=channels) for image in images]
-    return np.reshape(recolored, (*images.shape[:3], channels)).astype(np.uint8)
->>>>>>> 8a1660b1d939b74e2e17937d91b93d8c01b6062c
 
 
 def _in_range(images: np.ndarray) -> Float32[np.ndarray, "n h w c"]:

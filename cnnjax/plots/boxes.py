@@ -72,14 +72,15 @@ def draw_boxes(
         colors: one for each box.
 
     Raises:
-        ValueError: if there are not as many captions and colours as boxes, or `image`
+        ValueError: if there are not as many captions and colors as boxes, or `image`
             is not one.
     """
     if not len(boxes) == len(captions) == len(colors):
         raise ValueError(
-            "Each box needs a caption and a colour, got "
-            f"{len(boxes)} boxes, {len(captions)} captions, {len(colors)} colours."
+            "Each box needs a caption and a color, got "
+            f"{len(boxes)} boxes, {len(captions)} captions, {len(colors)} colors."
         )
+    boxes = np.asarray(boxes)
     shown = layout.rgb(image).copy()
     height, width, _ = shown.shape
     line = max(1, round(min(height, width) / 240))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from cnnjax.ops.arrays import AnyArray
 from cnnjax.training.state import State
 
-Batch = dict[str, AnyArray]
+Batch = dict[str, Array]
 Metrics = dict[str, Float[Array, ""]]
 # (params, statistics, batch, keys) -> (a loss an example, (statistics, metrics)).
 LossFn = Callable[

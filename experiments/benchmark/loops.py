@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from experiments.benchmark import precision as precisions
 from experiments.benchmark import timing
 from experiments.benchmark.jax_steps import Side, Step, sides, stepper
 from experiments.benchmark.workloads import WORKS, Work

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from cnnjax.ops import fast
+from experiments.benchmark import precision as precisions
 from experiments.benchmark import timing
 from experiments.benchmark.operators import ROWS, Row
 from experiments.benchmark.timing import Contestants

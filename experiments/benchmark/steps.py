@@ -12,6 +12,7 @@ import textwrap
 
 import numpy as np
 
+from experiments.benchmark import precision as precisions
 from experiments.benchmark import timing
 from experiments.benchmark.jax_steps import sides, stepper
 from experiments.benchmark.workloads import WORKS, Work
