@@ -31,7 +31,7 @@ class OwnOption:
     field: dataclasses.Field
     models: tuple[str, ...]
 
-    def flag(self) -> dataclasses.Field:
+    def flag(self) -> Any:
         """A config's field for it: None, the default, leaves it to the network."""
         doc = self.field.metadata["doc"].removesuffix(".")
         doc = f"{doc} (none given: {self.field.default})."
@@ -100,7 +100,7 @@ def _options(name: str, constructor: Callable[..., Network]) -> list[OwnOption]:
     types = typing.get_type_hints(constructor)
     return [
         OwnOption(types[field.name], field, (name,))
-        for field in own_fields(constructor)
+        for field in own_fields(typing.cast(type, constructor))
         if field.name not in fixed
     ]
 

@@ -88,16 +88,24 @@ class FCN(Segmenter, kw_only=True):
         scores = self.feature("scores", scores)
         return self._enlarged(scores), features | {"scores": scores}
 
+    @property
+    def _classes(self) -> int:
+        """Number of classes of a network that has a head."""
+        if self.classes is None:
+            raise ValueError("FCN with classes=None has no head.")
+        return self.classes
+
     @nn.nowrap
     def _scored(self, name: str) -> Conv:
         """A 1x1 convolution to scores of the classes."""
-        return Conv(self.classes, 1, kernel_init=nn.initializers.zeros, name=name)
+        init = nn.initializers.zeros
+        return Conv(self._classes, 1, kernel_init=init, name=name)
 
     @nn.nowrap
     def _upsampled(self, factor: int, name: str) -> ConvTranspose:
         """A transposed convolution that starts as bilinear interpolation."""
         return ConvTranspose(
-            self.classes,
+            self._classes,
             2 * factor,
             stride=factor,
             bias=False,

@@ -25,6 +25,7 @@ same = from_feature(model, variables, images, "stage1")(features["stage1"])
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def apply_with_gradients(
     """
 
     def scored(deltas: Features) -> tuple[Array, tuple[Array, Features]]:
-        result = model.apply(perturb_features(variables, deltas), images)
+        result: Any = model.apply(perturb_features(variables, deltas), images)
         return score(result[0]), result
 
     _, shapes = jax.eval_shape(model.apply, variables, images)

@@ -200,7 +200,7 @@ def test_an_image_without_boxes_has_a_panel(tmp_path, drawn):
     [
         (
             lambda p: plots.draw_boxes(BLACK, floats((0, 0, 2, 2)), [], RED[None]),
-            "got 1 boxes, 0 captions, 1 colours",
+            "got 1 boxes, 0 captions, 1 colors",
         ),
         (
             lambda p: plots.draw_boxes(BLACK[..., 0], floats([]), [], RED[:0]),

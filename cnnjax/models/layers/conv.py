@@ -133,7 +133,7 @@ def bilinear(
         for n, stride in zip(shape[:2], strides, strict=True)
     )
     taps = np.outer(rows, columns)[:, :, None, None]
-    return jnp.asarray(taps * np.eye(*shape[2:]), dtype)
+    return jnp.asarray(taps * np.eye(shape[2], shape[3]), dtype)
 
 
 def _pair(window: Window) -> tuple[int, int]:
