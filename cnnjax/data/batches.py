@@ -1,8 +1,8 @@
-"""Batches in an order that only seed, epoch and step decide.
+"""Batches in an order that depends on seed, epoch and step alone.
 
-Grain drives: it fetches batch after batch, ahead in threads where fetching is work,
-and its whole state is the number of the next batch, whatever the threads. Setting
-it to any step costs nothing: `iterator.set_state({"next_index": step})`.
+Grain fetches batch after batch, ahead in threads where images are decoded on fetch;
+its whole state is the number of the next batch, whatever the number of threads.
+Setting it to any step costs nothing: `iterator.set_state({"next_index": step})`.
 
 `batch_size` counts examples over all processes; process i of n takes the i-th of n
 equal slices of each batch.

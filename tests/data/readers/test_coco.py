@@ -11,7 +11,7 @@ from cnnjax.errors import UsageError
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 7, "name": "cat"}]
 
 
-def annotation(image, category, box, **others):
+def instance(image, category, box, **others):
     return {"image_id": image, "category_id": category, "bbox": box, **others}
 
 
@@ -20,7 +20,7 @@ def instances(stems, *annotations):
         {"id": 100 + stem, "file_name": f"{stem}.png", "height": 6, "width": 8}
         for stem in stems
     ]
-    boxes = [annotation(100 + stem, 7, [1, 2, 4.5, 3]) for stem in stems]
+    boxes = [instance(100 + stem, 7, [1, 2, 4.5, 3]) for stem in stems]
     return {
         "images": images,
         "annotations": [*boxes, *annotations],
@@ -52,8 +52,8 @@ def grays(source):
 
 def test_boxes_of_instances(tmp_path):
     annotations = [
-        annotation(101, 18, [0, 0, 8, 6], iscrowd=1, area=11.5),
-        annotation(102, 18, [-2, 3, 4, 9], area=7),
+        instance(101, 18, [0, 0, 8, 6], iscrowd=1, area=11.5),
+        instance(102, 18, [-2, 3, 4, 9], area=7),
     ]
     write(tmp_path / "train.json", [1, 2, 3], *annotations)
     write(tmp_path / "val.json", [4])
@@ -123,7 +123,7 @@ def test_a_third_file_is_left_aside(tmp_path):
 
 
 def test_boxes_without_area_are_dropped_and_counted(tmp_path):
-    flat = annotation(102, 7, [1, 1, 5, 0]), annotation(103, 7, [20, 1, 5, 3])
+    flat = instance(102, 7, [1, 1, 5, 0]), instance(103, 7, [20, 1, 5, 3])
     write(tmp_path / "train.json", [1, 2, 3], *flat)
     write(tmp_path / "val.json", [4])
     found = load(tmp_path)
@@ -142,7 +142,7 @@ def edit(name, change):
 
 
 def add(**annotation):
-    good = annotation(101, 7, [1, 1, 2, 2])
+    good = instance(101, 7, [1, 1, 2, 2])
     return edit("train.json", lambda x: x["annotations"].append({**good, **annotation}))
 
 
