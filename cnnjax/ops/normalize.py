@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cnnjax.ops import _args
-from cnnjax.ops.arrays import AnyArray
+from cnnjax.ops.arrays import AnyArray, Scalar
 
 
 def batch_norm(
@@ -23,7 +23,7 @@ def batch_norm(
     *,
     mean: Float[AnyArray, " c"] | None = None,
     variance: Float[AnyArray, " c"] | None = None,
-    epsilon: float = 1e-5,
+    epsilon: Scalar = 1e-5,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
     """Normalises each channel over the batch and all positions.
@@ -83,7 +83,7 @@ def group_norm(
     bias: Float[AnyArray, " c"] | None,
     *,
     groups: int,
-    epsilon: float = 1e-5,
+    epsilon: Scalar = 1e-5,
 ) -> Float[Array, "*batch h w c"]:
     """Normalises each group of channels over each image (Wu & He, 2018, equation 1).
 
@@ -119,7 +119,7 @@ def layer_norm(
     scale: Float[AnyArray, " c"] | None,
     bias: Float[AnyArray, " c"] | None,
     *,
-    epsilon: float = 1e-5,
+    epsilon: Scalar = 1e-5,
 ) -> Float[Array, "*batch c"]:
     """Normalises the channels of each position (Ba, Kiros & Hinton, 2016).
 
@@ -147,9 +147,9 @@ def local_response_norm(
     x: Float[AnyArray, "*batch c"],
     *,
     size: int = 5,
-    alpha: float = 1e-4,
-    beta: float = 0.75,
-    k: float = 1.0,
+    alpha: Scalar = 1e-4,
+    beta: Scalar = 0.75,
+    k: Scalar = 1.0,
 ) -> Float[Array, "*batch c"]:
     """Divides each channel by the energy of its neighbours.
 
@@ -240,7 +240,7 @@ def _check_channels(x: Array) -> None:
         raise ValueError(f"x must have an axis of channels, got the shape {x.shape}.")
 
 
-def _standardize(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+def _standardize(x: Array, axes: tuple[int, ...], epsilon: Scalar) -> Array:
     wide = x.astype(_args.wide(x.dtype))
     centerd = wide - wide.mean(axes, keepdims=True)
     variance = jnp.square(centerd).mean(axes, keepdims=True)

@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from cnnjax.ops.arrays import AnyArray
+from cnnjax.ops.arrays import Scalar
 
 
 def displacement(
-    key: Key[AnyArray, ""],
+    key: Key[Array, ""],
     size: tuple[int, int],
     *,
-    sigma: float | Float[AnyArray, ""],
-    spacing: float | None = None,
+    sigma: Scalar,
+    spacing: Scalar | None = None,
 ) -> Float[Array, "h w 2"]:
     """Random displacements of the pixels of an image, (y, x) in pixels.
 
