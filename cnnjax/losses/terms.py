@@ -52,7 +52,7 @@ def parse_terms(
 def weighted_sum(
     terms: Terms,
     logits: Float[Array, "n *hw k"],
-    labels: Int[Array, "n *hw"] | Float[Array, "n k"],
+    labels: Int[Array, " n *hw"] | Float[Array, "n k"],
     *,
     losses: Mapping[str, Loss],
     options: Mapping[str, Mapping[str, Any]],

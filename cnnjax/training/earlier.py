@@ -8,13 +8,13 @@ from jaxtyping import Array, PyTree
 
 from cnnjax.training import state
 
-_OPTIONS = {"looks": "refine_steps"}
+OPTIONS = {"looks": "refine_steps"}
 _SCALING = {"deviation": "std"}
 
 
 def options(values: dict[str, Any]) -> dict[str, Any]:
     """The options of a config.json under today's names."""
-    return {_OPTIONS.get(name, name): value for name, value in values.items()}
+    return {OPTIONS.get(name, name): value for name, value in values.items()}
 
 
 def variables(stored: dict[str, PyTree]) -> dict[str, PyTree]:

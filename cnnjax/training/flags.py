@@ -3,7 +3,7 @@
 ```
 @dataclasses.dataclass(frozen=True)
 class Config:
-    seed: int = option(0, "Seeds data and initialisation; same seed, same numbers.")
+    seed: int = option(0, "Seeds data and initialization; same seed, same numbers.")
 ```
 
 A field's type is `int`, `float`, `str` or `bool`, or one of them `| None`. What the
@@ -25,6 +25,8 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 from cnnjax.errors import UsageError
+from cnnjax.options import violation
+from cnnjax.training import earlier
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -59,7 +61,10 @@ _DEFINE: dict[type, Callable] = {
 
 
 def define(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines `--NAME` for each field of the dataclass `config`."""
+    """Defines `--NAME` for each field of the dataclass `config`.
+
+    A field that had another name in an earlier revision has a flag of that name, too.
+    """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         doc, choices = field.metadata["doc"], field.metadata["choices"]
@@ -71,6 +76,9 @@ def define(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
         else:
             define_flag = _DEFINE[_plain(hints[field.name])]
             define_flag(field.name, default, doc, flag_values=flag_values)
+    for old, name in earlier.OPTIONS.items():
+        if name in hints:
+            flags.DEFINE_alias(old, name, flag_values=flag_values)
 
 
 def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> Config:
@@ -84,7 +92,7 @@ def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> 
 
 
 def check(config: Config) -> Config:
-    """Returns `config`: numbers are finite and within their bounds, texts are lines.
+    """Returns `config`: numbers are finite, values allowed, texts are lines.
 
     Raises:
         UsageError: naming the flag, its value and what must hold.
@@ -95,9 +103,8 @@ def check(config: Config) -> Config:
             raise UsageError(f"--{field.name} must be finite, got {value}.")
         if isinstance(value, str):
             _check_text(field.name, value, written=field.metadata["written"])
-        for name, bound in field.metadata["bounds"].items():
-            if value is not None and not _HOLDS[name](value, bound):
-                raise UsageError(f"--{field.name} must be {name} {bound}, got {value}.")
+        if value is not None and (wrong := violation(field, value)):
+            raise UsageError(f"--{field.name} {wrong}.")
     return config
 
 
@@ -155,14 +162,6 @@ def _described(field: dataclasses.Field) -> str:
         field.metadata["doc"], 88, initial_indent=indent, subsequent_indent=indent
     )
     return f"  --{field.name}{shown}{among}\n{doc}"
-
-
-_HOLDS: dict[str, Callable[[float, float], bool]] = {
-    "at least": lambda value, bound: value >= bound,
-    "at most": lambda value, bound: value <= bound,
-    "above": lambda value, bound: value > bound,
-    "below": lambda value, bound: value < bound,
-}
 
 
 def _plain(hint: Any) -> type:
