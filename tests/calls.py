@@ -223,6 +223,10 @@ CALLS: dict[str, list[Call]] = {
     "detection.clip_boxes": [Call((BOXES, (6, 8)))],
     "detection.encode_boxes": [Call((BOXES, BOXES + 1))],
     "detection.decode_boxes": [Call((ROWS, BOXES), {"weights": (2.0, 2.0, 1.0, 1.0)})],
+    "ops.crop_and_resize": [
+        Call((FEATURES, BOXES, 3)),
+        Call((FEATURES, BOXES, (2, 3)), {"valid_size": jnp.array([2, 3])}),
+    ],
     "detection.crop_boxes": [Call((FEATURES, BOXES), {"size": 3})],
     "detection.detect": [
         Call((_means, IMAGES), DETECT),

@@ -4,6 +4,7 @@ from . import arithmetic as arithmetic
 from .conv import conv2d as conv2d
 from .conv import depthwise_conv2d as depthwise_conv2d
 from .conv import separable_conv2d as separable_conv2d
+from .crop import crop_and_resize as crop_and_resize
 from .normalize import batch_norm as batch_norm
 from .normalize import group_norm as group_norm
 from .normalize import layer_norm as layer_norm

@@ -22,6 +22,7 @@ each = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
 def test_the_names_others_rely_on():
     names = """conv2d depthwise_conv2d separable_conv2d conv2d_transpose pad max_pool
+    crop_and_resize
     avg_pool max_pool_with_argmax global_avg_pool global_max_pool max_unpool
     nearest_unpool bed_of_nails_unpool resize batch_norm group_norm layer_norm
     local_response_norm"""

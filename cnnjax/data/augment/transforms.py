@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from cnnjax.ops import crop_and_resize
+
 Scalar = Float[Array, ""] | float
 Image = Float[Array, "h w c"]
 Place = Int[Array, "2"]
@@ -91,11 +93,9 @@ def resized_crop(
     Bilinear; when it shrinks, the triangle is as wide as an output pixel, against
     aliasing. What lies beyond `valid_size` has no weight.
     """
-    rows, columns = (
-        _weights(image.shape[i], start[i], side[i], valid_size[i], output_size[i])
-        for i in (0, 1)
-    )
-    return jnp.einsum("yh,hwc,xw->yxc", rows, image, columns, precision="highest")
+    box = jnp.concatenate([start[::-1], (start + side)[::-1]])
+    crops = crop_and_resize(image, box[None], output_size, valid_size=valid_size)
+    return crops[0]
 
 
 def mixup(a: Float[Array, "*n"], b: Float[Array, "*n"], share: Scalar) -> Array:
@@ -120,14 +120,3 @@ def box_mask(size: tuple[int, int], start: Place, stop: Place) -> Bool[Array, "h
     y = jnp.arange(size[0])[:, None, None]
     x = jnp.arange(size[1])[:, None]
     return (y >= start[0]) & (y < stop[0]) & (x >= start[1]) & (x < stop[1])
-
-
-def _weights(
-    pixels: int, start: Scalar, side: Scalar, valid_size: Scalar, size: int
-) -> Float[Array, "size pixels"]:
-    scale = side / size
-    centers = start + (jnp.arange(size) + 0.5) * scale
-    distance = jnp.arange(pixels) + 0.5 - centers[:, None]
-    weights = 1 - jnp.abs(distance) / jnp.maximum(scale, 1)
-    weights = jnp.where(jnp.arange(pixels) < valid_size, weights.clip(0), 0)
-    return weights / weights.sum(axis=1, keepdims=True)
