@@ -1,4 +1,4 @@
-"""What lies in boxes of an image, whatever their size, in one size."""
+"""Crops of boxes of any size, resampled to one size."""
 
 import jax
 import jax.numpy as jnp
