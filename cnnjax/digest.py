@@ -1,4 +1,4 @@
-"""SHA-256 sums of what a run keeps, which tell whether it is still what it was."""
+"""SHA-256 sums of arrays and configs, to compare runs and detect damage."""
 
 import hashlib
 import json

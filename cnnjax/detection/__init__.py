@@ -1,4 +1,4 @@
-"""What detection needs beside a network: pure functions of boxes and features.
+"""Pure functions of boxes and features for detectors.
 
 Boxes are (x1, y1, x2, y2) in pixels, half-open, x to the right and y down.
 """

@@ -1,4 +1,4 @@
-"""Which true object each box is to learn."""
+"""Assignment of true objects to boxes, as targets of a detector."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32, Real

@@ -22,7 +22,7 @@ class Level(NamedTuple):
 
     Attributes:
         image: resized.
-        factors: its height and its width, in those of the image it was made of.
+        factors: vertical and horizontal scale relative to the input image.
     """
 
     image: Float[Array, "*batch h w c"]
@@ -91,7 +91,7 @@ def pyramid_levels(
 
     Returns:
         The levels. Their sizes are rounded to whole pixels, and their factors are
-        what came of it.
+        those of the rounded sizes.
     """
     size = image.shape[-3:-1]
     levels = []

@@ -1,4 +1,4 @@
-"""What a classifier gets right."""
+"""Accuracy, loss and confusion matrix of a classifier."""
 
 from collections.abc import Mapping
 

@@ -48,6 +48,8 @@ def crop_and_resize(
         )
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must have the shape (n, 4), got {boxes.shape}.")
+    if not jnp.issubdtype(boxes.dtype, jnp.floating):
+        boxes = boxes.astype(jnp.float32)
     boxes = boxes.astype(_args.wide(boxes.dtype))
     size = _args.pair("size", size)
     limits = image.shape[:2]

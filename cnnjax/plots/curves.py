@@ -1,4 +1,4 @@
-"""What a run measured, over epochs."""
+"""Learning curves: metrics of a run over epochs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

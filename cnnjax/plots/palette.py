@@ -1,4 +1,4 @@
-"""Colours that people who see fewer of them can tell apart too."""
+"""Colors that people with color vision deficiency can tell apart."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,10 +20,10 @@ _OKABE_ITO = np.array(
 
 
 def palette(classes: int) -> UInt8[np.ndarray, "k 3"]:
-    """A colour for each class, red, green, blue; black for the first.
+    """One RGB color for each class; the first, the background, is black.
 
-    The eight of Okabe & Ito (2008). More classes repeat the seven hues, lighter and
-    darker by turns: so many cannot be told apart by hue alone.
+    The eight colors of Okabe & Ito (2008). Further classes repeat the seven hues in
+    alternating lighter and darker shades, since hue alone cannot tell more apart.
 
     Raises:
         ValueError: if there are no classes.

@@ -1,4 +1,4 @@
-"""How precision falls as a detector is made to find more."""
+"""Precision-recall curves of a detector."""
 
 import math
 from collections.abc import Mapping, Sequence

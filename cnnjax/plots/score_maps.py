@@ -1,4 +1,4 @@
-"""What a window classifier saw at each scale."""
+"""Scores of a window classifier at each scale of an image pyramid."""
 
 from collections.abc import Sequence
 

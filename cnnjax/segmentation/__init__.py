@@ -1,4 +1,4 @@
-"""What segmentation needs beside a network: functions of images and masks."""
+"""Functions of images and masks for segmentation."""
 
 from .border import border_weights as border_weights
 from .border import components as components
