@@ -44,7 +44,7 @@ def smooth_displacement(
     vectors: Float[Array | np.ndarray, "rows columns 2"],
     size: tuple[int, int],
     *,
-    spacing: float | None = None,
+    spacing: Scalar | None = None,
 ) -> Float[Array, "h w 2"]:
     """Displacements of the pixels of an image, interpolated between those of nodes.
 
@@ -66,7 +66,7 @@ def smooth_displacement(
 
 
 def grid_size(
-    size: tuple[int, int], *, spacing: float | None = None
+    size: tuple[int, int], *, spacing: Scalar | None = None
 ) -> tuple[int, int]:
     """Number of nodes of the grid over an image of `size`, in rows and in columns.
 
@@ -78,8 +78,8 @@ def grid_size(
     return rows, columns
 
 
-def _checked(spacing: float | None, size: tuple[int, int]) -> float:
-    spacing = float(max(size) / 2 if spacing is None else spacing)
+def _checked(spacing: Scalar | None, size: tuple[int, int]) -> float:
+    spacing = float(max(size) / 2 if spacing is None else np.asarray(spacing))
     if not spacing > 0:
         raise ValueError(f"spacing must be positive, got {spacing}.")
     return spacing
