@@ -60,6 +60,12 @@ def test_imports_only_what_lies_below(path):
             assert rest.split(".")[0] in allowed, f"{path.name} imports {name}"
 
 
+@pytest.mark.parametrize("path", modules("cnnjax"), ids=lambda p: str(p.stem))
+def test_the_library_does_not_spell_the_experiments_package(path):
+    assert "experiments." not in path.read_text()
+    assert "experiments/" not in path.read_text()
+
+
 @pytest.mark.parametrize("path", modules("cnnjax/ops"), ids=lambda p: str(p.stem))
 def test_operators_need_jax_and_numpy_only(path):
     import sys
