@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 
-from cnnjax.data import Dataset, Source, hold_out, load
+from cnnjax.data import Dataset, Source, hold_out
 from cnnjax.data.augment import images as augment
 from cnnjax.training import progress
 from experiments.classification.config import Config
 from experiments.config import build
+from experiments.data import load_dataset
 
 # Training images are stored larger than the network sees them, by this factor, for
 # `resized_crop` to choose from.
@@ -24,11 +25,8 @@ def load_data(config: Config) -> tuple[Dataset, Source | None]:
     uncropped = None
     if config.image_size and "resized_crop" in names:
         uncropped = round(config.image_size * _SPARE)
-    data = load(
-        config.dataset,
-        holdout=config.holdout,
-        seed=config.seed,
-        data_dir=config.data_dir,
+    data = load_dataset(
+        config,
         image_size=config.image_size or functools.partial(_smallest, config),
         uncropped_size=uncropped,
     )

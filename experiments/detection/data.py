@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from cnnjax.data import Dataset, Source, hold_out, load
+from cnnjax.data import Dataset, Source, hold_out
 from cnnjax.errors import UsageError
+from experiments.data import load_dataset
 from experiments.detection.config import Config
 from experiments.detection.sliding.sampling import Objects
 
@@ -15,12 +16,9 @@ def load_data(config: Config) -> tuple[Dataset, Source | None]:
         UsageError: if options do not go together, or nothing is annotated in a split.
     """
     _check_options(config)
-    data = load(
-        config.dataset,
+    data = load_dataset(
+        config,
         task="detection",
-        holdout=config.holdout,
-        seed=config.seed,
-        data_dir=config.data_dir,
         image_size=config.image_size,
         resize_mode="fit",
     )

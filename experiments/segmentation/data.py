@@ -6,23 +6,21 @@ import functools
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
-from cnnjax.data import Dataset, Source, hold_out_last, load
+from cnnjax.data import Dataset, Source, hold_out_last
 from cnnjax.data.decoded import parallel_map
 from cnnjax.data.segmentation import check_known
 from cnnjax.data.source import Examples
 from cnnjax.errors import UsageError
 from cnnjax.segmentation import border_weights, components
+from experiments.data import load_dataset
 from experiments.segmentation.config import Config
 
 
 def load_data(config: Config) -> tuple[Dataset, Source | None]:
     """The data that `config` names, and the validation split, if any."""
-    data = load(
-        config.dataset,
+    data = load_dataset(
+        config,
         task="segmentation",
-        holdout=config.holdout,
-        seed=config.seed,
-        data_dir=config.data_dir,
         image_size=config.image_size,
         binary=config.binary,
     )

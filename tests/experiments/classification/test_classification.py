@@ -17,7 +17,6 @@ from cnnjax.models import CLASSIFIERS, weights
 from cnnjax.training import flags, record, text_files
 from experiments import classification, segmentation, trainer
 from experiments.classification import Config
-from experiments.classification import data as classification_data
 from tests import synthetic as made_up
 
 RECIPES = made_up.recipes(CLASSIFIERS)
@@ -242,7 +241,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(classification_data, "load", made_up_pictures)
+    monkeypatch.setattr("experiments.data.load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,

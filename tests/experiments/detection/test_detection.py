@@ -18,7 +18,6 @@ from cnnjax.models import DETECTORS
 from cnnjax.training import flags
 from experiments import detection, trainer
 from experiments.detection import Config, calibration
-from experiments.detection import data as detection_data
 from experiments.detection.evaluation import DetectionResults
 from experiments.examples import detect
 from tests import synthetic as made_up
@@ -317,7 +316,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(detection_data, "load", made_up_pictures)
+    monkeypatch.setattr("experiments.data.load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,

@@ -15,7 +15,6 @@ from cnnjax.models import SEGMENTERS
 from cnnjax.training import flags
 from experiments import segmentation, trainer
 from experiments.segmentation import Config
-from experiments.segmentation import data as segmentation_data
 from tests import synthetic as made_up
 
 RECIPES = made_up.recipes(SEGMENTERS)
@@ -223,7 +222,7 @@ def test_recipes_start(path, tmp_path, monkeypatch):
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr(segmentation_data, "load", made_up_pictures)
+    monkeypatch.setattr("experiments.data.load", made_up_pictures)
     small = dataclasses.replace(
         config,
         batch_size=8,
