@@ -116,10 +116,11 @@ def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
         )
     info = header(picture.data, name=picture.name)
     height, width = info.size
-    clipped = np.clip(boxes, 0, np.float32([width, height, width, height]))
-    if annotations.size not in (None, info.size) and (clipped != boxes).any():
+    clipped = np.clip(boxes, 0, np.asarray([width, height] * 2, np.float32))
+    written = annotations.size
+    if written is not None and written != info.size and (clipped != boxes).any():
         raise UsageError(
-            f"{name} marks an image of {annotations.size[0]} x {annotations.size[1]} "
+            f"{name} marks an image of {written[0]} x {written[1]} "
             f"(height x width), and {picture.name} has {height} x {width}: a box lies "
             "beyond it."
         )
@@ -128,4 +129,4 @@ def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
     kept = (sides > 0).all(axis=1)
     columns = (clipped, annotations.labels, annotations.ignore, area)
     checked = Annotations(name, *(column[kept] for column in columns), size=info.size)
-    return BoxInfo(info, checked, np.count_nonzero(~kept))
+    return BoxInfo(info, checked, int(np.count_nonzero(~kept)))

@@ -32,8 +32,8 @@ class _Steps:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, step) -> Examples:
-        return self.make(int(step))
+    def __getitem__(self, index: int) -> Examples:
+        return self.make(int(index))
 
 
 def training(

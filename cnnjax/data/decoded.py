@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
-from cnnjax.data.source import Columns, Examples, Source
+from cnnjax.data.source import Columns, Examples
 
 MEMORY_LIMIT = 2**30  # bytes of pixels that a split may have to be kept in memory
 PORTION = 256  # examples that are read at once
@@ -64,7 +64,7 @@ class View(NamedTuple):
     nbytes: int
 
 
-class Decoded:
+class Decoded(Generic[Item]):
     """A source that decodes what it fetches."""
 
     in_memory = False
@@ -100,7 +100,7 @@ def sources(
     views: Sequence[View],
     *,
     labels: Int32[np.ndarray, "n"] | None = None,
-) -> list[Source]:
+) -> list[Columns | Decoded[Item]]:
     """Returns a source for each of `views`, in memory where `MEMORY_LIMIT` allows.
 
     Each item is decoded once for all sources that are kept in memory.

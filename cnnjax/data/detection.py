@@ -142,12 +142,12 @@ def _columns(infos: list[BoxInfo], most: int, side: int | None) -> Examples:
     rows, across = (valid_size / size).T
     ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
     return {
-        "boxes": np.float32(boxes * ratio),
+        "boxes": (boxes * ratio).astype(np.float32),
         "label": labels,
         "ignore": ignore,
         "area": area,
         "valid_size": valid_size,
-        "scale": np.float32(size.max(axis=1) / valid_size.max(axis=1)),
+        "scale": (size.max(axis=1) / valid_size.max(axis=1)).astype(np.float32),
     }
 
 

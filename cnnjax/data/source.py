@@ -14,7 +14,7 @@ A `Source` gives examples by index, a whole batch at once: "image" uint8
   pixels along one pixel of this image. All images of a data set have the same m.
 """
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
@@ -24,17 +24,21 @@ Examples = dict[str, Shaped[np.ndarray, "n ..."]]
 
 @runtime_checkable
 class Source(Protocol):
-    """Examples by index.
+    """Examples by index."""
 
-    Attributes:
-        labels: the class of every example; None if examples have no single class, or
-            it is known only once they are fetched.
-        in_memory: whether fetching is a mere copy, which worker threads cannot speed
-            up.
-    """
+    @property
+    def labels(self) -> Int32[np.ndarray, "n"] | None:
+        """The class of every example.
 
-    labels: Int32[np.ndarray, "n"] | None
-    in_memory: bool
+        None if examples have no single class, or it is known only once they are
+        fetched.
+        """
+        ...
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether fetching is a mere copy, which worker threads cannot speed up."""
+        ...
 
     def __len__(self) -> int:
         """Returns the number of examples."""
@@ -52,9 +56,6 @@ class AnnotatedSource(Source, Protocol):
     def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
         """Returns the examples at `indices` without "image"; no image is decoded."""
         ...
-
-
-AnySource = TypeVar("AnySource", bound=Source)
 
 
 class Columns:
@@ -125,7 +126,14 @@ class AnnotatedSubset(Subset):
         return self._annotations(self.indices[indices])
 
 
-def subset(source: AnySource, indices: Int[np.ndarray, "n"]) -> AnySource:
+@overload
+def subset(
+    source: AnnotatedSource, indices: Int[np.ndarray, "n"]
+) -> AnnotatedSource: ...
+@overload
+def subset(source: Source, indices: Int[np.ndarray, "n"]) -> Source: ...
+def subset(source: Source, indices: Int[np.ndarray, "n"]) -> Source:
     """Returns the examples of `source` at `indices`, annotated if it is."""
-    kind = AnnotatedSubset if isinstance(source, AnnotatedSource) else Subset
-    return kind(source, indices)
+    if isinstance(source, AnnotatedSource):
+        return AnnotatedSubset(source, indices)
+    return Subset(source, indices)

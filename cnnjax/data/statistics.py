@@ -20,7 +20,7 @@ def channel_mean_std(
     chosen = np.arange(len(source))
     if len(source) > _EXAMPLES:
         chosen = np.random.default_rng(seed).choice(chosen, _EXAMPLES, replace=False)
-    count, total, squares = 0, 0.0, 0.0
+    count, total, squares = 0, np.zeros(()), np.zeros(())
     for start in range(0, len(chosen), _CHUNK):
         pixels = _pixels(source.fetch(np.sort(chosen)[start : start + _CHUNK]))
         count += len(pixels)

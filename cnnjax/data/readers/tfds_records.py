@@ -93,14 +93,17 @@ class Boxed(Records):
     def _annotated(self, example, name) -> Annotated:
         picture, objects = Picture(example[self.image], -1, name), example[OBJECTS]
         height, width = header(picture.data, name=name).size
-        top, left, bottom, right = np.float32(objects["bbox"]).reshape(-1, 4).T
+        top, left, bottom, right = (
+            np.asarray(objects["bbox"], np.float32).reshape(-1, 4).T
+        )
         corners = left * width - self.first, top * height - self.first
         boxes = np.stack([*corners, right * width, bottom * height], axis=1)
         labels = np.asarray(objects["label"], np.int32)
         ignore = np.zeros(len(labels), bool)
         for kind in ("is_difficult", "is_crowd"):
             ignore |= np.asarray(objects.get(kind, ignore), bool)
-        area = np.float32(objects["area"]) if "area" in objects else None
+        area = objects.get("area")
+        area = None if area is None else np.asarray(area, np.float32)
         return Annotated(picture, Annotations(name, boxes, labels, ignore, area))
 
 
