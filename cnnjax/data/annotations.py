@@ -29,9 +29,9 @@ class Annotations(NamedTuple):
 
     name: str
     boxes: Float32[np.ndarray, "k 4"]
-    labels: Int32[np.ndarray, "k"]
-    ignore: Bool[np.ndarray, "k"]
-    area: Float32[np.ndarray, "k"] | None = None
+    labels: Int32[np.ndarray, " k"]
+    ignore: Bool[np.ndarray, " k"]
+    area: Float32[np.ndarray, " k"] | None = None
     size: tuple[int, int] | None = None
 
     @classmethod
@@ -74,7 +74,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.annotated)
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Picture]:
         """Returns the pictures at `indices`."""
         return [one.picture for one in self.annotated.read(indices)]
 

@@ -33,7 +33,7 @@ class Encoded(Protocol[ItemRead]):
         """Returns the number of examples."""
         ...
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[ItemRead]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[ItemRead]:
         """Returns the examples at `indices`; several threads may call this at once."""
         ...
 
@@ -47,7 +47,7 @@ class Listed(Generic[Item]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Item]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Item]:
         """Returns the items at `indices`."""
         return [self.items[index] for index in indices]
 
@@ -75,7 +75,7 @@ class Decoded(Generic[Item]):
         decode: Callable[[Item], Any],
         view: View,
         *,
-        labels: Int32[np.ndarray, "n"] | None = None,
+        labels: Int32[np.ndarray, " n"] | None = None,
     ):
         self.encoded = encoded
         self.labels = labels
@@ -84,7 +84,7 @@ class Decoded(Generic[Item]):
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`, decoded.
 
         Raises:
@@ -99,7 +99,7 @@ def sources(
     decode: Callable[[Item], Any],
     views: Sequence[View],
     *,
-    labels: Int32[np.ndarray, "n"] | None = None,
+    labels: Int32[np.ndarray, " n"] | None = None,
 ) -> list[Columns | Decoded[Item]]:
     """Returns a source for each of `views`, in memory where `MEMORY_LIMIT` allows.
 
@@ -136,7 +136,7 @@ def parallel_map(
     return [result for part in parts for result in part]
 
 
-def portions(count: int) -> Iterator[Int[np.ndarray, "n"]]:
+def portions(count: int) -> Iterator[Int[np.ndarray, " n"]]:
     """Yields the indices below `count`, as many at a time as are read at once."""
     for start in range(0, count, PORTION):
         yield np.arange(start, min(start + PORTION, count))

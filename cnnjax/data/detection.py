@@ -31,7 +31,7 @@ class AnnotatedImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`.
 
         Raises:
@@ -42,7 +42,7 @@ class AnnotatedImages:
             raise UsageError("An image had another size when the run started.")
         return {"image": images["image"], **annotations}
 
-    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def annotations(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the boxes of the images at `indices`; no image is decoded."""
         return {name: column[indices] for name, column in self.columns.items()}
 
@@ -151,7 +151,7 @@ def _columns(infos: list[BoxInfo], most: int, side: int | None) -> Examples:
     }
 
 
-def _class_counts(source: AnnotatedSource, classes: int) -> Int[np.ndarray, "classes"]:
+def _class_counts(source: AnnotatedSource, classes: int) -> Int[np.ndarray, " classes"]:
     """Returns the number of boxes of each class, without those to be ignored."""
     annotations = source.annotations(np.arange(len(source)))
     labels, ignore = annotations["label"], annotations["ignore"]

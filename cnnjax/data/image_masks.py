@@ -77,7 +77,7 @@ def pair_source(
     resize: Resize,
     *,
     shape: tuple[int, int, int],
-    lookup: UInt8[np.ndarray, "ids"],
+    lookup: UInt8[np.ndarray, " ids"],
 ) -> Source:
     """Returns `encoded` as a source, in memory where `decoded.MEMORY_LIMIT` allows.
 

@@ -40,7 +40,7 @@ class EncodedImages:
         encoded: Encoded[Picture],
         shape: tuple[int, int, int],
         *,
-        labels: Int32[np.ndarray, "n"] | None = None,
+        labels: Int32[np.ndarray, " n"] | None = None,
     ):
         self.encoded = encoded
         self.shape = shape

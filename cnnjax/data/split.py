@@ -61,7 +61,7 @@ def hold_out_indices(
     *,
     seed: int,
     class_names: Sequence[str] = (),
-) -> tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "held_out"]]:
+) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " held_out"]]:
     """Returns the indices into `source` of both parts that `hold_out` makes."""
     _check_fraction(fraction)
     rng = np.random.default_rng(seed)

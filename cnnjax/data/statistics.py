@@ -11,7 +11,7 @@ _CHUNK = 16  # examples at once: their pixels become numbers of eight bytes
 
 def channel_mean_std(
     source: Source, *, seed: int = 0
-) -> tuple[Float32[np.ndarray, "c"], Float32[np.ndarray, "c"]]:
+) -> tuple[Float32[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
     """Mean and standard deviation of each channel, for pixels in [0, 1].
 
     Of all examples, or of 10,000 drawn by `seed` where there are more. Pixels beyond

@@ -120,7 +120,7 @@ def _broken_promise(path, shape, but):
 
 def _split(
     folder: pathlib.Path, split: str
-) -> tuple[UInt8[np.ndarray, "n h w 1"], Int32[np.ndarray, "n"]]:
+) -> tuple[UInt8[np.ndarray, "n h w 1"], Int32[np.ndarray, " n"]]:
     paths = [_found(folder, name.format(split)) for name in (IMAGES, LABELS)]
     counts = [
         read_shape(path, rank=rank)[0] for path, rank in zip(paths, (3, 1), strict=True)

@@ -148,7 +148,7 @@ def make_loss(config: Config) -> network.Loss:
 
     def loss(
         logits: Float[Array, "n 1 1 k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, "n"]:
+    ) -> Float[Array, " n"]:
         total = losses.cross_entropy(
             logits[:, 0, 0], batch["label"], label_smoothing=config.label_smoothing
         )
