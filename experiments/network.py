@@ -15,7 +15,7 @@ from experiments.config import NetworkConfig, build
 from experiments.initial_weights import started_from
 
 # (logits, features by name, batch) -> the loss of each example.
-Loss = Callable[[Array, dict[str, Array], PyTree], Float[Array, "n"]]
+Loss = Callable[[Array, dict[str, Array], PyTree], Float[Array, " n"]]
 
 
 def initial(
@@ -62,7 +62,7 @@ def make_loss_fn(
 
         def step_loss(
             params: PyTree, batch_stats: PyTree, batch: PyTree, keys: Array
-        ) -> tuple[Float[Array, "n"], tuple[PyTree, loop.Metrics]]:
+        ) -> tuple[Float[Array, " n"], tuple[PyTree, loop.Metrics]]:
             (logits, features), changed = apply(
                 model,
                 {"params": params, "batch_stats": batch_stats},

@@ -29,9 +29,9 @@ class Annotations(NamedTuple):
 
     name: str
     boxes: Float32[np.ndarray, "k 4"]
-    labels: Int32[np.ndarray, "k"]
-    ignore: Bool[np.ndarray, "k"]
-    area: Float32[np.ndarray, "k"] | None = None
+    labels: Int32[np.ndarray, " k"]
+    ignore: Bool[np.ndarray, " k"]
+    area: Float32[np.ndarray, " k"] | None = None
     size: tuple[int, int] | None = None
 
     @classmethod
@@ -74,7 +74,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.annotated)
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Picture]:
         """Returns the pictures at `indices`."""
         return [one.picture for one in self.annotated.read(indices)]
 
@@ -116,10 +116,11 @@ def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
         )
     info = header(picture.data, name=picture.name)
     height, width = info.size
-    clipped = np.clip(boxes, 0, np.float32([width, height, width, height]))
-    if annotations.size not in (None, info.size) and (clipped != boxes).any():
+    clipped = np.clip(boxes, 0, np.asarray([width, height] * 2, np.float32))
+    written = annotations.size
+    if written is not None and written != info.size and (clipped != boxes).any():
         raise UsageError(
-            f"{name} marks an image of {annotations.size[0]} x {annotations.size[1]} "
+            f"{name} marks an image of {written[0]} x {written[1]} "
             f"(height x width), and {picture.name} has {height} x {width}: a box lies "
             "beyond it."
         )
@@ -128,4 +129,4 @@ def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
     kept = (sides > 0).all(axis=1)
     columns = (clipped, annotations.labels, annotations.ignore, area)
     checked = Annotations(name, *(column[kept] for column in columns), size=info.size)
-    return BoxInfo(info, checked, np.count_nonzero(~kept))
+    return BoxInfo(info, checked, int(np.count_nonzero(~kept)))

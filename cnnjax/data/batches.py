@@ -32,8 +32,8 @@ class _Steps:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, step) -> Examples:
-        return self.make(int(step))
+    def __getitem__(self, index: int) -> Examples:
+        return self.make(int(index))
 
 
 def training(
@@ -136,7 +136,7 @@ def _share(batch_size, process_index, process_count):
     return slice(process_index * size, (process_index + 1) * size)
 
 
-def _fetch(source: Source, indices: Int[np.ndarray, "n"]) -> Examples:
+def _fetch(source: Source, indices: Int[np.ndarray, " n"]) -> Examples:
     return {**source.fetch(indices), "index": indices}
 
 

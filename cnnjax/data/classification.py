@@ -28,7 +28,7 @@ class ImageArrays:
     """Images and labels that were read into memory."""
 
     def __init__(
-        self, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, "n"]
+        self, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"]
     ):
         self.images = images
         self.labels = labels
@@ -59,7 +59,7 @@ class ResizedOnFetch:
     def __init__(
         self,
         images: UInt8[np.ndarray, "n h w c"],
-        labels: Int32[np.ndarray, "n"],
+        labels: Int32[np.ndarray, " n"],
         resize: Resize,
     ):
         self.images = images
@@ -69,7 +69,7 @@ class ResizedOnFetch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`, resized."""
         size, mode = self.resize
         images, valid_sizes = resize_images(

@@ -79,10 +79,11 @@ def fingerprint(parts: Sequence[str | np.ndarray]) -> str:
     """Returns the SHA-256 of texts and arrays: of their types, shapes and bytes."""
     digest = hashlib.sha256()
     for part in parts:
-        array = isinstance(part, np.ndarray)
-        kind = f"{part.dtype} {part.shape}" if array else f"text {len(part)}"
-        digest.update(f"{kind}\n".encode())
-        # Of names that are no UTF-8, too.
-        encoded = part if array else part.encode(errors="surrogatepass")
-        digest.update(np.ascontiguousarray(encoded) if array else encoded)
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype} {part.shape}\n".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(f"text {len(part)}\n".encode())
+            # Of names that are no UTF-8, too.
+            digest.update(part.encode(errors="surrogatepass"))
     return digest.hexdigest()

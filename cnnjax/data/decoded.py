@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
-from cnnjax.data.source import Columns, Examples, Source
+from cnnjax.data.source import Columns, Examples
 
 MEMORY_LIMIT = 2**30  # bytes of pixels that a split may have to be kept in memory
 PORTION = 256  # examples that are read at once
@@ -33,7 +33,7 @@ class Encoded(Protocol[ItemRead]):
         """Returns the number of examples."""
         ...
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[ItemRead]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[ItemRead]:
         """Returns the examples at `indices`; several threads may call this at once."""
         ...
 
@@ -47,7 +47,7 @@ class Listed(Generic[Item]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Item]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Item]:
         """Returns the items at `indices`."""
         return [self.items[index] for index in indices]
 
@@ -64,7 +64,7 @@ class View(NamedTuple):
     nbytes: int
 
 
-class Decoded:
+class Decoded(Generic[Item]):
     """A source that decodes what it fetches."""
 
     in_memory = False
@@ -75,7 +75,7 @@ class Decoded:
         decode: Callable[[Item], Any],
         view: View,
         *,
-        labels: Int32[np.ndarray, "n"] | None = None,
+        labels: Int32[np.ndarray, " n"] | None = None,
     ):
         self.encoded = encoded
         self.labels = labels
@@ -84,7 +84,7 @@ class Decoded:
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`, decoded.
 
         Raises:
@@ -99,8 +99,8 @@ def sources(
     decode: Callable[[Item], Any],
     views: Sequence[View],
     *,
-    labels: Int32[np.ndarray, "n"] | None = None,
-) -> list[Source]:
+    labels: Int32[np.ndarray, " n"] | None = None,
+) -> list[Columns | Decoded[Item]]:
     """Returns a source for each of `views`, in memory where `MEMORY_LIMIT` allows.
 
     Each item is decoded once for all sources that are kept in memory.
@@ -136,7 +136,7 @@ def parallel_map(
     return [result for part in parts for result in part]
 
 
-def portions(count: int) -> Iterator[Int[np.ndarray, "n"]]:
+def portions(count: int) -> Iterator[Int[np.ndarray, " n"]]:
     """Yields the indices below `count`, as many at a time as are read at once."""
     for start in range(0, count, PORTION):
         yield np.arange(start, min(start + PORTION, count))

@@ -31,7 +31,7 @@ class AnnotatedImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`.
 
         Raises:
@@ -42,7 +42,7 @@ class AnnotatedImages:
             raise UsageError("An image had another size when the run started.")
         return {"image": images["image"], **annotations}
 
-    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def annotations(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the boxes of the images at `indices`; no image is decoded."""
         return {name: column[indices] for name, column in self.columns.items()}
 
@@ -142,16 +142,16 @@ def _columns(infos: list[BoxInfo], most: int, side: int | None) -> Examples:
     rows, across = (valid_size / size).T
     ratio = np.stack([across, rows, across, rows], axis=1)[:, None]
     return {
-        "boxes": np.float32(boxes * ratio),
+        "boxes": (boxes * ratio).astype(np.float32),
         "label": labels,
         "ignore": ignore,
         "area": area,
         "valid_size": valid_size,
-        "scale": np.float32(size.max(axis=1) / valid_size.max(axis=1)),
+        "scale": (size.max(axis=1) / valid_size.max(axis=1)).astype(np.float32),
     }
 
 
-def _class_counts(source: AnnotatedSource, classes: int) -> Int[np.ndarray, "classes"]:
+def _class_counts(source: AnnotatedSource, classes: int) -> Int[np.ndarray, " classes"]:
     """Returns the number of boxes of each class, without those to be ignored."""
     annotations = source.annotations(np.arange(len(source)))
     labels, ignore = annotations["label"], annotations["ignore"]

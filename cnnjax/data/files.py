@@ -74,13 +74,17 @@ def text(path: pathlib.Path, *, growth: float = 4) -> str:
 
 
 def names_and_sizes(
-    paths: Iterable[pathlib.Path], *, root: pathlib.Path | None = None
+    paths: Iterable[pathlib.Path | bytes], *, root: pathlib.Path | None = None
 ) -> str:
-    """Returns a line for each file: its path below `root`, else its name, and bytes."""
+    """Returns a line for each file: its path below `root`, else its name, and bytes.
+
+    Encoded pictures that are bytes already have no file, and no line.
+    """
     return "\n".join(
         f"{path.relative_to(root).as_posix() if root else path.name} "
         f"{path.stat().st_size}"
         for path in paths
+        if isinstance(path, pathlib.Path)
     )
 
 

@@ -64,7 +64,7 @@ def examine(encoded: Encoded[Pair]) -> tuple[list[MaskInfo], Encoded[Pair]]:
     for indices in portions(len(encoded)):
         for info, pair in parallel_map(_examined, encoded.read(indices)):
             infos.append(info)
-            nbytes += 4 * pair.mask.nbytes  # of a mask and three channels
+            nbytes += 4 * _ids(pair).nbytes  # of a mask and three channels
             if nbytes <= decoded.MEMORY_LIMIT:
                 pairs.append(pair)
             else:
@@ -77,7 +77,7 @@ def pair_source(
     resize: Resize,
     *,
     shape: tuple[int, int, int],
-    lookup: UInt8[np.ndarray, "ids"],
+    lookup: UInt8[np.ndarray, " ids"],
 ) -> Source:
     """Returns `encoded` as a source, in memory where `decoded.MEMORY_LIMIT` allows.
 

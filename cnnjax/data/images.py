@@ -40,7 +40,7 @@ class EncodedImages:
         encoded: Encoded[Picture],
         shape: tuple[int, int, int],
         *,
-        labels: Int32[np.ndarray, "n"] | None = None,
+        labels: Int32[np.ndarray, " n"] | None = None,
     ):
         self.encoded = encoded
         self.shape = shape
@@ -57,7 +57,7 @@ class EncodedImages:
         labels = [source.labels for source in found if source.labels is not None]
         for source in found:
             source.labels = labels[0] if labels else None
-        return found
+        return list(found)
 
     def _decode(self, picture: Picture) -> tuple[UInt8[np.ndarray, "h w c"], Picture]:
         channels = self.shape[2]
@@ -75,7 +75,8 @@ class EncodedImages:
                 )
             elif image.shape != shape:
                 raise _unequal("the others", shape, picture.name, image.shape)
-            example = {"image": image, "label": np.int32(picture.label)}
+            label = np.asarray(picture.label, np.int32)
+            example = {"image": image, "label": label}
             if resize.mode == "fit":
                 example["valid_size"] = np.array(valid_size, np.int32)
             return example
@@ -91,9 +92,10 @@ def shape_of(infos: Iterable[ImageInfo], options: Options) -> tuple[int, int, in
     Raises:
         UsageError: if sizes differ and `options` name no size to bring them to.
     """
-    first, gray = None, True
-    for info in infos:
-        first = first or info
+    remaining = iter(infos)
+    first = next(remaining)
+    gray = first.gray
+    for info in remaining:
         if not options.resizes and info.size != first.size:
             raise _unequal(first.name, first.size, info.name, info.size)
         gray = gray and info.gray
@@ -108,8 +110,8 @@ def survey(encoded: Encoded[Picture], options: Options) -> tuple[int, int, int]:
     Raises:
         UsageError: as `shape_of`.
     """
-    if options.resizes and len(encoded) > SURVEY_LIMIT:
-        side = options.image_size
+    side = options.image_size
+    if isinstance(side, int) and len(encoded) > SURVEY_LIMIT:
         return (side, side, 3)
     return shape_of(_headers(encoded), options)
 

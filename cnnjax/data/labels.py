@@ -33,7 +33,7 @@ class Legend:
     names: tuple[str, ...]
     classes: Mapping[int, int]
 
-    def lookup(self) -> UInt8[np.ndarray, "ids"]:
+    def lookup(self) -> UInt8[np.ndarray, " ids"]:
         """Returns the class of every id that a file can hold."""
         table = np.full(LARGEST + 1, VOID, np.uint8)
         table[list(self.classes)] = list(self.classes.values())

@@ -59,7 +59,7 @@ def resize_images(
 ) -> tuple[UInt8[np.ndarray, "n h2 w2 c"], Int32[np.ndarray, "n 2"] | None]:
     """Returns `images` of one size as squares, and their valid sizes if fitted."""
     count, height, width, channels = images.shape
-    valid_sizes = np.tile(np.int32([height, width]), (count, 1))
+    valid_sizes = np.tile(np.array([height, width], np.int32), (count, 1))
     if size is not None and (height, width) != (size, size):
         squares = np.zeros((count, size, size, channels), np.uint8)
         for index, image in enumerate(images):

@@ -14,7 +14,7 @@ A `Source` gives examples by index, a whole batch at once: "image" uint8
   pixels along one pixel of this image. All images of a data set have the same m.
 """
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
@@ -24,23 +24,27 @@ Examples = dict[str, Shaped[np.ndarray, "n ..."]]
 
 @runtime_checkable
 class Source(Protocol):
-    """Examples by index.
+    """Examples by index."""
 
-    Attributes:
-        labels: the class of every example; None if examples have no single class, or
-            it is known only once they are fetched.
-        in_memory: whether fetching is a mere copy, which worker threads cannot speed
-            up.
-    """
+    @property
+    def labels(self) -> Int32[np.ndarray, " n"] | None:
+        """The class of every example.
 
-    labels: Int32[np.ndarray, "n"] | None
-    in_memory: bool
+        None if examples have no single class, or it is known only once they are
+        fetched.
+        """
+        ...
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether fetching is a mere copy, which worker threads cannot speed up."""
+        ...
 
     def __len__(self) -> int:
         """Returns the number of examples."""
         ...
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`, in that order."""
         ...
 
@@ -49,12 +53,9 @@ class Source(Protocol):
 class AnnotatedSource(Source, Protocol):
     """A source whose targets can be had without its images, as those of detection."""
 
-    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def annotations(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices` without "image"; no image is decoded."""
         ...
-
-
-AnySource = TypeVar("AnySource", bound=Source)
 
 
 class Columns:
@@ -70,11 +71,11 @@ class Columns:
     def __len__(self) -> int:
         return len(self.columns["image"])
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns copies of the examples at `indices`."""
         return {name: column[indices] for name, column in self.columns.items()}
 
-    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def annotations(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns copies of all but the images at `indices`."""
         columns = self.columns.items()
         return {name: column[indices] for name, column in columns if name != "image"}
@@ -86,7 +87,7 @@ class Arrays(Columns):
     def __init__(
         self,
         images: UInt8[np.ndarray, "n h w c"],
-        labels: Int32[np.ndarray, "n"],
+        labels: Int32[np.ndarray, " n"],
         *,
         valid_sizes: Int32[np.ndarray, "n 2"] | None = None,
     ):
@@ -99,7 +100,7 @@ class Arrays(Columns):
 class Subset:
     """The examples of `source` at `indices`; `subset` makes one of the right kind."""
 
-    def __init__(self, source: Source, indices: Int[np.ndarray, "n"]):
+    def __init__(self, source: Source, indices: Int[np.ndarray, " n"]):
         self.source = source
         self.indices = indices
         self.in_memory = source.in_memory
@@ -108,7 +109,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices` of this subset."""
         return self.source.fetch(self.indices[indices])
 
@@ -116,16 +117,23 @@ class Subset:
 class AnnotatedSubset(Subset):
     """A subset of a source with annotations, which it has, too."""
 
-    def __init__(self, source: AnnotatedSource, indices: Int[np.ndarray, "n"]):
+    def __init__(self, source: AnnotatedSource, indices: Int[np.ndarray, " n"]):
         super().__init__(source, indices)
         self._annotations = source.annotations
 
-    def annotations(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def annotations(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices` of this subset without "image"."""
         return self._annotations(self.indices[indices])
 
 
-def subset(source: AnySource, indices: Int[np.ndarray, "n"]) -> AnySource:
+@overload
+def subset(
+    source: AnnotatedSource, indices: Int[np.ndarray, " n"]
+) -> AnnotatedSource: ...
+@overload
+def subset(source: Source, indices: Int[np.ndarray, " n"]) -> Source: ...
+def subset(source: Source, indices: Int[np.ndarray, " n"]) -> Source:
     """Returns the examples of `source` at `indices`, annotated if it is."""
-    kind = AnnotatedSubset if isinstance(source, AnnotatedSource) else Subset
-    return kind(source, indices)
+    if isinstance(source, AnnotatedSource):
+        return AnnotatedSubset(source, indices)
+    return Subset(source, indices)

@@ -2,21 +2,38 @@
 
 import math
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 from jaxtyping import Int
 
-from cnnjax.data.source import AnySource, Source, subset
+from cnnjax.data.source import AnnotatedSource, Source, subset
 from cnnjax.errors import UsageError
 
 
+@overload
 def hold_out(
-    source: AnySource,
+    source: AnnotatedSource,
     fraction: float,
     *,
     seed: int,
     class_names: Sequence[str] = (),
-) -> tuple[AnySource, AnySource]:
+) -> tuple[AnnotatedSource, AnnotatedSource]: ...
+@overload
+def hold_out(
+    source: Source,
+    fraction: float,
+    *,
+    seed: int,
+    class_names: Sequence[str] = (),
+) -> tuple[Source, Source]: ...
+def hold_out(
+    source: Source,
+    fraction: float,
+    *,
+    seed: int,
+    class_names: Sequence[str] = (),
+) -> tuple[Source, Source]:
     """Splits `source` in two at random: what is kept, and what is held out.
 
     At least `fraction` of every class is held out, rounded up to whole examples and
@@ -44,7 +61,7 @@ def hold_out_indices(
     *,
     seed: int,
     class_names: Sequence[str] = (),
-) -> tuple[Int[np.ndarray, "kept"], Int[np.ndarray, "held_out"]]:
+) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " held_out"]]:
     """Returns the indices into `source` of both parts that `hold_out` makes."""
     _check_fraction(fraction)
     rng = np.random.default_rng(seed)
@@ -57,7 +74,7 @@ def hold_out_indices(
     return np.flatnonzero(~mask), np.flatnonzero(mask)
 
 
-def hold_out_last(source: AnySource, fraction: float) -> tuple[AnySource, AnySource]:
+def hold_out_last(source: Source, fraction: float) -> tuple[Source, Source]:
     """Splits `source` in two: what comes first, and the last `fraction` of it.
 
     To the nearest whole example, at least one. For series whose neighbours are alike,

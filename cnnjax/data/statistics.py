@@ -11,7 +11,7 @@ _CHUNK = 16  # examples at once: their pixels become numbers of eight bytes
 
 def channel_mean_std(
     source: Source, *, seed: int = 0
-) -> tuple[Float32[np.ndarray, "c"], Float32[np.ndarray, "c"]]:
+) -> tuple[Float32[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
     """Mean and standard deviation of each channel, for pixels in [0, 1].
 
     Of all examples, or of 10,000 drawn by `seed` where there are more. Pixels beyond
@@ -20,7 +20,7 @@ def channel_mean_std(
     chosen = np.arange(len(source))
     if len(source) > _EXAMPLES:
         chosen = np.random.default_rng(seed).choice(chosen, _EXAMPLES, replace=False)
-    count, total, squares = 0, 0.0, 0.0
+    count, total, squares = 0, np.zeros(()), np.zeros(())
     for start in range(0, len(chosen), _CHUNK):
         pixels = _pixels(source.fetch(np.sort(chosen)[start : start + _CHUNK]))
         count += len(pixels)

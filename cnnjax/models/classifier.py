@@ -32,7 +32,7 @@ class Classifier(Network):
             )
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n classes"], Features]:
         """Logits of the pooled features, and the features."""
         pooled = features[self.LAST]

@@ -28,7 +28,7 @@ class DeconvNet(EncoderDecoder):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `down1` to `down5`, `fc7`, `up5` to `up1`."""
         stages = vgg.stages(self.channels)

@@ -46,7 +46,7 @@ class Dilated(Segmenter):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `layer1` to `layer7`."""
         features, x, channels = {}, images, self.channels(64)
@@ -59,7 +59,7 @@ class Dilated(Segmenter):
         return features
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n h w classes"], Features]:
         """Logits of each pixel of the last features, and the features."""
         x = features[self.LAST]

@@ -53,7 +53,7 @@ class FCN(Segmenter, kw_only=True):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `down1` to `down5` and `fc7`."""
         stages = vgg.stages(self.channels)
@@ -78,7 +78,7 @@ class FCN(Segmenter, kw_only=True):
         self._enlarged = self._upsampled(self.step, "enlarge")
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n h w classes"], Features]:
         """Logits of each pixel; `scores`, before the last upsampling, is a feature."""
         scores = self._scores(features["fc7"])

@@ -28,7 +28,7 @@ class LeNet(Classifier):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `stem`, `stage1`, `stage2` and `pooled`.
 

@@ -68,7 +68,7 @@ class MobileNet(StemClassifier):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features: `stem`, `stage1` to `stage7`, `last`, and `pooled` of that."""
         check_images(images, model="MobileNet")

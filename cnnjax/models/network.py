@@ -86,13 +86,13 @@ class Network(nn.Module):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images by name, `LAST` among them."""
         raise NotImplementedError
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n *positions classes"], Features]:
         """Logits in float32, and the features with those that the head adds to them."""
         raise NotImplementedError
@@ -102,7 +102,7 @@ class Network(nn.Module):
         features: Features,
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Float[Array, "n *positions classes"]:
         """Logits of the features of a backbone.
 
@@ -120,7 +120,7 @@ class Network(nn.Module):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> tuple[Float[Array, "n *positions classes"], Features]:
         """Logits in float32 and the features by name.
 
@@ -141,7 +141,7 @@ class Network(nn.Module):
         images: Float[Array, "n h w c"],
         *,
         train: bool,
-        keys: Key[Array, "n"] | None,
+        keys: Key[Array, " n"] | None,
     ) -> tuple[Float[Array, "n *positions k"], Features]:
         """The output of backbone and head, or of the backbone alone, and features."""
         features = self.backbone(images, train=train, keys=keys)

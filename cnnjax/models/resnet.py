@@ -66,7 +66,7 @@ class ResNet(StemClassifier, kw_only=True):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features: `stem` (before its pool), `stage1` and so on, `pooled`."""
         check_images(images, model="ResNet")
@@ -113,7 +113,7 @@ class ResNet9(Classifier):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `stem`, `stage1` to `stage3` and `pooled`.
 
@@ -139,7 +139,7 @@ class ResNet9(Classifier):
         return features
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n classes"], Features]:
         """Logits of the pooled features, scaled by 1/8, and the features."""
         logits, features = super().classify(features, train=train, keys=keys)

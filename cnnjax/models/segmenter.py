@@ -52,7 +52,7 @@ class Segmenter(Network):
             self._conv = Conv(self.classes, 1, kernel_init=init, name="head")
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
         """Logits of each pixel of the last feature, and the features."""
         return self._conv(features[self.LAST]), features
@@ -62,7 +62,7 @@ class Segmenter(Network):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
         """Logits in float32, as large as the images, and the features by name.
 

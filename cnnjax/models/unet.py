@@ -119,7 +119,7 @@ class UNet(Segmenter):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `down0` and so on, `bottom`, and up to `up0`."""
         padding = "VALID" if self.padding == "VALID" else None

@@ -64,7 +64,7 @@ class WindowNet(Network):
         images: Float[Array, "n h w c"],
         *,
         train: bool = False,
-        keys: Key[Array, "n"] | None = None,
+        keys: Key[Array, " n"] | None = None,
     ) -> Features:
         """Features of the images: `stage1` to `stage3` and `window`.
 
@@ -113,7 +113,7 @@ class WindowNet(Network):
             self._refinement = Conv(4, 1, kernel_init=zeros, name="refinement")
 
     def classify(
-        self, features: Features, *, train: bool, keys: Key[Array, "n"] | None
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n rows columns classes"], Features]:
         """Logits of each window; `refinement` is a feature where there is one."""
         x = features["window"]

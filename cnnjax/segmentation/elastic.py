@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from cnnjax.ops.arrays import Scalar
+from cnnjax.ops.arrays import AnyArray, Scalar
 
 
 def displacement(
@@ -22,7 +22,7 @@ def displacement(
     size: tuple[int, int],
     *,
     sigma: Scalar,
-    spacing: Scalar | None = None,
+    spacing: float | None = None,
 ) -> Float[Array, "h w 2"]:
     """Random displacements of the pixels of an image, (y, x) in pixels.
 
@@ -41,7 +41,7 @@ def displacement(
 
 
 def smooth_displacement(
-    vectors: Float[Array | np.ndarray, "rows columns 2"],
+    vectors: Float[AnyArray, "rows columns 2"],
     size: tuple[int, int],
     *,
     spacing: Scalar | None = None,

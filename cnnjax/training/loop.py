@@ -18,17 +18,17 @@ Batch = dict[str, Array]
 Metrics = dict[str, Float[Array, ""]]
 # (params, statistics, batch, keys) -> (a loss an example, (statistics, metrics)).
 LossFn = Callable[
-    [PyTree, PyTree, Batch, Key[Array, "n"]],
-    tuple[Float[Array, "n"], tuple[PyTree, Metrics]],
+    [PyTree, PyTree, Batch, Key[Array, " n"]],
+    tuple[Float[Array, " n"], tuple[PyTree, Metrics]],
 ]
-Augment = Callable[[Key[Array, "n"], Batch], Batch]
+Augment = Callable[[Key[Array, " n"], Batch], Batch]
 Step = Callable[[State, Batch], tuple[State, Metrics]]
 Hook = Callable[[int, State, Metrics], None]
 
 
 def example_keys(
     seed: int, step: int | Int[Array, ""], index: Int[AnyArray, " n"]
-) -> Key[Array, "n"]:
+) -> Key[Array, " n"]:
     """One key for each example of the batch of `step`, by its index in the data."""
     key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
@@ -103,12 +103,12 @@ def fit(
 
 
 def _gradients(
-    loss_fn: LossFn, state: State, batch: Batch, keys: Key[Array, "n"], parts: int
+    loss_fn: LossFn, state: State, batch: Batch, keys: Key[Array, " n"], parts: int
 ) -> tuple[PyTree, PyTree, Metrics]:
     """Mean gradient, last statistics and mean metrics over the parts of a batch."""
 
     def mean_loss(
-        params: PyTree, batch_stats: PyTree, batch: Batch, keys: Key[Array, "n"]
+        params: PyTree, batch_stats: PyTree, batch: Batch, keys: Key[Array, " n"]
     ) -> tuple[Float[Array, ""], tuple[PyTree, Metrics]]:
         losses, (batch_stats, metrics) = loss_fn(params, batch_stats, batch, keys)
         loss = losses.mean()
@@ -136,7 +136,7 @@ def _gradients(
     return grads, batch_stats, metrics
 
 
-def _split(keys: Key[Array, "n"]) -> tuple[Key[Array, "n"], Key[Array, "n"]]:
+def _split(keys: Key[Array, " n"]) -> tuple[Key[Array, " n"], Key[Array, " n"]]:
     pair = jax.vmap(jax.random.split)(keys)
     return pair[:, 0], pair[:, 1]
 

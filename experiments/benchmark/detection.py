@@ -13,9 +13,9 @@ import math
 import pathlib
 from collections.abc import Callable
 
-import flax
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from cnnjax.detection import dense_scores, nms
 from cnnjax.errors import UsageError
@@ -231,21 +231,29 @@ def windows(side: int, width: float, stride: int, rounds: int) -> dict:
 def _multiply_adds(model: WindowNet, variables: dict, side: int) -> int:
     """Of the convolutions of a model that sees one square image."""
 
-    def outputs(image: jax.Array) -> dict:
+    def outputs(image: jax.Array) -> PyTree:
         options = {"capture_intermediates": True, "mutable": ["intermediates"]}
         return model.apply(variables, image, **options)[1]["intermediates"]
 
     image = jax.ShapeDtypeStruct((1, side, side, 3), "float32")
-    made = flax.traverse_util.flatten_dict(jax.eval_shape(outputs, image))
+    made = _leaves(jax.eval_shape(outputs, image))
     total = 0
-    params = flax.traverse_util.flatten_dict(variables["params"])
-    for (*path, name), kernel in params.items():
-        if name == "kernel":
-            (output,) = made[*path, "__call__"]
+    for name, kernel in _leaves(variables["params"]).items():
+        layer, _, leaf = name.rpartition("/")
+        if leaf == "kernel":
+            _, out_height, out_width, _ = made[f"{layer}/__call__/0"].shape
+            height, width, *channels = kernel.shape
             total += arithmetic.conv_multiply_adds(
-                output.shape[1:3], kernel.shape[:2], *kernel.shape[2:]
+                (out_height, out_width), (height, width), *channels
             )
     return total
+
+
+def _leaves(tree: PyTree) -> dict[str, jax.Array | jax.ShapeDtypeStruct]:
+    """The leaves of `tree` by their paths, such as "stage1/conv/kernel"."""
+    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {name(path): leaf for path, leaf in leaves}
 
 
 def _windows_cells(record: dict) -> list:

@@ -76,7 +76,7 @@ def load(model: nn.Module, params: PyTree) -> None:
         ValueError: if a parameter has no counterpart of its shape.
     """
     arrays = {
-        ".".join([*path, _NAMES[leaf]]): _turned(array)
+        ".".join([*path, _NAMES[leaf]]): _turned(np.asarray(array))
         for (*path, leaf), array in flatten_dict(params).items()
     }
     parameters = dict(model.named_parameters())
@@ -90,5 +90,4 @@ def load(model: nn.Module, params: PyTree) -> None:
 
 def _turned(array: np.ndarray) -> np.ndarray:
     """From (h, w, in, out) to (out, in, h, w), and from (in, out) to (out, in)."""
-    array = np.array(array)
     return array.transpose(*{4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))).copy()

@@ -85,7 +85,7 @@ def make_loss(config: Config) -> network.Loss:
 
     def loss(
         logits: Float[Array, "n k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, "n"]:
+    ) -> Float[Array, " n"]:
         return losses.weighted_sum(
             terms,
             logits,

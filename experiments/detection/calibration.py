@@ -17,7 +17,7 @@ from cnnjax.data import Source, batches
 from cnnjax.training.task import Task
 from experiments.detection.evaluation import DetectionResults
 
-Calibration = dict[str, Float32[np.ndarray, "classes"]]
+Calibration = dict[str, Float32[np.ndarray, " classes"]]
 _BINS = 10
 _SMALLEST = 1e-6  # odds are taken of scores at least as far from 0 and 1
 
@@ -83,7 +83,7 @@ def _odds(scores: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
 
 def _matched(
     results: DetectionResults,
-) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Labels and scores of all detections that count, and which are right."""
     columns: tuple[list, list, list] = ([], [], [])
     for truth, found in zip(*results.pairs, strict=True):

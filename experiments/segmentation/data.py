@@ -65,7 +65,7 @@ class WithBorders:
     def __len__(self) -> int:
         return len(self.source)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices`, and their weights."""
         examples = self.source.fetch(indices)
         pairs = zip(map(int, indices), examples["label"], strict=True)

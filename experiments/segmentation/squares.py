@@ -70,8 +70,8 @@ def _places(length: int, side: int) -> Iterator[tuple[int, int]]:
 
 
 def _nearest(
-    pixels: Int[np.ndarray, "n"], twice: int, side: int, size: int
-) -> Int[np.ndarray, "n"]:
+    pixels: Int[np.ndarray, " n"], twice: int, side: int, size: int
+) -> Int[np.ndarray, " n"]:
     """Which of `size` parts of `side` pixels, from `twice` / 2 on, each pixel is in."""
     middle = 2 * pixels + 1 - twice  # twice as far from the start
     return (-(-middle * size // (2 * side)) - 1).clip(0, size - 1)

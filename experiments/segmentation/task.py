@@ -99,7 +99,7 @@ def make_loss(config: Config, data: Dataset) -> Loss:
 
     def loss(
         logits: Float[Array, "n h w k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, "n"]:
+    ) -> Float[Array, " n"]:
         options = {
             "class_weights": balance,
             "pixel_weights": batch.get("weight"),

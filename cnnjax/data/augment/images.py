@@ -169,7 +169,7 @@ def augmenter(
     *,
     classes: int,
     output_size: tuple[int, int] | None = None,
-) -> Callable[[Key[Array, "n"], Batch], Batch]:
+) -> Callable[[Key[Array, " n"], Batch], Batch]:
     """Returns all augmentations of `spec` as one function of a batch.
 
     `resized_crop` runs first, since it alone knows what of a fitted image is valid;
@@ -212,7 +212,7 @@ def augmenter(
         choice = jax.random.randint(fold(key, "mixer"), (), 0, len(mixed))
         return jax.tree.map(lambda *xs: jnp.stack(xs)[choice], *mixed)
 
-    def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
+    def augment(keys: Key[Array, " n"], batch: Batch) -> Batch:
         names = ("image", "label", "valid_size")
         examples = {name: batch[name] for name in names if name in batch}
         rest = {name: x for name, x in batch.items() if name not in names}

@@ -87,7 +87,7 @@ def parse(spec: str) -> tuple[Step, ...]:
 
 def paired_augmenter(
     spec: str | tuple[Step, ...], *, crop_size: tuple[int, int] | None = None
-) -> Callable[[Key[Array, "n"], Batch], Batch]:
+) -> Callable[[Key[Array, " n"], Batch], Batch]:
     """Returns all augmentations of `spec` as one function of images and masks.
 
     Motions are about the center of the crop, in the order given; beyond its border
@@ -119,7 +119,7 @@ def paired_augmenter(
             example = PHOTOMETRIC[name].function(fold(key, name), example, strength)
         return example
 
-    def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
+    def augment(keys: Key[Array, " n"], batch: Batch) -> Batch:
         examples = {k: v for k, v in batch.items() if k in ("image", *MAPS)}
         return batch | jax.vmap(single)(keys, examples)
 

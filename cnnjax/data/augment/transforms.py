@@ -39,8 +39,9 @@ def translate(image: Image, offset: Place, *, most: int) -> Image:
         offset: pixels, from -`most` to `most` each.
         most: the largest offset.
     """
+    height, width, _ = image.shape
     padded = jnp.pad(image, ((most, most), (most, most), (0, 0)))
-    return crop(padded, most - offset, image.shape[:2])
+    return crop(padded, most - offset, (height, width))
 
 
 def cutout(image: Image, center: Place, *, side: int) -> Image:
@@ -49,8 +50,9 @@ def cutout(image: Image, center: Place, *, side: int) -> Image:
     A part of the square may lie outside of the image (DeVries & Taylor, 2017). They
     fill with 0 after standardization: the mean of the data.
     """
+    height, width, _ = image.shape
     start = jnp.asarray(center) - side // 2
-    inside = box_mask(image.shape[:2], start, start + side)
+    inside = box_mask((height, width), start, start + side)
     return jnp.where(inside, image.mean(axis=(0, 1)), image)
 
 
@@ -111,7 +113,8 @@ def cutmix(
     Returns:
         The image, and the share of its pixels that are still its own.
     """
-    inside = box_mask(image.shape[:2], start, stop)
+    height, width, _ = image.shape
+    inside = box_mask((height, width), start, stop)
     return jnp.where(inside, other, image), 1 - inside.mean(dtype=jnp.float32)
 
 

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from cnnjax.ops.arrays import AnyArray
 from cnnjax.segmentation.elastic import displacement
 
-Points = Float[Array, "h w 2"]
+Points = Float[AnyArray, "h w 2"]
+Places = Float[AnyArray, "h2 w2 2"]
 Scalar = Float[Array, ""] | float
 
 
@@ -90,7 +92,7 @@ def random_shift(key: Key[Array, ""], points: Points, strength: float) -> Points
     return shift(points, offset)
 
 
-def elastic(points: Points, displacements: Float[Array, "h w 2"]) -> Points:
+def elastic(points: Points, displacements: Points) -> Points:
     """Moves each point by its own displacement."""
     return points + displacements
 
@@ -108,13 +110,13 @@ def grid(size: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
     return np.stack([y - (height - 1) / 2, x - (width - 1) / 2], axis=-1)
 
 
-def nearest(image: Shaped[Array, "h w *c"], at: Points) -> Shaped[Array, "h2 w2 *c"]:
+def nearest(image: Shaped[Array, "h w *c"], at: Places) -> Shaped[Array, "h2 w2 *c"]:
     """Returns the pixel of `image` that is nearest to each place, from its top left."""
     y, x = (jnp.int32(jnp.floor(p + 0.5)) for p in _inside(at, image.shape))
     return _read(image, y, x)
 
 
-def bilinear(image: Float[Array, "h w c"], at: Points) -> Float[Array, "h2 w2 c"]:
+def bilinear(image: Float[Array, "h w c"], at: Places) -> Float[Array, "h2 w2 c"]:
     """Returns `image`, interpolated, at each place (y, x) from its top left."""
     height, width, _ = image.shape
     y, x = _inside(at, image.shape)

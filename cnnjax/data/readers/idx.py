@@ -62,7 +62,7 @@ def read_file(path: pathlib.Path, *, rank: int) -> UInt8[np.ndarray, "..."]:
     with _opened(path) as file:
         shape = _header(file, path, rank)
         values = np.empty(math.prod(shape), np.uint8)
-        view, place = memoryview(values), 0
+        view, place = values.data, 0
         while part := file.read(min(CHUNK, len(view) - place)):
             view[place : place + len(part)] = part
             place += len(part)
@@ -120,11 +120,8 @@ def _broken_promise(path, shape, but):
 
 def _split(
     folder: pathlib.Path, split: str
-) -> tuple[UInt8[np.ndarray, "n h w 1"], Int32[np.ndarray, "n"]]:
-    paths = [_find(folder, name.format(split)) for name in (IMAGES, LABELS)]
-    for path, name in zip(paths, (IMAGES, LABELS), strict=True):
-        if path is None:
-            raise UsageError(f"{folder} has no {name.format(split)}, plain or .gz.")
+) -> tuple[UInt8[np.ndarray, "n h w 1"], Int32[np.ndarray, " n"]]:
+    paths = [_found(folder, name.format(split)) for name in (IMAGES, LABELS)]
     counts = [
         read_shape(path, rank=rank)[0] for path, rank in zip(paths, (3, 1), strict=True)
     ]
@@ -137,7 +134,14 @@ def _split(
     return images[..., None], labels.astype(np.int32)
 
 
-def _find(folder, name):
+def _found(folder: pathlib.Path, name: str) -> pathlib.Path:
+    path = _find(folder, name)
+    if path is None:
+        raise UsageError(f"{folder} has no {name}, plain or .gz.")
+    return path
+
+
+def _find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     candidates = (folder / name, folder / f"{name}.gz")
     return next((path for path in candidates if path.exists()), None)
 

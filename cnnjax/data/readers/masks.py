@@ -56,7 +56,9 @@ def read(location: str, options: Options) -> Dataset:
 
 
 def _paths(*splits: list[Pair] | None) -> list[pathlib.Path]:
-    return [path for split in splits for pair in split or [] for path in pair[:2]]
+    pairs = [pair for split in splits for pair in split or []]
+    files = [file for pair in pairs for file in (pair.image, pair.mask)]
+    return [file for file in files if isinstance(file, pathlib.Path)]
 
 
 def _splits(root):
@@ -64,8 +66,9 @@ def _splits(root):
     train = _split(root, "train")
     if train is None:
         return _pairs(*_alone(root)), None, ""
-    found = {name: _split(root, name) for name in TEST_SPLITS}
-    names = [name for name in found if found[name]]
+    listed = [(name, _split(root, name)) for name in TEST_SPLITS]
+    found = {name: folders for name, folders in listed if folders}
+    names = list(found)
     note = f"Left aside: {', '.join(names[1:])}." if names[1:] else ""
     test = _pairs(*found[names[0]]) if names else None
     return _pairs(*train), test, note

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Int32, UInt8
 from PIL import Image, ImageDraw
 
 from cnnjax.data.dataset import Dataset, Options, fingerprint
-from cnnjax.data.readers.digits import WHITE
+from cnnjax.data.readers.digits import WHITE, handwritten
 from cnnjax.data.source import Columns
 from cnnjax.errors import UsageError
 
@@ -70,10 +70,10 @@ def read(location: str, options: Options) -> Dataset:
     digits = tuple(map(str, range(10)))
     if options.task == "detection":
         return _dataset(_boxed(train), _boxed(test), digits, side)
-    columns = [_masked(scenes, binary=options.binary) for scenes in (train, test)]
+    training, tests = (_masked(part, binary=options.binary) for part in (train, test))
     names = ("background", "digit") if options.binary else ("background", *digits)
-    pixels = np.bincount(columns[0]["label"].ravel(), minlength=len(names))
-    return _dataset(*columns, names, side, class_pixels=tuple(pixels.tolist()))
+    pixels = np.bincount(training["label"].ravel(), minlength=len(names))
+    return _dataset(training, tests, names, side, class_pixels=tuple(pixels.tolist()))
 
 
 def _dataset(train, test, names, side, class_pixels=None):
@@ -110,15 +110,14 @@ def _boxed(scenes):
 @functools.cache
 def splits() -> tuple[Scenes, Scenes]:
     """Returns the scenes to train and to test on."""
-    from sklearn.datasets import load_digits  # costs more than a second to import
-
-    raw = load_digits()
+    raw = handwritten()
     order = np.random.default_rng(SEED).permutation(len(raw.images))
     parts = {"train": order[TEST_DIGITS:], "test": order[:TEST_DIGITS]}
-    return tuple(
+    train, test = (
         _scenes(np.random.default_rng((SEED, stream)), raw, parts[split], count)
         for stream, (split, count) in enumerate(SCENES.items())
     )
+    return train, test
 
 
 def _scenes(rng, raw, digits, count) -> Scenes:

@@ -168,9 +168,7 @@ def _folder(data_dir):
 
 def _prepared(location, data_dir):
     """Returns the builder of what is prepared, or None."""
-    if not re.fullmatch(NAME, location):
-        raise UsageError(f"tfds: takes NAME[/CONFIG][:VERSION], got {location!r}.")
-    _check_files(pathlib.Path(_folder(data_dir), re.fullmatch(NAME, location)[1]))
+    _check_files(pathlib.Path(_folder(data_dir), _name(location)))
     with refused(f"What is prepared of {location} cannot be read"):
         try:
             builder = tfds.core.read_only_builder.builder_from_files(
@@ -186,6 +184,14 @@ def _prepared(location, data_dir):
     return builder
 
 
+def _name(location: str) -> str:
+    """Returns the data set's name in `location`, without configuration and version."""
+    matched = re.fullmatch(NAME, location)
+    if matched is None:
+        raise UsageError(f"tfds: takes NAME[/CONFIG][:VERSION], got {location!r}.")
+    return matched[1]
+
+
 def _check_files(folder):
     """Refuses what is no file in `folder`: readers of others' would wait for it."""
     for path in sorted(folder.rglob("*")):
@@ -194,7 +200,7 @@ def _check_files(folder):
 
 
 def _check_known(location):
-    name = re.fullmatch(NAME, location)[1]
+    name = _name(location)
     known = tfds.list_builders(with_community_datasets=False)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

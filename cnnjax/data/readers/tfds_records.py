@@ -36,7 +36,7 @@ class Records:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def named(self, indices: Int[np.ndarray, "n"]) -> list[tuple[str, dict]]:
+    def named(self, indices: Int[np.ndarray, " n"]) -> list[tuple[str, dict]]:
         """Returns the examples at `indices`, and what to call each of them."""
         places = [int(index) for index in indices]
         with refused(f"{self.name} cannot be read"):
@@ -52,7 +52,7 @@ class Labelled(Records):
         self.image, self.label = _image_and_label(builder.info)
         super().__init__(builder, split, (self.image,))
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Picture]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Picture]:
         """Returns the examples at `indices`."""
         return [
             Picture(example[self.image], example[self.label], f"Image {name}")
@@ -67,7 +67,7 @@ class Masked(Records):
         self.image = _image_beside_mask(builder.info)
         super().__init__(builder, split, (self.image, MASK))
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Pair]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Pair]:
         """Returns the examples at `indices`."""
         return [
             Pair(example[self.image], example[MASK], f"Image {name}", f"Mask {name}")
@@ -83,7 +83,7 @@ class Boxed(Records):
         self.first = 1 if builder.name in FROM_ONE else 0
         super().__init__(builder, split, (self.image,))
 
-    def read(self, indices: Int[np.ndarray, "n"]) -> list[Annotated]:
+    def read(self, indices: Int[np.ndarray, " n"]) -> list[Annotated]:
         """Returns the images at `indices` with their annotations."""
         return [
             self._annotated(example, f"Image {name}")
@@ -93,14 +93,17 @@ class Boxed(Records):
     def _annotated(self, example, name) -> Annotated:
         picture, objects = Picture(example[self.image], -1, name), example[OBJECTS]
         height, width = header(picture.data, name=name).size
-        top, left, bottom, right = np.float32(objects["bbox"]).reshape(-1, 4).T
+        top, left, bottom, right = (
+            np.asarray(objects["bbox"], np.float32).reshape(-1, 4).T
+        )
         corners = left * width - self.first, top * height - self.first
         boxes = np.stack([*corners, right * width, bottom * height], axis=1)
         labels = np.asarray(objects["label"], np.int32)
         ignore = np.zeros(len(labels), bool)
         for kind in ("is_difficult", "is_crowd"):
             ignore |= np.asarray(objects.get(kind, ignore), bool)
-        area = np.float32(objects["area"]) if "area" in objects else None
+        area = objects.get("area")
+        area = None if area is None else np.asarray(area, np.float32)
         return Annotated(picture, Annotations(name, boxes, labels, ignore, area))
 
 

@@ -11,7 +11,6 @@ VOC counts pixels from 1 and includes the last: the box of the first pixel alone
 in one row or column, was clicked, not drawn: it has no area.
 """
 
-import io
 import math
 import pathlib
 import re
@@ -157,9 +156,9 @@ def _check_images(parsed, found):
 
 
 def _tree(path) -> Element:
-    content = io.BytesIO(files.content(path, growth=GROWTH))
+    content = files.content(path, growth=GROWTH)
     try:
-        return defusedxml.ElementTree.parse(content, forbid_dtd=True).getroot()
+        return defusedxml.ElementTree.fromstring(content, forbid_dtd=True)
     except ParseError as error:
         line, column = error.position
         reason = str(error).partition(":")[0]

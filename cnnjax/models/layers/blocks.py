@@ -74,12 +74,12 @@ class ConvStack(nn.Module):
 
 
 def dropout(
-    x: Float[Array, "n *features"],
-    keys: Key[Array, "n"] | None,
+    x: Float[Array, " n *features"],
+    keys: Key[Array, " n"] | None,
     *,
     rate: float | Float[Array, ""],
     number: int,
-) -> Float[Array, "n *features"]:
+) -> Float[Array, " n *features"]:
     """Features zeroed with probability `rate`, the others scaled by 1 / (1 - rate).
 
     Args:

@@ -21,7 +21,7 @@ Batch = dict[str, Array]
 
 def window_augmenter(
     spec: str, *, window: int, context: float, shift: float, stretch: float
-) -> Callable[[Key[Array, "n"], Batch], Batch]:
+) -> Callable[[Key[Array, " n"], Batch], Batch]:
     """A function of a key for each example and a batch of stored windows.
 
     It gives "image" (n, window, window, c), and "refinement" (n, 4): the object from
@@ -61,7 +61,7 @@ def window_augmenter(
                 example = PHOTOMETRIC[name].function(fold(key, name), example, strength)
         return example
 
-    def augment(keys: Key[Array, "n"], batch: Batch) -> Batch:
+    def augment(keys: Key[Array, " n"], batch: Batch) -> Batch:
         names = ("image", "label", "object")
         seen = jax.vmap(single)(keys, {name: batch[name] for name in names})
         return {**batch, **seen}

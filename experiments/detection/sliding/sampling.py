@@ -49,7 +49,7 @@ class Objects(NamedTuple):
         return (self.label >= 0) & ~self.ignore
 
 
-def portions(count: int, size: int) -> Iterator[Int[np.ndarray, "size"]]:
+def portions(count: int, size: int) -> Iterator[Int[np.ndarray, " size"]]:
     """The numbers below `count`, in order, `size` at a time."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
@@ -151,11 +151,11 @@ def _drawn_windows(
 
 def largest_overlap(
     objects: Objects,
-    images: Int[np.ndarray, "n"],
+    images: Int[np.ndarray, " n"],
     boxes: Float[np.ndarray, "n 4"],
     *,
     context: float = 1.0,
-) -> Float[np.ndarray, "n"]:
+) -> Float[np.ndarray, " n"]:
     """How much of an object there is in the middle of each window, at most.
 
     The intersection over union with what is to be found; the share of the window's
@@ -203,7 +203,7 @@ def false_alarms(
     iou: float,
     batch_size: int,
     poll: Callable[[], None],
-) -> tuple[Windows, Float32[np.ndarray, "n"]]:
+) -> tuple[Windows, Float32[np.ndarray, " n"]]:
     """Windows in which a detector finds what is not there, and their scores.
 
     Neither the window nor the box that was made of it is near an object.

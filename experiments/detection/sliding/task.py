@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -88,7 +89,8 @@ def scorer(
     """Images in [0, 1] -> scores of the classes, and refinements where there are."""
 
     def apply(images: Float[Array, "n h w c"]) -> Float[Array, "n rows columns k"]:
-        logits, features = model.apply(variables, scaled(images, scaling))
+        result: Any = model.apply(variables, scaled(images, scaling))
+        logits, features = result
         scores = jax.nn.softmax(logits)[..., 1:]
         if not config.refine:
             return scores
@@ -148,7 +150,7 @@ def make_loss(config: Config) -> network.Loss:
 
     def loss(
         logits: Float[Array, "n 1 1 k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, "n"]:
+    ) -> Float[Array, " n"]:
         total = losses.cross_entropy(
             logits[:, 0, 0], batch["label"], label_smoothing=config.label_smoothing
         )

@@ -21,9 +21,9 @@ SHARPNESS = 1.25  # pixels stored for one that the network sees
 class Windows(NamedTuple):
     """Where windows lie, and what is in them; boxes are in pixels of their image."""
 
-    image: Int32[np.ndarray, "n"]
+    image: Int32[np.ndarray, " n"]
     box: Float32[np.ndarray, "n 4"]
-    label: Int32[np.ndarray, "n"]
+    label: Int32[np.ndarray, " n"]
     target: Float32[np.ndarray, "n 4"]  # the object's box; of background its own
 
     @classmethod
@@ -31,7 +31,7 @@ class Windows(NamedTuple):
         """All of them, in order."""
         return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def of(self, rows: Int[np.ndarray, "m"]) -> "Windows":
+    def of(self, rows: Int[np.ndarray, " m"]) -> "Windows":
         """Those at `rows`."""
         return Windows(*(column[rows] for column in self))
 
@@ -54,7 +54,7 @@ class WindowSource:
     def __len__(self) -> int:
         return len(self.windows.label)
 
-    def fetch(self, indices: Int[np.ndarray, "n"]) -> Examples:
+    def fetch(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the windows at `indices`, cut from their images."""
         windows = self.windows.of(indices)
         needed, place = np.unique(windows.image, return_inverse=True)
