@@ -1,10 +1,13 @@
 """What tests of whole experiments are made of: recipes, and small data on disk."""
 
+import json
 import pathlib
 import re
 
 import numpy as np
 from PIL import Image
+
+from cnnjax import data
 
 RECIPES = pathlib.Path(__file__).parents[1] / "experiments" / "recipes"
 
@@ -71,3 +74,31 @@ def voc_object(name, box):
     )
     tags = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
     return f"<object><name>{name}</name><bndbox>{tags}</bndbox></object>\n"
+
+
+def write_coco(voc, folder):
+    """The images and boxes of Pascal VOC's folders, as COCO has them."""
+    splits = data.load(f"voc:{voc}", task="detection")
+    for name, split in (("train", splits.train), ("val", splits.test)):
+        (folder / name).mkdir(parents=True)
+        examples = split.fetch(np.arange(len(split)))
+        images, annotations = [], []
+        for id, image in enumerate(examples["image"]):
+            images.append({"id": id, "file_name": f"{id}.png"})
+            Image.fromarray(image[..., 0]).save(folder / name / f"{id}.png")
+            labels = examples["label"][id].tolist()
+            corners = zip(examples["boxes"][id].tolist(), labels, strict=True)
+            annotations += [
+                {"image_id": id, "category_id": k, "bbox": [x, y, x2 - x, y2 - y]}
+                for (x, y, x2, y2), k in corners
+                if k >= 0
+            ]
+        names = enumerate(splits.class_names)
+        content = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": id, "name": name} for id, name in names],
+        }
+        (folder / "annotations").mkdir(exist_ok=True)
+        path = folder / "annotations" / f"instances_{name}.json"
+        path.write_text(json.dumps(content))
