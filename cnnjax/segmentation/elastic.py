@@ -41,7 +41,7 @@ def displacement(
 
 
 def smooth_displacement(
-    vectors: Float[AnyArray, "rows columns 2"],
+    vectors: Float[Array | np.ndarray, "rows columns 2"],
     size: tuple[int, int],
     *,
     spacing: Scalar | None = None,

@@ -1,23 +1,15 @@
-"""Runs commands as forks of this process, which has imported what they need.
+"""Runs commands as forks of this process, which has imported what they need."""
 
-A fresh interpreter imports for seconds; a fork starts at once, and is a process of its
-own all the same, with its own streams, exit handlers and exit status. This process
-never starts a backend of JAX, so that forking it is safe.
-"""
-
-import atexit
-import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 
+from tests import forked
 from tests.hostile.case import Case
 from tests.hostile.verdict import Outcome
 
@@ -77,36 +69,20 @@ def _start(child: _Child, scripts: dict[str, Callable[[], None]]) -> int:
     if pid == 0:
         status = 70
         try:
-            status = _command(child.case, child.folder, scripts[child.case.experiment])
+            os.chdir(child.folder)
+            status = forked.command(
+                lambda: _command(child, scripts[child.case.experiment]),
+                stdout=child.folder / ".stdout",
+                stderr=child.folder / ".stderr",
+            )
         finally:
             os._exit(status)
     return pid
 
 
-def _command(case: Case, folder: pathlib.Path, script: Callable[[], None]) -> int:
-    """The exit status of the command, with its streams in files of `folder`."""
-    os.chdir(folder)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        with (folder / f".{name}").open("wb") as stream:
-            os.dup2(stream.fileno(), number)
-    try:
-        sys.argv = [f"{case.experiment}.py", *case.make(folder)]
-        script()
-        status = 0
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    except BaseException:
-        traceback.print_exc()
-        status = 1
-    # What the interpreter does at its end; a thread that never ends is a hang.
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    return status
+def _command(child: _Child, script: Callable[[], None]) -> None:
+    sys.argv = [f"{child.case.experiment}.py", *child.case.make(child.folder)]
+    script()
 
 
 def _outcome(child: _Child, status: int, peak: int) -> Outcome:

@@ -1,0 +1,68 @@
+"""The number of devices and processes changes no result."""
+
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax.models import weights
+from tests.experiments.contracts import processes
+from tests.experiments.contracts.configs import SCORES, STEPS
+from tests.experiments.contracts.conftest import FIVE_STEPS, read
+
+
+def assert_close(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
+def test_eight_devices_agree_with_one(experiment, runs, tmp_path, parallelism):
+    one, first = runs.on_one_device(experiment)
+    many, second = runs.few_steps(
+        experiment, tmp_path / "eight", f"--parallelism={parallelism}", devices=8
+    )
+    assert second["provenance"]["devices"]["count"] == 8
+    assert_close(one, many)
+    assert first[SCORES[experiment]] == second[SCORES[experiment]]
+
+
+@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
+def test_two_processes_agree_with_one(experiment, runs, tmp_path, parallelism):
+    one, first = runs.on_one_device(experiment)
+    workdir = tmp_path / "two"
+    flags = (
+        *FIVE_STEPS,
+        f"--parallelism={parallelism}",
+        f"--coordinator=localhost:{processes.free_port()}",
+        "--num_processes=2",
+    )
+    pair = [
+        runs.start(experiment, workdir, *flags, f"--process_id={i}", devices=2)
+        for i in range(2)
+    ]
+    for status, said in [process.finish() for process in pair]:
+        assert status == 0, said
+    two = weights.load(workdir / "weights.safetensors")
+    assert read(workdir)["provenance"]["devices"]["count"] == 4
+    assert_close(one, two)
+    assert first[SCORES[experiment]] == read(workdir)[SCORES[experiment]]
+
+
+def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, runs, tmp_path):
+    workdir = tmp_path / "run"
+    process = runs.start(experiment, workdir, devices=8)
+    process.wait_for_step(workdir, 12)
+    process.send(signal.SIGTERM)
+    status, said = process.finish()
+    assert status == 143, said
+    step = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    status, said = runs.start(experiment, workdir, devices=2).finish()
+    assert status == 0, said
+    assert f"goes on from step {step}" in said
+    result = read(workdir)
+    assert result["steps"] == STEPS
+    score = SCORES[experiment]
+    assert abs(result[score] - runs.straight(experiment)[score]) < 0.05
