@@ -2,11 +2,11 @@
 
 
 def printable(name: str) -> str:
-    r"""Returns `name` with a visible escape for every character that has no picture.
+    r"""Returns `name` with an escape for every character that is not printable.
 
     As `repr` escapes them: surrogates, which stand for bytes of file names that are no
-    UTF-8, become `\udcff`; line ends, control characters and marks of direction `\n`,
-    `\x1b`, `\u202e`. What can be printed stays as it is.
+    UTF-8, become `\udcff`; line ends, control characters and bidirectional controls
+    `\n`, `\x1b`, `\u202e`. Printable characters stay as they are.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 

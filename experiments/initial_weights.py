@@ -15,7 +15,8 @@ def weights_of(workdir: pathlib.Path) -> PyTree:
     """The final variables of the finished run in `workdir`.
 
     Raises:
-        UsageError: if there is no finished run, or its weights are damaged or others.
+        UsageError: if there is no finished run, or its weights are damaged or those of
+            another.
     """
     result = record.finished(workdir).result
     path = workdir / "weights.safetensors"
@@ -42,7 +43,7 @@ def started_from(location: str, variables: PyTree) -> PyTree:
 
 
 def check_start(location: str, workdir: pathlib.Path) -> None:
-    """Refuses weights to start from that cannot be read once `workdir` is emptied.
+    """Refuses initial weights that lie in `workdir`, which is about to be emptied.
 
     Raises:
         UsageError: if they lie in it, or cannot be read now.

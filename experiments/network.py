@@ -28,14 +28,14 @@ def initial(
         init: key -> variables, as a Flax model's.
     """
     key = jax.random.key(config.seed)
-    shapes = jax.eval_shape(init, key)  # refuses images that the model cannot take
+    shapes = jax.eval_shape(init, key)  # raises for images that the model cannot take
     return shapes, lambda: started_from(
         config.init_from, state.first_variables(init, key)
     )
 
 
 def apply(model: nn.Module, variables: PyTree, images: Array, **options: Any) -> Any:
-    """`model.apply`, as a function of the model."""
+    """Result of `model.apply`, as a function of the model."""
     return model.apply(variables, images, **options)
 
 
@@ -80,7 +80,7 @@ def make_loss_fn(
 
 
 def check_smoothing(config: NetworkConfig, terms: Terms) -> None:
-    """Refuses label smoothing where no term of the loss would do it.
+    """Refuses label smoothing if no term of the loss has it.
 
     Raises:
         UsageError: if the cross entropy is not among the terms.

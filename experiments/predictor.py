@@ -1,4 +1,4 @@
-"""A trained network to predict by, and `--predict`, which shows it image files."""
+"""Trained networks and `--predict`, which runs them on image files."""
 
 import collections
 import contextlib
@@ -65,7 +65,7 @@ class TrainedModel:
             class_names=tuple(result["class_names"]),
             variables=weights_of(workdir),
             image_shape=tuple(result["image_shape"]),
-            # Earlier revisions did not tell of images brought to the smallest size.
+            # Earlier revisions did not record the size of enlarged images.
             image_size=result.get("image_size", values["image_size"]),
             result=result,
         )
@@ -79,7 +79,7 @@ class Report(Protocol):
         ...
 
     def close(self) -> None:
-        """Writes what holds all predictions."""
+        """Writes the file that has all predictions, if there is one."""
         ...
 
 
@@ -100,7 +100,7 @@ def predict(path: pathlib.Path, model: TrainedModel, report: Report) -> None:
 
 @contextlib.contextmanager
 def _named(file: pathlib.Path) -> Iterator[None]:
-    """Puts the name of the file in front of refusals."""
+    """Puts the name of the file in front of error messages."""
     try:
         yield
     except UsageError as error:

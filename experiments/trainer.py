@@ -1,4 +1,4 @@
-"""What all trainings share: from a config to a finished, recorded and drawn run."""
+"""The runner of all experiments: trains, records the result and draws the figures."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ Figures = dict[str, Callable[[pathlib.Path], None]]
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-    """A run that has been trained, for its figures and for what is kept with it."""
+    """A trained run, from which figures and further results are made."""
 
     config: Any
     data: Dataset
@@ -41,7 +41,7 @@ class TrainedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A question that is answered by training; ablations find it by name.
+    """An experiment that trains a network; ablations find it by name.
 
     Attributes:
         name: of its package, of its folder below `runs`, and in config.json.
@@ -56,7 +56,7 @@ class Experiment:
         metrics: names of the metrics that `run` shows and returns.
         extras: trained run -> (variables to keep with the weights, rows to add to
             result.json).
-        options: those of a launch.
+        options: dataclass of its launch options.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Experiment:
 
 
 def main(experiment: Experiment) -> None:
-    """Runs what the command line asks of an experiment, and exits."""
+    """Runs an experiment by the flags of the command line, and exits."""
     launch.launch(
         launch.Command(
             name=experiment.name,
@@ -106,7 +106,7 @@ def run(
     """Trains, or goes on, in `workdir`; returns the metrics of the test split.
 
     Args:
-        experiment: the question.
+        experiment: what to run.
         config: its options.
         workdir: of the run; a finished one is not trained again.
         overwrite: removes the run in it first.
@@ -194,7 +194,7 @@ def _is_undrawn(keep: record.Record) -> bool:
 def _draw(experiment: Experiment, run: TrainedRun, keep: record.Record) -> None:
     """Draws all figures, in one process, and says which failed.
 
-    Those that the disk kept from being written are drawn by the same command again.
+    Figures that could not be written are drawn when the command is run again.
     """
     if jax.process_index() != 0:
         return
@@ -204,7 +204,7 @@ def _draw(experiment: Experiment, run: TrainedRun, keep: record.Record) -> None:
     for name, draw in (figures | experiment.figures(run)).items():
         try:
             draw(keep.figures / name)
-        except Exception as error:  # whatever it is, the result is there
+        except Exception as error:  # the result is complete without figures
             failed[name] = error
     for name, error in failed.items():
         reason = f"{type(error).__name__}: {error}"[:200]
@@ -214,7 +214,7 @@ def _draw(experiment: Experiment, run: TrainedRun, keep: record.Record) -> None:
 
 
 def _shown(names: tuple[str, ...], result: Metrics) -> dict[str, str]:
-    """The metrics of a result as a person reads them; lists are left to the figures."""
+    """The metrics of a result as text; lists are left out."""
     shown = {}
     for name in names:
         value = result.get(name)

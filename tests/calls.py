@@ -293,7 +293,7 @@ CALLS: dict[str, list[Call]] = {
             (_class_sums(5),),
             host=True,
             empty=(_class_sums(0),),
-            refuses="There must be examples to summarise",
+            refuses="There must be examples to summarize",
         )
     ],
     "metrics.segmentation_sums": [
@@ -305,7 +305,7 @@ CALLS: dict[str, list[Call]] = {
             (_pixel_sums(5),),
             host=True,
             empty=(_pixel_sums(0),),
-            refuses="There must be labelled pixels to summarise",
+            refuses="There must be labelled pixels to summarize",
         )
     ],
     "metrics.rand_score_sums": [Call((_rng.random((6, 8)), CELLS), host=True)],

@@ -98,7 +98,7 @@ def examine(encoded: Encoded[Annotated]) -> list[BoxInfo]:
 
     Raises:
         UsageError: if one is missing or no picture, has more than `MOST` boxes, or
-            boxes reach beyond it that were marked in a picture of another size.
+            boxes reach beyond it that were annotated in a picture of another size.
     """
     return [
         _box_info(*one)
@@ -111,8 +111,7 @@ def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
     name, boxes = annotations.name, annotations.boxes
     if len(boxes) > MOST:
         raise UsageError(
-            f"{name} marks {len(boxes):,} boxes in one image: it takes {MOST:,} at "
-            "most."
+            f"{name} has {len(boxes):,} boxes in one image: it takes {MOST:,} at most."
         )
     info = header(picture.data, name=picture.name)
     height, width = info.size
@@ -120,7 +119,7 @@ def _box_info(picture: Picture, annotations: Annotations) -> BoxInfo:
     written = annotations.size
     if written is not None and written != info.size and (clipped != boxes).any():
         raise UsageError(
-            f"{name} marks an image of {written[0]} x {written[1]} "
+            f"{name} annotates an image of {written[0]} x {written[1]} "
             f"(height x width), and {picture.name} has {height} x {width}: a box lies "
             "beyond it."
         )

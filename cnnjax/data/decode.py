@@ -143,7 +143,7 @@ def _eight_bits(picture):
         return picture
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its grey values do not fit into 16 bits")
+        raise ValueError("its gray values do not fit into 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

@@ -176,7 +176,7 @@ def _check_classes(trained, tested: list[BoxInfo], class_names) -> None:
         for label in info.annotations.labels[~info.annotations.ignore]:
             if not trained[label]:
                 raise UsageError(
-                    f"{info.annotations.name} marks an object of class "
+                    f"{info.annotations.name} has an object of class "
                     f"{class_names[label]}, which no training image has."
                 )
 

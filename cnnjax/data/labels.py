@@ -96,7 +96,7 @@ def _check_lossless(picture, name):
         known, kind = compression in _LOSSLESS_TIFF, f"TIFF compressed by {compression}"
     if not known:
         raise UsageError(
-            f"{name} is a {kind}, which blurs ids: a mask is a PNG of grey or palette."
+            f"{name} is a {kind}, which blurs ids: a mask is a PNG of gray or palette."
         )
 
 
@@ -133,7 +133,7 @@ def _one_channel(values, mode, name):
     colors = values[..., :-1] if "A" in mode else values
     if not opaque or (colors != colors[..., :1]).any():
         raise UsageError(
-            f"{name} is coloured ({mode}) and has no palette: a mask is a PNG of class "
-            "ids, as grey values or as indices of a palette."
+            f"{name} is colored ({mode}) and has no palette: a mask is a PNG of class "
+            "ids, as gray values or as indices of a palette."
         )
     return colors[..., 0]

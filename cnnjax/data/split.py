@@ -77,8 +77,8 @@ def hold_out_indices(
 def hold_out_last(source: Source, fraction: float) -> tuple[Source, Source]:
     """Splits `source` in two: what comes first, and the last `fraction` of it.
 
-    To the nearest whole example, at least one. For series whose neighbours are alike,
-    such as slices and films, where a random part would be known from its neighbours.
+    To the nearest whole example, at least one. For series whose neighbors are alike,
+    such as slices and films, where a random part would be known from its neighbors.
 
     Raises:
         UsageError: if `fraction` is not between 0 and 1, or nothing is left.

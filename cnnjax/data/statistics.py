@@ -15,7 +15,7 @@ def channel_mean_std(
     """Mean and standard deviation of each channel, for pixels in [0, 1].
 
     Of all examples, or of 10,000 drawn by `seed` where there are more. Pixels beyond
-    the valid size of a fitted image do not count. A constant channel has deviation 1.
+    the valid size of a fitted image do not count. The std of a constant channel is 1.
     """
     chosen = np.arange(len(source))
     if len(source) > _EXAMPLES:

@@ -16,7 +16,7 @@ def anchors(
     scales: Sequence[float],
     aspect_ratios: Sequence[float],
 ) -> Float[Array, "h w k 4"]:
-    """Boxes of every scale and aspect ratio around the centre of every cell.
+    """Boxes of every scale and aspect ratio around the center of every cell.
 
     The cell (row, column) of the feature map covers `stride` pixels of the image from
     (row, column) * stride on (Ren et al., 2015, section 3.1). Boxes are not rounded,

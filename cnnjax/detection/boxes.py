@@ -93,7 +93,7 @@ def box_convert(
     Args:
         boxes: with any number of leading axes.
         source: how they are written. "xyxy": two corners; "xywh": the upper left
-            corner, width and height; "cxcywh": the centre, width and height.
+            corner, width and height; "cxcywh": the center, width and height.
         target: how to write them, one of the same.
 
     Returns:

@@ -26,7 +26,7 @@ def encode_boxes(
     """What moves each reference onto its box (Girshick et al., 2014, appendix C).
 
     `dx = (x - x_r) / w_r`, `dy = (y - y_r) / h_r`, `dw = log(w / w_r)` and
-    `dh = log(h / h_r)`, with the centres (x, y) and sizes (w, h) of box and reference.
+    `dh = log(h / h_r)`, with the centers (x, y) and sizes (w, h) of box and reference.
 
     Args:
         boxes: the targets, with any number of leading axes.
@@ -83,7 +83,7 @@ def decode_boxes(
 
 
 def _centers(name, boxes) -> tuple[Array, Array]:
-    """Centres and sizes of boxes."""
+    """Centers and sizes of boxes."""
     both = box_convert(_args.boxes(name, boxes), "xyxy", "cxcywh")
     return both[..., :2], jnp.maximum(both[..., 2:], _SHORTEST)
 

@@ -168,7 +168,7 @@ def _rescored(
 
 
 def scale_boxes(boxes: Float[AnyArray, "*n 4"], factor: float) -> Float[Array, "*n 4"]:
-    """Boxes with the same centres and smaller sides.
+    """Boxes with the same centers and smaller sides.
 
     Args:
         boxes: with any number of leading axes.

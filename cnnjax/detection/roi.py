@@ -18,7 +18,7 @@ def roi_align(
 ) -> Float[Array, "n rows columns c"]:
     """Features of each box by bilinear sampling (He et al., 2017, section 3).
 
-    As torchvision's with `aligned=True`: the feature (row, column) lies at the centre
+    As torchvision's with `aligned=True`: the feature (row, column) lies at the center
     of its cell. Samples up to a cell outside take the rim's features, those farther
     away 0. The mean over the samples of a bin is a product with two matrices, one for
     rows and one for columns, since bilinear weights are separable. Both are as large

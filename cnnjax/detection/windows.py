@@ -109,7 +109,7 @@ def dense_scores(
     """The scores of all windows.
 
     Where `apply` is fully convolutional without padding, and gives one score for one
-    window, it sees the image once: neighbouring windows share what they have in
+    window, it sees the image once: neighboring windows share what they have in
     common (Sermanet et al., 2014, section 3.5), and each has the score of its own
     crop. Strides finer than its own come of shifted images, interleaved. Any other
     classifier, known by its rows of scores, sees a row of crops at a time.

@@ -62,7 +62,7 @@ def segmentation_cross_entropy(
 
     `mean_x -c_y(x) w(x) log p_y(x)(x)`, with y the label and p = softmax(logits): the
     energy of Ronneberger et al. (2015), equation 1, for each pixel. The weights are not
-    normalised: twice as large, they double the loss.
+    normalized: twice as large, they double the loss.
 
     Args:
         logits: scores of k classes.

@@ -58,7 +58,7 @@ def classification_summary(
     """
     count = int(sums["count"])
     if count == 0:
-        raise ValueError("There must be examples to summarise, got none.")
+        raise ValueError("There must be examples to summarize, got none.")
     confusion = np.asarray(sums["confusion"], np.int64)
     found, present = np.diag(confusion), confusion.sum(axis=1)
     return {

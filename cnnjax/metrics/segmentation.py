@@ -83,7 +83,7 @@ def segmentation_summary(
     confusion = np.asarray(sums["confusion"], np.int64)
     pixels = int(confusion.sum())
     if pixels == 0:
-        raise ValueError("There must be labelled pixels to summarise, got none.")
+        raise ValueError("There must be labelled pixels to summarize, got none.")
     both = np.diag(confusion)
     either = confusion.sum(axis=0) + confusion.sum(axis=1)
     iou, dice = _ratios(both, either - both), _ratios(2 * both, either)

@@ -4,7 +4,7 @@ Layers C1, S2, C3, S4, C5, F6 and the output as in figure 2, with these changes:
 every map of C3 sees every map of S2, pooling takes the maximum and has no
 coefficients, ReLU instead of tanh, softmax instead of radial basis functions. C1
 keeps the size, so that 28x28 images need no border.
-61,706 parameters for 28x28 grey images and ten classes.
+61,706 parameters for 28x28 gray images and ten classes.
 """
 
 import flax.linen as nn

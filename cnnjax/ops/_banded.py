@@ -1,4 +1,4 @@
-"""Linear maps of one axis that see a few neighbours, by shifted sums.
+"""Linear maps of one axis that see a few neighbors, by shifted sums.
 
 A product with their matrix, in which nearly all is 0, reads every pixel of the axis
 for each output: 2 to 20 times slower on CPU, and since 0 times NaN is NaN, one pixel
@@ -17,7 +17,7 @@ from cnnjax.ops.batch import total
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Band:
-    """A matrix (outputs, inputs) whose rows hold a few neighbouring weights each.
+    """A matrix (outputs, inputs) whose rows hold a few neighboring weights each.
 
     Compared by identity, so that a cached one is compiled for once.
 

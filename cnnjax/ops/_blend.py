@@ -1,8 +1,8 @@
 """Bilinear resizing of one axis by a whole factor.
 
-The pixels 2i and 2i + 1 (for the factor 2) blend x[i] with its neighbour before and
+The pixels 2i and 2i + 1 (for the factor 2) blend x[i] with its neighbor before and
 after it. In general the phase p of f pixels lies a share of s = 1/2 - (p + 1/2) / f
-before the centre of x[i], and the phase f - 1 - p as far behind it:
+before the center of x[i], and the phase f - 1 - p as far behind it:
 
     y[f i + p]         = (1 - s) x[i] + s x[i - 1]
     y[f i + f - 1 - p] = (1 - s) x[i] + s x[i + 1]
@@ -33,7 +33,7 @@ def _blend(x: jax.Array, *, axis: int, factor: int) -> jax.Array:
 
 
 def _gather(g: jax.Array, *, axis: int, factor: int) -> jax.Array:
-    """The transpose: each pixel sums what its neighbourhood took of it.
+    """The transpose: each pixel sums what its neighborhood took of it.
 
     The first pixel also stood before itself, the last behind itself.
     """

@@ -10,7 +10,7 @@ from jax import lax
 def alone(form: Callable, *operands: jax.Array) -> jax.Array:
     """Returns form(*operands), the operands computed once before it.
 
-    XLA on CPU fuses what makes an operand (a chain of normalisation, activation and
+    XLA on CPU fuses what makes an operand (a chain of normalization, activation and
     addition, say) into each place that reads it: every tap, every change of layout.
     It looks across `lax.optimization_barrier`, but not into the branch of a
     condition that it cannot know. The barrier here hides that the condition is true;

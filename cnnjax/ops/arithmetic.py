@@ -140,7 +140,7 @@ def receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
 
     Returns:
         (size, jump): pixels of the input that one output sees along an axis, and
-        pixels between the centres that neighbouring outputs see.
+        pixels between the centers that neighboring outputs see.
 
     Raises:
         ValueError: if a number is not a positive integer.

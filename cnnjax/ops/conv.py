@@ -46,11 +46,11 @@ def conv2d(
         x: images, with any number of leading batch axes.
         kernel: of the dtype of `x`; c_group is c_in / groups.
         bias: added to each output channel.
-        stride: pixels between neighbouring places; one int stands for both axes.
+        stride: pixels between neighboring places; one int stands for both axes.
         padding: "SAME" (ceil(h / stride) places), "VALID", an int, (vertical,
             horizontal) or ((top, bottom), (left, right)), in pixels.
         padding_mode: what the padding holds; a mode of `pad`.
-        dilation: pixels between neighbouring taps of the kernel.
+        dilation: pixels between neighboring taps of the kernel.
         groups: parts that the channels are divided into, each convolved alone.
 
     Returns:

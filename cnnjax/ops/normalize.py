@@ -1,4 +1,4 @@
-"""Normalisation of activations, as functions of arrays.
+"""Normalization of activations, as functions of arrays.
 
 Statistics are taken in float32 (float64 for float64), the variance is the biased
 one, and the result has the dtype of `x`. `scale` and `bias` hold one number for
@@ -26,7 +26,7 @@ def batch_norm(
     epsilon: Scalar = 1e-5,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
-    """Normalises each channel over the batch and all positions.
+    """Normalizes each channel over the batch and all positions.
 
     y = scale (x - mean) / sqrt(variance + epsilon) + bias (Ioffe & Szegedy, 2015,
     algorithm 1). Under `jit` over a mesh the batch is the whole batch, on however
@@ -42,7 +42,7 @@ def batch_norm(
         axis_name: average the statistics over this axis of `pmap` or `shard_map`.
 
     Returns:
-        (y, mean, variance): the normalised activations and the statistics used, in
+        (y, mean, variance): the normalized activations and the statistics used, in
         float32 or wider.
 
     Raises:
@@ -85,18 +85,18 @@ def group_norm(
     groups: int,
     epsilon: Scalar = 1e-5,
 ) -> Float[Array, "*batch h w c"]:
-    """Normalises each group of channels over each image (Wu & He, 2018, equation 1).
+    """Normalizes each group of channels over each image (Wu & He, 2018, equation 1).
 
     Args:
         x: images, with any number of leading batch axes.
         scale: multiplies each channel afterwards.
         bias: added to each channel afterwards.
-        groups: parts that the channels are divided into; 1 is layer normalisation
-            over the image, c is instance normalisation.
+        groups: parts that the channels are divided into; 1 is layer normalization
+            over the image, c is instance normalization.
         epsilon: keeps the root away from zero.
 
     Returns:
-        The normalised images.
+        The normalized images.
 
     Raises:
         ValueError: if shapes or dtypes do not fit or `groups` does not divide c.
@@ -121,7 +121,7 @@ def layer_norm(
     *,
     epsilon: Scalar = 1e-5,
 ) -> Float[Array, "*batch c"]:
-    """Normalises the channels of each position (Ba, Kiros & Hinton, 2016).
+    """Normalizes the channels of each position (Ba, Kiros & Hinton, 2016).
 
     Args:
         x: activations with any leading axes.
@@ -130,7 +130,7 @@ def layer_norm(
         epsilon: keeps the root away from zero.
 
     Returns:
-        The normalised activations.
+        The normalized activations.
 
     Raises:
         ValueError: if shapes or dtypes do not fit.
@@ -151,7 +151,7 @@ def local_response_norm(
     beta: Scalar = 0.75,
     k: Scalar = 1.0,
 ) -> Float[Array, "*batch c"]:
-    """Divides each channel by the energy of its neighbours.
+    """Divides each channel by the energy of its neighbors.
 
     y[i] = x[i] / (k + alpha sum of x[j]^2)^beta over the `size` channels j around i
     (Krizhevsky, Sutskever & Hinton, 2012, section 3.3, with k = 2 there). PyTorch
@@ -159,13 +159,13 @@ def local_response_norm(
 
     Args:
         x: activations with any leading axes.
-        size: how many neighbouring channels count, i among them.
+        size: how many neighboring channels count, i among them.
         alpha: weight of the energy.
         beta: power of the denominator.
         k: keeps the denominator away from zero.
 
     Returns:
-        The normalised activations, in the dtype of `x`.
+        The normalized activations, in the dtype of `x`.
 
     Raises:
         ValueError: if `size` is not positive or `x` not of floating point numbers.
@@ -186,11 +186,11 @@ def local_response_norm(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _batch_norm(x, scale, bias, epsilon, axis_name):
-    """The normalised x and the statistics, as rows (1, ..., 1, c).
+    """The normalized x and the statistics, as rows (1, ..., 1, c).
 
     The rule below is the derivative written with two sums instead of the many that
     come from differentiating each step: backwards, of g and of g times the
-    normalised x, which is made again from x and not kept.
+    normalized x, which is made again from x and not kept.
     """
     mean, variance = _statistics(x, scale.dtype, axis_name)
     y = _scaled(x, mean, lax.rsqrt(variance + epsilon) * scale, bias)

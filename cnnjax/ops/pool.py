@@ -41,7 +41,7 @@ def max_pool(
         stride: step between windows. Defaults to `window`, so windows tile `x`.
         padding: "VALID", "SAME", an int, (vertical, horizontal) or
             ((top, bottom), (left, right)); less than the window.
-        dilation: pixels between neighbouring taps of the window.
+        dilation: pixels between neighboring taps of the window.
         ceil_mode: whether a last window that starts in the image, or in the padding
             before it, counts though it ends beyond the padding (as in PyTorch).
 

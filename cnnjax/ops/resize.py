@@ -23,8 +23,8 @@ def resize(
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Samples the images anew at `size`.
 
-    Pixels are squares whose centres lie at half integers, so the output pixel i has
-    its centre at (i + 1/2) h / h_out in the input. Each axis is one sparse matrix of
+    Pixels are squares whose centers lie at half integers, so the output pixel i has
+    its center at (i + 1/2) h / h_out in the input. Each axis is one sparse matrix of
     weights, and the backward pass is its exact transpose. Weights that fall outside
     of the image are left out and the rest scaled to sum to one.
 

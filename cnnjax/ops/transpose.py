@@ -37,11 +37,11 @@ def conv2d_transpose(
         kernel: the kernel of the forward convolution, in the dtype of `y`; c_group is
             c_out / groups.
         bias: added to each output channel.
-        stride: pixels of the result between neighbouring pixels of `y`.
+        stride: pixels of the result between neighboring pixels of `y`.
         padding: that of the forward convolution, which cuts it off the result:
             "SAME", "VALID", an int, (vertical, horizontal) or
             ((top, bottom), (left, right)).
-        dilation: pixels between neighbouring taps.
+        dilation: pixels between neighboring taps.
         groups: parts that the channels are divided into, each laid alone.
         output_size: height and width of the result. A stride loses them in the
             forward direction; by default the size that leaves no pixel over:

@@ -25,7 +25,7 @@ def bars(
         values: one for each name; None has no bar.
         names: of the bars.
         path: of the PNG file.
-        title: what is shown, above.
+        title: above the chart.
         mean: drawn as a line across.
 
     Raises:

@@ -21,7 +21,7 @@ _LETTERS = 6.5  # points, in a panel
 _CAPTION = 200  # letters, at most
 _NAME = 40  # letters of a class, at most
 _SMALLEST = 10  # pixels of a letter that one can read
-# Distinct without hue too; colours of Okabe & Ito (2008).
+# Distinct without hue, too; colors of Okabe & Ito (2008).
 _STYLES = {
     "right": ("#009e73", "-"),
     "wrong": ("#d55e00", (0, (4, 1.5))),
@@ -59,7 +59,7 @@ def draw_boxes(
     captions: Sequence[str],
     colors: UInt8[np.ndarray, "k 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with its boxes, each with a caption in its colour.
+    """The image with its boxes, each with a caption in its color.
 
     The lines lie on the outermost pixels inside the boxes, rounded to whole pixels and
     cut at the border. Lines and letters grow with the image; captions stay inside it
@@ -73,7 +73,7 @@ def draw_boxes(
 
     Raises:
         ValueError: if there are not as many captions and colors as boxes, or `image`
-            is not one.
+            is not an image.
     """
     if not len(boxes) == len(captions) == len(colors):
         raise ValueError(

@@ -20,10 +20,10 @@ _PAIRS = 12  # listed beside the matrix
 def confusion_matrix(
     counts: Int[np.ndarray, "k k"], class_names: Sequence[str], path: png.Path
 ) -> None:
-    """Where the errors go: rows are the truth, columns the predictions.
+    """Draws a confusion matrix: rows are the truth, columns the predictions.
 
-    Colour is the share of a class that is taken for another; the diagonal, which
-    would outshine it, is grey. Beside it stand the most frequent confusions. Up to 20
+    Color is the share of a class that is taken for another; the diagonal, which would
+    dominate, is gray. Beside it stand the most frequent confusions. Up to 20
     classes have numbers in the cells, up to 60 their names at the axes.
 
     Args:
@@ -66,7 +66,7 @@ def _cells(
     shown = axes.imshow(errors, cmap="Oranges", norm=norm, interpolation="nearest")
     if classes <= _ROWS_WITH_NAMES:
         diagonal = np.where(np.eye(classes, dtype=bool), 1.0, np.nan)
-        axes.imshow(diagonal, cmap="Greys", vmin=0, vmax=6, interpolation="nearest")
+        axes.imshow(diagonal, cmap="Grays", vmin=0, vmax=6, interpolation="nearest")
         ticks = range(classes)
         small = 9 if classes <= _ROWS_WITH_NUMBERS else 6
         names = [short(name, _LETTERS) for name in class_names]

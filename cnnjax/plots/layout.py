@@ -111,7 +111,7 @@ def short(title: str, inches: float) -> str:
 
 
 def _columns(count: int, tall: float) -> int:
-    """How many side by side leave few cells empty in a figure of good proportions."""
+    """Number of columns that leaves few cells empty in a figure of good proportions."""
 
     def badness(columns: int) -> float:
         rows = math.ceil(count / columns)

@@ -14,7 +14,7 @@ from cnnjax.names import short
 from cnnjax.plots import layout, png
 from cnnjax.plots.palette import palette
 
-_VOID = 255  # the label of a pixel that nobody knows
+_VOID = 255  # the label of an unlabeled pixel
 _VOID_COLOR = (255, 255, 255)
 _ERROR = np.array((213, 94, 0), np.uint8)  # vermillion
 _SIDE = 2.6  # of a panel, inches
@@ -34,10 +34,10 @@ class Segmented(NamedTuple):
 def color_mask(
     mask: Integer[np.ndarray, "h w"], colors: UInt8[np.ndarray, "k 3"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The colour of each pixel's class; white where it is void.
+    """The color of each pixel's class; white where it is void.
 
     Raises:
-        ValueError: if a class has no colour.
+        ValueError: if a class has no color.
     """
     if mask.ndim != 2:
         raise ValueError(f"mask must be (h, w), got the shape {mask.shape}.")
@@ -46,7 +46,7 @@ def color_mask(
     unknown = mask[(mask != _VOID) & ((mask < 0) | (mask >= len(colors)))]
     if unknown.size:
         raise ValueError(
-            f"There are {len(colors)} colours, none for the class {unknown[0]}."
+            f"There are {len(colors)} colors, none for the class {unknown[0]}."
         )
     return table[mask]
 
@@ -67,7 +67,7 @@ def overlay(
         opacity: of the tint: 0 shows the image, 1 the mask.
 
     Raises:
-        ValueError: if the sizes differ, a class has no colour, or `opacity` is not in
+        ValueError: if the sizes differ, a class has no color, or `opacity` is not in
             [0, 1].
     """
     if image.shape[:2] != mask.shape:
@@ -91,7 +91,7 @@ def segmentation_grid(
 ) -> None:
     """Image, truth, prediction and errors side by side, a row for each image.
 
-    Wrong pixels are red over the grey image. Void pixels are white, and never wrong.
+    Wrong pixels are red over the gray image. Void pixels are white, and never wrong.
 
     Args:
         rows: at least one.

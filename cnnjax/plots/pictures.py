@@ -65,11 +65,11 @@ def _printable_lines(caption: str) -> str:
 
 
 def filters(kernel: Float[np.ndarray, "h w i o"], path: png.Path) -> None:
-    """The filters of a layer, zero in middle grey, each by its own largest weight.
+    """The filters of a layer, zero in middle gray, each by its own largest weight.
 
     Args:
-        kernel: with three input channels a filter is one colour picture, otherwise
-            one grey picture for each input channel.
+        kernel: with three input channels a filter is one color picture, otherwise
+            one gray picture for each input channel.
         path: of the PNG file.
 
     Raises:

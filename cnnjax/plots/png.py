@@ -14,7 +14,7 @@ Path = str | os.PathLike
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Says nothing of letters that the font lacks, and of names too long to lay out."""
+    """Hides warnings of missing glyphs and of names too long for the layout."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

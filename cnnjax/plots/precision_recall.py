@@ -93,7 +93,7 @@ def _legend(figure: Figure, left: float, rows: Sequence[tuple[Line2D, str]]) -> 
 
 
 def _line(axes: Axes, number: int, curve: Curve | None) -> tuple[Line2D, str]:
-    """Draws a curve; returns it with its best F1 score, and from which score on."""
+    """Draws a curve; returns it with its best F1 score and that score threshold."""
     colors = np.delete(palette(8), _PALE, axis=0) / 255
     colors = np.roll(colors, -4, axis=0)  # the darker hues first
     color = colors[number % len(colors)]
@@ -115,9 +115,9 @@ def _best(
     precision: Float[np.ndarray, " k"],
     scores: Float[np.ndarray, " k"],
 ) -> tuple[int, float]:
-    """Where F1 is largest, and its value there."""
+    """Index and value of the largest F1 score."""
     f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-12)
-    # No threshold parts detections of one score: only the last of them counts.
+    # A threshold keeps all detections of equal score: only the last of them counts.
     f1[:-1][scores[1:] == scores[:-1]] = -1
     best = int(np.argmax(f1))
     return best, float(f1[best])

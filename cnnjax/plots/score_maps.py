@@ -29,10 +29,10 @@ def score_maps(
     maps: Sequence[tuple[str, Float[np.ndarray, "rows columns"], Box]],
     path: png.Path,
 ) -> None:
-    """An image and the scores of windows at each scale, in one range of colours.
+    """An image and the scores of windows at each scale, in one range of colors.
 
-    A map has a cell for each window, and lies where the image has the middles of
-    these: no window is there in the grey along the border.
+    A map has a cell for each window, at the center of that window in the image; along
+    the gray border there are no windows.
 
     Args:
         image: float in [0, 1] or uint8, of one channel or three.
@@ -79,7 +79,7 @@ def score_maps(
 
 
 def _bar(figure: Figure, shown: AxesImage) -> None:
-    """One colour bar along the right side."""
+    """One color bar along the right side."""
     width = figure.get_figwidth()
     low = min(axes.get_position().y0 for axes in figure.axes)
     high = max(axes.get_position().y1 for axes in figure.axes)
@@ -97,8 +97,8 @@ def pyramid(
 ) -> None:
     """Every level at one scale of pixels, the window in its corner.
 
-    An object is found where it fills the window: in a level twice as small, one twice
-    as large.
+    An object is found on the level on which it fills the window: one twice as large
+    on a level half the size.
 
     Args:
         levels: a title and an image, each of its own size.

@@ -23,7 +23,7 @@ class Batches:
         config: batch size and seed.
         steps: number of steps of the whole run.
         devices: where batches go.
-        clock: is told the time spent waiting for input, and on new rounds.
+        clock: counts the time spent waiting for input, and on new rounds.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Batches:
     def training(self, idle: Callable[[], bool]) -> Iterator[PyTree]:
         """Training batches on the devices.
 
-        Counts the time until a batch is there as waiting for input where the devices
-        are `idle` by then.
+        The time until a batch arrives counts as waiting for input if the devices are
+        `idle` by then.
         """
         while True:
             since = time.perf_counter()

@@ -2,7 +2,7 @@
 
 A checkpoint is a state, as host arrays, and a small JSON record of progress. The
 SHA-256 sums of both are in the record and checked when it is read, because orbax
-restores flipped bytes without a word. Saving happens in the background and
+restores flipped bytes without an error. Saving happens in the background and
 becomes visible by a rename, so that a run killed at any moment finds whole checkpoints
 only. Of a folder the two latest are kept.
 """
@@ -29,7 +29,7 @@ from cnnjax.training import devices
 
 
 class NotSaved(Exception):
-    """A checkpoint could not be written; those before it are whole."""
+    """A checkpoint could not be written; earlier ones are intact."""
 
 
 Progress = dict[str, Any]
@@ -39,7 +39,7 @@ _ROOM = 2**16  # bytes for what orbax writes beside the arrays
 def _patient(
     make: Callable[[], asyncio.AbstractEventLoop],
 ) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Makes event loops that, when closed, first wait for all that runs in them.
+    """Makes event loops that wait for all their tasks when they are closed.
 
     orbax reads and writes every array as a task of its own loop, and closes it at the
     first that fails; each that is still under way, or has failed, too, would then
@@ -58,16 +58,14 @@ def _patient(
             close()
 
         loop.close = close_at_rest
-        loop.set_exception_handler(_say_what_nobody_raises)
+        loop.set_exception_handler(_report_unraised)
         return loop
 
     return patient
 
 
-def _say_what_nobody_raises(
-    loop: asyncio.AbstractEventLoop, context: dict[str, Any]
-) -> None:
-    """The handler of a loop, but for tasks that failed after the first which did."""
+def _report_unraised(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception handler that ignores tasks which failed after the first failure."""
     if not isinstance(context.get("future"), asyncio.Task):
         loop.default_exception_handler(context)
 
@@ -80,7 +78,7 @@ class Checkpoints:
 
     Args:
         folder: made when missing.
-        log_line: called with one line when something has to be said.
+        log_line: called with each message to the user.
     """
 
     def __init__(
@@ -102,7 +100,7 @@ class Checkpoints:
 
         Args:
             step: names the checkpoint.
-            state: host arrays that nobody writes to any more.
+            state: host arrays that are not modified afterwards.
             progress: what else the run needs to go on.
 
         Raises:
@@ -144,8 +142,8 @@ class Checkpoints:
             try:
                 return self._read(step, targets)
             except (UsageError, MemoryError, PermissionError):
-                raise  # nothing that speaks of damage
-            # orbax and tensorstore raise whatever the damaged file led them to.
+                raise  # not a sign of damage
+            # orbax and tensorstore raise nearly anything on damaged files.
             except Exception as error:
                 self._set_aside(step, error)
         if steps:
@@ -191,16 +189,16 @@ class Checkpoints:
         self._manager = self._open()
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk.
+        """Waits until everything saved is on disk.
 
         Raises:
-            NotSaved: if some of it is not.
+            NotSaved: if a save failed.
         """
         with self._saving():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, as `wait` does, and lets go of the folder."""
+        """Waits, as `wait` does, and closes the folder."""
         with self._saving():
             self._manager.close()
 
@@ -213,7 +211,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
-        """Turns whatever orbax raises of a full disk, and so on, into one line."""
+        """Turns orbax's errors, such as those of a full disk, into `NotSaved`."""
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Seconds of a run by phase, such as compiling, training and evaluating."""
 
 import time
 
@@ -6,8 +6,8 @@ import time
 class Clock:
     """Adds up seconds by phase; at any moment one phase, or none, is running.
 
-    `seconds` has an entry for each phase that has ended, and a `total`: all that
-    passed since the clock was made, and in the sittings before.
+    `seconds` has an entry for each phase that has ended, and a `total`: the time
+    since the clock was made, plus that of earlier launches of the same run.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Clock:
         self._before = 0.0
 
     def resume(self, seconds: dict[str, float]) -> None:
-        """Goes on from what the sittings before took."""
+        """Adds the seconds of earlier launches of the same run."""
         self._before = seconds.get("total", 0.0)
         for name, value in seconds.items():
             self.add(name, value)

@@ -1,4 +1,4 @@
-"""The flags that every training experiment has, spelt the same in each."""
+"""Options that all training experiments share, under the same flags."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from cnnjax.training import devices, optimizers
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """What a run is a function of: the same config, the same bits."""
+    """Options that determine a run: the same config gives the same bits."""
 
     dataset: str = option(
         "digits",
@@ -31,14 +31,14 @@ class TrainingConfig:
     )
     validation: float = option(
         0.0,
-        "Fraction of the training split held out to choose by (early stopping); one"
+        "Fraction of the training split held out for validation (early stopping); one"
         " image, or one of each class, at least (0: none).",
         at_least=0,
         below=1,
     )
     seed: int = option(
         0,
-        "Seeds splits, initialisation, order, augmentation and dropout.",
+        "Seeds splits, initialization, order, augmentation and dropout.",
         at_least=0,
         below=2**31,
     )

@@ -1,4 +1,4 @@
-"""What a run took: size, time and memory."""
+"""Cost of a run: number of parameters, time and memory."""
 
 import resource
 import sys
@@ -15,16 +15,16 @@ _PHASES = ("compile", "train", "evaluate")
 def cost(
     variables: PyTree, seconds: dict[str, float], *, steps: int, images: int
 ) -> dict[str, Any]:
-    """What result.json says of it.
+    """Rows of result.json: parameters, their SHA-256, throughput, seconds and memory.
 
     Args:
         variables: the final ones, on the host.
-        seconds: of a `Clock`; those of `input_wait` are among those of `train`.
+        seconds: of a `Clock`; those of `input_wait` are part of those of `train`.
         steps: updates made.
-        images: examples they took.
+        images: training examples seen in these.
     """
     phases = {name: seconds.get(name, 0.0) for name in _PHASES}
-    if "renew" in seconds:  # finding what later rounds learn from
+    if "renew" in seconds:  # mining the examples of later rounds
         phases["renew"] = seconds["renew"]
     return {
         "steps": steps,
@@ -41,7 +41,7 @@ def cost(
 
 
 def peak_memory_bytes() -> int:
-    """The most memory used so far: of the first accelerator, or of this process."""
+    """Peak memory so far: of the first accelerator, or of this process."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics and "peak_bytes_in_use" in statistics:
         return statistics["peak_bytes_in_use"]

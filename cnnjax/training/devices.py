@@ -31,8 +31,8 @@ class Devices:
         replicate: a host tree -> the same on every device.
         shard: this process's share of a batch -> the global batch.
         map_step: `(state, batch) -> (state, metrics)` -> the same, mapped, to be
-            lowered and compiled; the state given to it is used up.
-        map_measure: `(variables, batch) -> (sums, examples)` -> the same, mapped:
+            lowered and compiled; the state given to it is donated.
+        map_eval_step: `(variables, batch) -> (sums, examples)` -> the same, mapped:
             sums over the global batch, examples of the global batch in order.
         fetch: a replicated tree -> a host copy.
     """
@@ -50,8 +50,9 @@ def start_processes(
 ) -> None:
     """Joins the other processes of this run, where there are any.
 
-    With a `coordinator` (host:port), as told; without, as found from Slurm, a TPU pod
-    or Kubernetes by `jax.distributed`. A single process joins nothing.
+    They meet at `coordinator` (host:port) if it is given; otherwise `jax.distributed`
+    finds them under Slurm, on a TPU pod or in Kubernetes. Nothing happens where there
+    is a single process.
     """
     if coordinator:
         if num_processes is None or process_id is None:
@@ -94,7 +95,7 @@ def _launched_as_one_of_many() -> bool:
 
 
 def first_process_says(yes: bool) -> bool:
-    """What the first process says, on all of them; every process must ask."""
+    """The first process's value, on all processes; each of them must call this."""
     if jax.process_count() == 1:
         return yes
     return bool(multihost_utils.broadcast_one_to_all(np.array(yes)))
@@ -172,10 +173,10 @@ MAPPERS: dict[str, Callable[[], Devices]] = {"jit": _jit, "pmap": _pmap}
 
 
 def _gathered(eval_step: Callable) -> Callable:
-    """Measures each device's share by itself, and brings all together at the end.
+    """Evaluates each device's share by itself, and gathers all at the end.
 
-    Left to XLA, a loop of `measure` would have the devices meet in every turn; on the
-    CPU, where a program's waiting loops can use up all threads, that may hang.
+    Left to XLA, a loop in `eval_step` would synchronize the devices in every turn; on
+    the CPU, where a program's waiting loops can use up all threads, that may hang.
     """
 
     def gathered(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:

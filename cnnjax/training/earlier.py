@@ -1,4 +1,4 @@
-"""Names that earlier revisions wrote into a workdir, and what they are called today."""
+"""Maps names that earlier revisions wrote into a workdir to today's."""
 
 from typing import Any
 

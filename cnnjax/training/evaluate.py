@@ -39,7 +39,7 @@ class Evaluator:
         task: has the step, the metrics and the observer.
         batches: of a source.
         devices: that the step is mapped over.
-        clock: is told the time spent.
+        clock: counts the time spent.
         poll: called before each batch; raises to stop.
     """
 

@@ -6,8 +6,8 @@ class Config:
     seed: int = option(0, "Seeds data and initialization; same seed, same numbers.")
 ```
 
-A field's type is `int`, `float`, `str` or `bool`, or one of them `| None`. What the
-user gets wrong is refused here, in one line, before anything runs.
+A field's type is `int`, `float`, `str` or `bool`, or one of them `| None`. Wrong
+values are refused here, in one line, before anything runs.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class _Truth(flags.BooleanParser):
-    """absl's own, which says what must hold."""
+    """absl's parser, with a message that says which values are allowed."""
 
     def parse(self, argument: str | int | bool) -> bool:
         try:
@@ -85,14 +85,15 @@ def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> 
     """The `config` that the flags describe.
 
     Raises:
-        UsageError: if a number is out of its bounds, or a text no line of a flagfile.
+        UsageError: if a number is out of its bounds, or a text cannot stand in a
+            flagfile.
     """
     values = {f.name: flag_values[f.name].value for f in dataclasses.fields(config)}
     return check(config(**values))
 
 
 def check(config: Config) -> Config:
-    """Returns `config`: numbers are finite, values allowed, texts are lines.
+    """Returns `config` if its numbers are finite, values allowed, texts single lines.
 
     Raises:
         UsageError: naming the flag, its value and what must hold.
@@ -109,7 +110,7 @@ def check(config: Config) -> Config:
 
 
 def _check_text(name: str, text: str, *, written: bool) -> None:
-    """Refuses what no path can hold, or what a flagfile would not give back."""
+    """Refuses characters that no path can have or no flagfile would preserve."""
     if "\0" in text or (written and _CONTROL.search(text)):
         raise UsageError(f"--{name} must have no control characters, got {text!r}.")
     if written and text != text.strip():
@@ -123,7 +124,7 @@ def _check_text(name: str, text: str, *, written: bool) -> None:
 
 
 def given(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-    """The values that were given, not left to their defaults, by name."""
+    """The values that were given on the command line, by name."""
     names = [field.name for field in dataclasses.fields(config)]
     return {
         name: flag_values[name].value for name in names if flag_values[name].present
@@ -137,7 +138,7 @@ def flagfile(config: Any) -> str:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The values that make a run what it is, by name."""
+    """The values that determine the result of a run, by name."""
     return {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)

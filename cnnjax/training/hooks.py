@@ -36,7 +36,7 @@ class StoppedEarly(Exception):
 class Log:
     """Checks, shows and logs the metrics of each step.
 
-    It reads those of the step before: reading the newest would have the device wait.
+    It reads those of the previous step: reading the newest would block on the device.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Log:
         self._unread = step, metrics
 
     def idle(self) -> bool:
-        """Whether the devices have nothing to do."""
+        """Whether the devices have finished all steps that were dispatched."""
         return self._unread is None or _is_ready(self._unread[1]["loss"])
 
     def flush(self) -> None:
@@ -99,7 +99,7 @@ def _is_ready(x: Any) -> bool:
 
 
 class Checkpoint:
-    """Saves the state at its interval, and when it is asked to."""
+    """Saves the state every `checkpoint` steps, and on demand."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Checkpoint:
 
 
 class Evaluate:
-    """Evaluates at its interval, logs the metrics and keeps the best state.
+    """Evaluates every `evaluation` steps, logs the metrics and keeps the best state.
 
     Uses the validation split where there is one, else the test split, whose last
     evaluation is left to the end of the run.
@@ -177,13 +177,13 @@ class Evaluate:
 
 
 class StopEarly:
-    """Ends the run when the score has been stale for `patience` evaluations."""
+    """Ends the run when the score has not improved for `patience` evaluations."""
 
     def __init__(self, progress: TrainProgress, *, patience: int) -> None:
         self._progress, self._patience = progress, patience
 
     def __call__(self, step: int, state: states.State, metrics: loop.Metrics) -> None:
-        """Raises `StoppedEarly` where the score is stale."""
+        """Raises `StoppedEarly` if the score has not improved for so long."""
         self.check()
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """How an experiment starts and how it ends: flags, processes, caches, exit status.
 
 Status 0: done. 1: the loss was not finite, or the disk is full. 2: a mistake of the
-user's, said in one line. 128 + n: stopped by signal n, everything saved.
+user's, told in one line. 128 + n: stopped by signal n, everything saved.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ class LaunchOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What an experiment's command line offers.
+    """The command line of an experiment.
 
     Attributes:
         name: of the experiment: of its folder below `runs`, and in its config.json.
@@ -86,8 +86,8 @@ class Command:
         config: the dataclass that its flags are made of.
         run: `(config, workdir, overwrite=)` -> metrics.
         predict: `(path, workdir, **options)`, shows and writes predictions.
-        options: those of a launch; `predict` is given by keyword what this has beside
-            the fields of `LaunchOptions`.
+        options: of a launch; fields beyond those of `LaunchOptions` are passed to
+            `predict` by keyword.
     """
 
     name: str
@@ -117,7 +117,7 @@ def launch(command: Command) -> None:
             _exit(2, str(error).removeprefix("ERROR:: "))
         if len(rest) > 1:
             _exit(2, f"Unexpected argument {rest[1]!r}: flags begin with --.")
-        # What orbax logs of its threads' errors comes again as an exception.
+        # Errors of orbax's threads, which it logs, are raised as exceptions as well.
         logging.set_verbosity(logging.FATAL)
         return rest
 
@@ -162,23 +162,23 @@ def _act(command: Command) -> None:
             config.dataset, data_dir=config.data_dir, manual_dir=options.manual_dir
         )
     if options.predict is not None:
-        asked = {name: getattr(options, name) for name in _of_predict(options)}
+        asked = {name: getattr(options, name) for name in _added(options)}
         given = config_flags.given(command.config)
-        given.pop("tune_cpu", None)  # of this process, whatever the run had
-        with _said_of(workdir):
+        given.pop("tune_cpu", None)  # concerns this process, not the run
+        with _one_line(workdir):
             record.check_given(workdir, given, experiment=command.name)
             command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
-        with _said_of(workdir):
+        with _one_line(workdir):
             command.run(config, workdir, overwrite=options.overwrite)
 
 
 def _check_read(options: LaunchOptions) -> None:
-    """Refuses what nothing would read."""
+    """Refuses options that would have no effect."""
     if options.manual_dir and not options.prepare:
         raise UsageError("--manual_dir is what --prepare reads; give both.")
     if options.predict is None:
-        for name in _of_predict(options):
+        for name in _added(options):
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name} is what --predict reads; give both.")
     elif options.overwrite:
@@ -187,15 +187,15 @@ def _check_read(options: LaunchOptions) -> None:
         )
 
 
-def _of_predict(options: LaunchOptions) -> list[str]:
-    """The options that a script has beside those of every sitting."""
+def _added(options: LaunchOptions) -> list[str]:
+    """Names of the options that an experiment adds to `LaunchOptions`."""
     shared = {field.name for field in dataclasses.fields(LaunchOptions)}
     return [x.name for x in dataclasses.fields(options) if x.name not in shared]
 
 
 @contextlib.contextmanager
-def _said_of(workdir: pathlib.Path) -> Iterator[None]:
-    """Says in one line what the system refuses to do with a file of the workdir."""
+def _one_line(workdir: pathlib.Path) -> Iterator[None]:
+    """Turns an OSError on a file of the workdir into a one-line UsageError."""
     try:
         yield
     except OSError as error:
@@ -211,7 +211,7 @@ def _said_of(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def keep_compiled() -> None:
-    """Keeps compiled programs in the user's cache folder, for the next run.
+    """Stores compiled programs in the user's cache folder, for later runs.
 
     One folder for each kind of processor: what was compiled for one may not run on
     another that shares the home folder.
@@ -224,7 +224,7 @@ def keep_compiled() -> None:
 
 
 def _processor() -> str:
-    """What the processor can do, in words."""
+    """Model and instruction sets of the processor."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """The training step, a pure function of the global batch, and the loop over it.
 
 Randomness is drawn per example from `fold_in(seed, step, example index)`, so that
-neither the number of devices nor the order in a batch changes what an example sees.
+neither the number of devices nor the order in a batch changes an example's keys.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from cnnjax.training.state import State
 
 Batch = dict[str, Array]
 Metrics = dict[str, Float[Array, ""]]
-# (params, statistics, batch, keys) -> (a loss an example, (statistics, metrics)).
+# (params, batch_stats, batch, keys) -> (loss of each example, (batch_stats, metrics)).
 LossFn = Callable[
     [PyTree, PyTree, Batch, Key[Array, " n"]],
     tuple[Float[Array, " n"], tuple[PyTree, Metrics]],
@@ -48,7 +48,7 @@ def make_step(
 
     The loss is the mean over the batch, and over `axis_name` where the step is mapped.
     The batch is cut into `accumulate` parts whose gradients are averaged. A step
-    whose loss, gradient or outcome is not finite leaves the state as it was, but for
+    whose loss, gradient or updated parameters are not finite changes nothing but
     `finite`.
     """
 
@@ -147,7 +147,7 @@ def _averaged(
     """The moving average after this step.
 
     Early on the decay is smaller, (1 + t) / (10 + t), so that the random
-    initialisation is forgotten.
+    initialization is forgotten.
     """
     if state.ema is None:
         return None
@@ -158,7 +158,7 @@ def _averaged(
 
 
 def _unless_damaged(state: State, updated: State) -> State:
-    """`updated` where all is finite, else `state`, marked."""
+    """`updated` if all of it is finite, else `state` with `finite` false."""
     kept = jax.tree.map(
         lambda old, new: jnp.where(updated.finite, new, old), state, updated
     )

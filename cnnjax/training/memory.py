@@ -1,4 +1,4 @@
-"""Refuses what the devices cannot hold, before they try: by then it may be too late."""
+"""Refuses programs that need more memory than there is, before they run."""
 
 import math
 from typing import Any
@@ -9,7 +9,9 @@ from jaxtyping import PyTree
 from cnnjax.data import files
 from cnnjax.errors import UsageError
 
-_COPIES = 4  # of the parameters, at least: with gradient, momentum and average
+_COPIES = (
+    4  # of the parameters at least: themselves, gradient, momentum and moving average
+)
 
 
 def available() -> int:
@@ -21,13 +23,13 @@ def available() -> int:
 
 
 def check_model(shapes: PyTree) -> None:
-    """Refuses a model whose parameters do not fit, as often as training has them.
+    """Refuses a model whose parameters do not fit into memory while it trains.
 
     Args:
         shapes: of its variables.
 
     Raises:
-        UsageError: if they do not.
+        UsageError: if they do not fit.
     """
     leaves = jax.tree.leaves(shapes["params"])
     count = sum(math.prod(leaf.shape) for leaf in leaves)
@@ -41,7 +43,7 @@ def compiled(mapped: Any, *arguments: PyTree, what: str) -> Any:
     Args:
         mapped: the function.
         *arguments: arrays of the shapes, types and devices that it will be given.
-        what: it does, for the message.
+        what: what it does, for the message.
 
     Raises:
         UsageError: if it needs more memory than there is.
@@ -56,13 +58,13 @@ def check_program(compiled: Any, *, what: str) -> None:
 
     Args:
         compiled: by JAX, for the devices of this process.
-        what: it does, for the message.
+        what: what it does, for the message.
 
     Raises:
-        UsageError: if it does.
+        UsageError: if it does not fit.
     """
     needs = compiled.memory_analysis()
-    if needs is None:  # not every kind of device tells
+    if needs is None:  # not every kind of device reports it
         return
     size = needs.temp_size_in_bytes + needs.argument_size_in_bytes
     shared = jax.local_device_count() if jax.default_backend() == "cpu" else 1

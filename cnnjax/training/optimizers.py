@@ -49,15 +49,15 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """The optimizer, with weight decay for matrices and kernels only.
 
-    Norms and biases, all that has fewer than two axes, neither decay nor, with
-    LAMB, adapt by layer. Decay is multiplied by the learning rate.
+    Parameters with fewer than two axes (norms and biases) have no weight decay and,
+    with LAMB, no trust ratio. Decay is multiplied by the learning rate.
 
     Args:
         name: "sgd" (Nesterov momentum; decay coupled, a part of the gradient),
             "adamw" (Loshchilov & Hutter, 2019), "lamb" (You et al., 2020) or "muon"
             (Jordan et al., 2024: kernels are matrices of (h * w * in, out), updates
             have the size of Adam's so that one learning rate suits both, as in Liu
-            et al., 2025; norms and biases go by Adam).
+            et al., 2025; norms and biases are updated by Adam).
         schedule: of the learning rate.
         momentum: decay of the first moment, at least 0 and below 1.
         weight_decay: not negative.

@@ -1,4 +1,4 @@
-"""What a config means in steps."""
+"""Lengths and intervals of a run, in steps."""
 
 import dataclasses
 
@@ -9,12 +9,12 @@ from cnnjax.training import devices, optimizers
 from cnnjax.training.config import TrainingConfig
 
 _LOGGED_ROWS = 500
-_STEPS = 2**31 - 1  # that a state can count
+_STEPS = 2**31 - 1  # the largest step that a state can count
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long a run is, and what happens when.
+    """Number of steps of a run, its intervals, schedule and optimizer.
 
     Attributes:
         steps: updates in all.

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
+"""Output of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 import collections
 import io
@@ -21,7 +21,7 @@ console = rich.console.Console(highlight=False, soft_wrap=True)
 
 
 def escape_what_cannot_be_written() -> None:
-    """Has the outputs of this process write escapes for what their encoding has not.
+    """Makes stdout and stderr escape characters that their encoding lacks.
 
     Such as names in ASCII, and names of files that are no UTF-8 anywhere.
     """
@@ -31,7 +31,7 @@ def escape_what_cannot_be_written() -> None:
 
 
 def log_line(line: str) -> None:
-    """Says one line, once for all processes."""
+    """Prints one line, from the first process alone."""
     if jax.process_index() == 0:
         console.print(_text(line))
 
@@ -48,7 +48,7 @@ def table(title: str, rows: Mapping[str, str]) -> None:
 
 
 def _text(line: str) -> rich.text.Text:
-    """The line as it is: no markup, no emoji, nothing that a terminal would obey."""
+    """The line without markup, emoji or control sequences."""
     return rich.text.Text(printable(line))
 
 
@@ -59,7 +59,7 @@ class Progress:
         self, start: int, steps: int, *, steps_per_epoch: int, unit: str
     ) -> None:
         self._steps, self._steps_per_epoch, self._unit = steps, steps_per_epoch, unit
-        self._said = time.perf_counter()
+        self._printed = time.perf_counter()
         self._recent: collections.deque[float] = collections.deque(maxlen=_WINDOW)
         self._bar: rich.progress.Progress | None = None
         if console.is_terminal and jax.process_index() == 0:
@@ -80,7 +80,7 @@ class Progress:
     def update(self, step: int, loss: float, *, examples: int) -> float:
         """Shows the loss of a step of so many examples; returns examples a second.
 
-        Without a terminal it says a line every few seconds.
+        Without a terminal it prints a line every few seconds.
         """
         now = time.perf_counter()
         self._recent.append(now)
@@ -90,30 +90,30 @@ class Progress:
         news = f"loss {loss:.4f}  {speed:,.0f} {self._unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, epoch=epoch, news=news)
-        elif speed and now - self._said > _SECONDS_BETWEEN_LINES:
-            self._said = now
+        elif speed and now - self._printed > _SECONDS_BETWEEN_LINES:
+            self._printed = now
             left = duration((self._steps - step) * examples / speed)
             log_line(f"step {step}/{self._steps}  epoch {epoch}  {news}  {left} left")
         return speed
 
     def evaluated(self, step: int, news: str) -> None:
-        """Says what an evaluation gave; its time does not count for the speed."""
+        """Prints the result of an evaluation; its time does not count for the speed."""
         self.paused()
         epoch = f"{step / self._steps_per_epoch:.1f}"
         log_line(f"step {step}/{self._steps}  epoch {epoch}  {news}")
 
     def paused(self) -> None:
-        """What was done since the last step does not count for the speed."""
+        """Leaves the time since the last step out of the speed."""
         self._recent.clear()
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.stop()
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 8.3 s, 4 min 05 s, 2 h 10 min."""
+    """Seconds in readable units: 8.3 s, 4 min 05 s, 2 h 10 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

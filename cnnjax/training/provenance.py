@@ -1,4 +1,4 @@
-"""Where a result came from: code, versions, machine, data, command."""
+"""Provenance of a result: code, versions, machine, data, command."""
 
 import importlib.metadata
 import os

@@ -1,7 +1,7 @@
-"""What a run leaves in its workdir, and where it came from.
+"""The files of a run in its workdir.
 
 Rows of metrics are appended as they come; every other file is written whole or not at
-all. Only the first of several processes writes, and all do as it says.
+all. Only the first of several processes writes; the others follow its decisions.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from cnnjax.training import devices, earlier, flags, text_files, workdirs
 
 Row = dict[str, Any]
 _NAME, _DATA, _SUM = "experiment", "data_fingerprint", "record_sha256"
-# What result.json of every run has, that of a revision without a sum, too.
+# Keys that every result.json has, also those of revisions without a SHA-256 in it.
 _ALWAYS = {"parameters_sha256", "parameters", "class_names", "image_shape", "seconds"}
 
 
@@ -50,7 +50,7 @@ class Record:
         self._experiment, self._data = experiment, data
         self._writes = jax.process_index() == 0
         self._rows: IO[str] | None = None
-        self._said: set[tuple] = set()
+        self._logged: set[tuple] = set()
         self._board: tensorboardX.SummaryWriter | None = None
         refusal = None
         if self._writes:
@@ -109,7 +109,7 @@ class Record:
             )
 
     def begin(self, step: int) -> None:
-        """Notes the config, and forgets the rows after `step`, to be made again."""
+        """Writes the config, and removes the rows after `step`, to be logged again."""
         if not self._writes:
             return
         if not (self.workdir / "result.json").exists():  # which has a sum over them
@@ -121,7 +121,7 @@ class Record:
         kept = [
             row for row in text_files.read_rows(self.workdir) if row["step"] <= step
         ]
-        self._said = {(row["step"], *row) for row in kept}
+        self._logged = {(row["step"], *row) for row in kept}
         text_files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._rows = path.open("a", buffering=1)
         self._board = tensorboardX.SummaryWriter(
@@ -131,22 +131,22 @@ class Record:
     def log(self, row: Row) -> None:
         """Appends a row, which has a `step`, to metrics.jsonl and to TensorBoard.
 
-        A row of the same step and names as one before it is that one made again.
+        A row with the step and names of an earlier one is the same again, and skipped.
         """
-        said = (row["step"], *row)
-        if self._rows is None or self._board is None or said in self._said:
+        key = (row["step"], *row)
+        if self._rows is None or self._board is None or key in self._logged:
             return
-        self._said.add(said)
+        self._logged.add(key)
         self._rows.write(json.dumps(row) + "\n")
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 self._board.add_scalar(name, value, row["step"])
 
     def result(self) -> Row | None:
-        """What result.json says, where the run has finished before.
+        """The content of result.json if the run has finished before, else None.
 
         Raises:
-            UsageError: if that is damaged.
+            UsageError: if it is damaged.
         """
         there = (self.workdir / "result.json").exists()
         if not there:
@@ -154,13 +154,13 @@ class Record:
         return finished(self.workdir, experiment=self._experiment).result
 
     def finish(self, result: Row) -> None:
-        """Writes result.json, with a sum by which damage to it or the config shows."""
+        """Writes result.json, with a SHA-256 that shows damage to it or the config."""
         if self._writes:
             sealed = {**result, _SUM: json_sha256([self._values, result])}
             text_files.write_json(self.workdir / "result.json", sealed)
 
     def close(self) -> None:
-        """Lets go of the workdir."""
+        """Releases the workdir."""
         if self._rows is not None:
             self._rows.close()
         if self._board is not None:
@@ -170,7 +170,7 @@ class Record:
 
 
 class Finished(NamedTuple):
-    """What a finished run left: its options by name, and its result.json."""
+    """A finished run: its options by name, and its result.json."""
 
     config: Row
     result: Row
@@ -194,7 +194,7 @@ def finished(workdir: pathlib.Path, *, experiment: str | None = None) -> Finishe
     config = text_files.read_object(files[0], {_DATA})
     result = text_files.read_object(files[1])
     sum_ = result.pop(_SUM, None)
-    if sum_ is None and _ALWAYS - result.keys():  # earlier revisions had no sum
+    if sum_ is None and _ALWAYS - result.keys():  # earlier revisions had no SHA-256
         raise text_files.damaged(files[1], f"{min(_ALWAYS - result.keys())} is missing")
     if sum_ not in (None, json_sha256([config, result])):
         raise text_files.damaged(
@@ -208,15 +208,15 @@ def finished(workdir: pathlib.Path, *, experiment: str | None = None) -> Finishe
 def check_given(
     workdir: pathlib.Path, given: Row, *, experiment: str | None = None
 ) -> None:
-    """Refuses flags that a finished run did not have, where it is only used.
+    """Refuses flags that differ from those of a finished run to predict with.
 
     Args:
         workdir: of the run.
         given: flags by name.
-        experiment: that it must be of, if any.
+        experiment: name that the run must have, if any.
 
     Raises:
-        UsageError: if there are such, or no finished run.
+        UsageError: if one differs, or there is no finished run.
     """
     changed = _changed(finished(workdir, experiment=experiment).config, given)
     if changed:

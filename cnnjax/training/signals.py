@@ -1,4 +1,4 @@
-"""Stopping a run from outside without losing anything."""
+"""Stopping a run by a signal without losing anything."""
 
 import contextlib
 import signal
@@ -29,7 +29,7 @@ class StopRequest:
         self._number: int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler. A second signal acts at once, as it would without us."""
+        """The signal handler. A second signal has its default effect at once."""
         del frame
         if self._number is not None:
             signal.signal(number, signal.SIG_DFL)
@@ -49,14 +49,14 @@ class StopRequest:
             self.poll()
 
     def poll(self) -> None:
-        """Raises `Stopped` where a single process has been told to stop."""
+        """Raises `Stopped` if this is the only process and a signal has come."""
         if self._number is not None and jax.process_count() == 1:
             raise Stopped(self._number)
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Collects SIGTERM and SIGINT in the block instead of dying of them.
+    """Catches SIGTERM and SIGINT in the block, so that the run can save first.
 
     With several processes the signals are left to `jax.distributed`.
     """

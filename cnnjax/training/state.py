@@ -1,4 +1,4 @@
-"""State of a training run: all that it needs to go on, as one tree of arrays."""
+"""State of a training run, as one tree of arrays."""
 
 import functools
 from collections.abc import Callable
@@ -16,14 +16,14 @@ _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
 @struct.dataclass
 class State:
-    """A point of training, between two steps.
+    """State between two steps of training.
 
     Attributes:
         step: updates made so far.
-        params: what the optimizer changes.
-        statistics: running statistics of batch norms; empty where there are none.
-        opt_state: what the optimizer remembers.
-        average: moving average of the params and statistics, or None.
+        params: parameters that the optimizer updates.
+        batch_stats: running statistics of batch norms; empty where there are none.
+        opt_state: state of the optimizer.
+        ema: exponential moving average of `params` and `batch_stats`, or None.
         finite: false once a loss or a gradient was not; from then on the state
             stays as it was before that step.
     """
@@ -41,7 +41,7 @@ def first_variables(
 ) -> dict[str, PyTree]:
     """The variables that a Flax model's `init` draws from `key`.
 
-    Runs once, so the compiler is told not to optimise: 5 times less time to compile.
+    Runs once, so the compiler is told not to optimize: 5 times less time to compile.
     """
     return jax.jit(init, compiler_options=_UNOPTIMIZED)(key)
 
@@ -79,12 +79,12 @@ def blank(
 
 
 def trained(state: State) -> dict[str, PyTree]:
-    """The variables as the optimizer left them."""
+    """The current variables, not their moving average."""
     return _variables(state.params, state.batch_stats)
 
 
 def delivered(state: State) -> dict[str, PyTree]:
-    """The variables that a run hands over: the average where there is one."""
+    """The variables to evaluate and to save: the moving average if there is one."""
     return trained(state) if state.ema is None else state.ema
 
 

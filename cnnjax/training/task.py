@@ -1,4 +1,4 @@
-"""What a training run needs from its experiment, and what it gives back."""
+"""The task that an experiment gives to a training run, and the run's result."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Metrics = dict[str, Any]
 
 
 class Observer(Protocol):
-    """Sees the values of every example of one evaluation, batch by batch."""
+    """Collects the values of every example of one evaluation, batch by batch."""
 
     def observe(self, values: PyTree) -> None:
         """Takes the values of a batch."""

@@ -31,14 +31,14 @@ def _row(line: bytes) -> Row | None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is one, no larger than what others take, or None for none."""
+    """Whether `value` is None or a number that JSON readers accept."""
     if isinstance(value, int):
         return abs(value) < _LARGE
     return value is None or isinstance(value, float)
 
 
 def read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
-    """A JSON object that has what is `needed`.
+    """The JSON object in a file, which has the keys `needed`.
 
     Raises:
         UsageError: if the file holds anything else.
@@ -56,7 +56,7 @@ def read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
 
 
 def damaged(path: pathlib.Path, reason: str) -> UsageError:
-    """The refusal of a damaged file, which says what to do."""
+    """The error for a damaged file, which says what to do."""
     return UsageError(
         f"{path} is damaged ({reason}): copy it again, name another --workdir, or"
         " --overwrite trains afresh."

@@ -1,7 +1,7 @@
 """One training run, from its first step, or from where it was stopped, to its last.
 
 Knows neither model nor task: a `Task` describes them with functions. Every experiment
-trains through here, so that all of them keep the same contracts.
+trains through here, so that the same guarantees hold for all of them.
 """
 
 import functools
@@ -183,7 +183,7 @@ class _Run:
         self._best.close()
 
     def _keep(self, step: int, state: states.State, metrics: loop.Metrics) -> None:
-        """Keeps the newest state: those before it are used up."""
+        """Keeps the newest state: the buffers of those before it were donated."""
         self._state = state
 
     def _stop_if_asked(

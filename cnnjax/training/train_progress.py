@@ -1,4 +1,4 @@
-"""What a checkpoint stores beside the state."""
+"""The progress that a checkpoint stores beside the state."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The proof of exact resume for a user's own flags."""
+"""Checks exact resume for a user's own flags."""
 
 import json
 import pathlib

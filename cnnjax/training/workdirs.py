@@ -1,8 +1,8 @@
-"""The folder of a run: held by one process, and emptied for good or not at all.
+"""The folder of a run: locked by one process, and emptied completely or not at all.
 
-Whoever empties one says so first in a file of its own, which goes last; whoever comes
-to such a file, after a kill, empties the folder before anything else. So nothing of
-what was to be removed is ever gone on from.
+Before a folder is emptied a marker file is written, which is removed last. A process
+that finds such a file, after a kill, empties the folder first. So no run ever resumes
+from files that were to be removed.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ FILES = (
     "result.json",
 )
 FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged", "mined")
-# What a run goes on from, or would write over.
+# Files that a run resumes from or overwrites.
 _KEPT = (
     "metrics.jsonl",
     "weights.safetensors",
@@ -34,14 +34,14 @@ _LOCK, _CLEARING = ".lock", ".clearing"
 
 
 def hold(workdir: pathlib.Path, *, overwrite: bool) -> IO[str]:
-    """Holds a workdir, made when missing, as long as the returned file is open.
+    """Locks a workdir, made when missing, as long as the returned file is open.
 
     Args:
         workdir: the folder.
-        overwrite: removes what a run left there, and nothing else.
+        overwrite: removes the files of an earlier run, and no others.
 
     Raises:
-        UsageError: if it cannot be written or emptied, another process holds it, or
+        UsageError: if it cannot be written or emptied, another process locks it, or
             it holds files of a run without a config.json.
     """
     lock = _locked(workdir)
@@ -58,12 +58,12 @@ def hold(workdir: pathlib.Path, *, overwrite: bool) -> IO[str]:
 
 
 def is_being_cleared(workdir: pathlib.Path) -> bool:
-    """Whether what is in a workdir was to be removed, and part of it may be gone."""
+    """Whether emptying of a workdir began but did not finish."""
     return (workdir / _CLEARING).exists()
 
 
 def _locked(workdir: pathlib.Path) -> IO[str]:
-    """An open file in `workdir` that no other process holds."""
+    """An open file in `workdir`, locked by this process."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         _check_kinds(workdir)
@@ -96,7 +96,7 @@ def _check_kinds(workdir: pathlib.Path) -> None:
 
 
 def _check_known(workdir: pathlib.Path) -> None:
-    """Refuses what is left of a run that does not say which one it was."""
+    """Refuses files of a run without a config.json."""
     if (workdir / "config.json").exists():
         return
     left = [name for name in _KEPT if _holds_something(workdir / name)]

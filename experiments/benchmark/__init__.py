@@ -1,1 +1,1 @@
-"""How fast operators, training steps and detection are, beside other libraries."""
+"""Speed of operators, training steps and detection, compared with other libraries."""

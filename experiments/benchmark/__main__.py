@@ -1,4 +1,4 @@
-"""How fast operators, training steps and detection are, beside other libraries.
+"""Speed of operators, training steps and detection, compared with other libraries.
 
     python -m experiments.benchmark --suite=ops
     python -m experiments.benchmark --suite=steps
@@ -32,7 +32,9 @@ SUITES = {
 }
 SUITE = flags.DEFINE_enum("suite", "ops", list(SUITES), "What to time.")
 ONLY = flags.DEFINE_string("only", "", "Times the rows whose name contains this.")
-ROUNDS = flags.DEFINE_integer("rounds", 9, "Times each contestant so often.", 1)
+ROUNDS = flags.DEFINE_integer(
+    "rounds", 9, "Number of times that each contestant is timed.", 1
+)
 WORKDIR = flags.DEFINE_string("workdir", "runs/benchmark", "Where the tables go.")
 PRECISION = flags.DEFINE_enum(
     "precision", "float32", PRECISIONS, "Of products and, if bfloat16, activations."
@@ -43,7 +45,7 @@ def main(argv):
     """Runs the suite that the flags name."""
     del argv
     fast.keep_memory()
-    # Times of compilation are real ones.
+    # So that times of compilation are measured, not those of a cache.
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         with computing_in(PRECISION.value):

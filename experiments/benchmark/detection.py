@@ -1,4 +1,4 @@
-"""Detection beside other libraries, each of which is left out where it is missing.
+"""Speed of detection, compared with other libraries where they are installed.
 
 Rows of one table have the same columns; a table is written as `detection_NAME`.
 All picks of suppression are checked to be the same, in the same order, before they are
@@ -30,7 +30,7 @@ IOU = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A row is measured in so many rounds, and becomes a line below `head`."""
+    """A table: its rows, timed in so many rounds, become lines below `head`."""
 
     name: str
     head: tuple[str, ...]
@@ -96,7 +96,7 @@ def clustered(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def suppression(count: int, rounds: int) -> dict:
-    """Everyone's picks of `count` boxes, found to be the same."""
+    """Times suppression of `count` boxes; all contestants must pick the same."""
     boxes, scores = clustered(count)
     ours, mib = _ours(boxes, scores)
     calls = {"ours": ours}
@@ -116,7 +116,7 @@ def suppression(count: int, rounds: int) -> dict:
 
 @functools.cache
 def _installed(module: str) -> bool:
-    """Whether a library is there; says once that it is not."""
+    """Whether a library is installed; prints a line if it is not."""
     found = importlib.util.find_spec(module) is not None
     if not found:
         print(f"{module} is not installed, its column is left out.")
@@ -189,7 +189,7 @@ SUPPRESSION = Table(
 
 
 def windows(side: int, width: float, stride: int, rounds: int) -> dict:
-    """All windows of an image: seen in one piece, and cut out and seen a row at a time.
+    """Times all windows of an image: dense, and as crops, a row of windows at a time.
 
     The multiply-adds are those of the convolutions.
     """
@@ -229,7 +229,7 @@ def windows(side: int, width: float, stride: int, rounds: int) -> dict:
 
 
 def _multiply_adds(model: WindowNet, variables: dict, side: int) -> int:
-    """Of the convolutions of a model that sees one square image."""
+    """Multiply-adds of the convolutions of a model for one square image."""
 
     def outputs(image: jax.Array) -> PyTree:
         options = {"capture_intermediates": True, "mutable": ["intermediates"]}

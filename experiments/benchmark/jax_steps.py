@@ -1,4 +1,4 @@
-"""Training steps in JAX: our layers and Flax's own, alike in all else."""
+"""Training steps in JAX with our layers and with Flax's own."""
 
 import dataclasses
 import time
@@ -22,13 +22,13 @@ Batch = Mapping[str, AnyArray]
 Step = Callable[[State, Batch], tuple[State, Float[Array, ""]]]
 # (variables, batch) -> (mean loss, changed running statistics)
 LossFn = Callable[[PyTree, Batch], tuple[Float[Array, ""], PyTree]]
-# A rate so small that three steps do not yet blow up differences of rounding.
+# So small that differences of rounding stay small over three steps.
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
 
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """A step, what it starts from, and how it is compiled."""
+    """A step, its initial state, and its compiler options."""
 
     step: Step
     state: State
@@ -37,7 +37,7 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Stepper:
-    """A step that goes on from its own last state, and gives the loss."""
+    """A step that continues from its last state and returns the loss."""
 
     step: Callable[[], Any]
     compile_seconds: float
@@ -111,7 +111,7 @@ def sides(work: Work, dtype: str) -> dict[str, Side]:
 
 
 def _open(params: PyTree) -> PyTree:
-    """All scales 1: one that starts at 0 would hide what its branch computes."""
+    """Sets all scales to 1: one that starts at 0 would hide its branch."""
     return jax.tree_util.tree_map_with_path(
         lambda path, p: jnp.ones_like(p) if path[-1].key == "scale" else p, params
     )

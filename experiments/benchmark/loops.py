@@ -1,4 +1,4 @@
-"""A training step of the small CNN inside the loops of JAX, and outside.
+"""Training steps of the small CNN inside `lax.scan` and `jax.vmap`, and outside.
 
 "Scan" takes four steps one after another in `lax.scan`. "Vmap" takes a step of each of
 four members, stacked, on batches of their own; outside, they step one after another.

@@ -1,7 +1,7 @@
 """The nineteen operators that `experiments.benchmark` times, three ways each.
 
-A row has the same function in our words, in XLA's own (`lax`, differentiated by JAX)
-and in PyTorch's, and the shapes of its arguments: images first, then parameters.
+A row has the same function by our operators, by `lax` (differentiated by JAX) and by
+PyTorch, and the shapes of its arguments: images first, then parameters.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The operators, one by one, beside XLA's own forms and PyTorch.
+"""Speed of single operators, compared with `lax` and PyTorch.
 
 "Backward" is the pullback alone, from residuals to all gradients, as PyTorch's
 autograd is timed. Results are checked against each other first. PyTorch's time is the
@@ -47,7 +47,7 @@ def run(
 
 
 def _passes(row: Row, with_torch: bool, precision: str) -> dict[str, Contestants]:
-    """Everyone's forward and backward pass on the same numbers, found to agree."""
+    """Forward and backward pass of every contestant; their results must agree."""
     draw = np.random.default_rng(0)
     args = [draw.standard_normal(s, dtype="float32") for s in row.shapes]
     shape = jax.eval_shape(row.ours, *args).shape

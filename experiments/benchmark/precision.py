@@ -1,4 +1,4 @@
-"""The numbers that everyone computes with, set alike in JAX and PyTorch."""
+"""The precision of all contestants, set alike in JAX and PyTorch."""
 
 import contextlib
 import importlib.util
@@ -20,7 +20,7 @@ def dtype(precision: str) -> str:
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed; says what would install it."""
+    """Whether PyTorch is installed; prints how to install it if not."""
     found = importlib.util.find_spec("torch") is not None
     if not found:
         print("PyTorch is not installed, its columns are left out: ", end="")
@@ -30,7 +30,7 @@ def has_torch() -> bool:
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Products of float32 are whole in `float32`, and by tensor cores in `tf32`.
+    """Sets products of float32 to full precision, or with `tf32` to tensor cores.
 
     Raises:
         UsageError: for tf32 where no GPU computes.

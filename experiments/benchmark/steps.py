@@ -53,7 +53,7 @@ def run(
 def _record(
     work: Work, rounds: int, precision: str, with_torch: bool
 ) -> tuple[dict, list[str]]:
-    """The figures of one model, and a line if some could not be had."""
+    """The record of one model; prints a line if a contestant failed."""
     both = sides(work, precisions.dtype(precision))
     steppers = {name: stepper(side, work.batch()) for name, side in both.items()}
     note = []

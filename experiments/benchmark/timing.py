@@ -1,4 +1,4 @@
-"""Timing side by side, and the tables that come of it."""
+"""Interleaved timing, and tables of the results."""
 
 import json
 import pathlib
@@ -16,7 +16,7 @@ Contestants = Mapping[str, Callable[[], object]]
 
 
 def extra_bytes(program: jax.stages.Compiled) -> int:
-    """The memory that a program needs beside its arguments and results."""
+    """Memory of a program's temporaries."""
     memory = program.memory_analysis()
     if memory is None:
         raise ValueError("This device does not tell how much memory a program needs.")
@@ -24,7 +24,7 @@ def extra_bytes(program: jax.stages.Compiled) -> int:
 
 
 def peak_bytes(program: jax.stages.Compiled) -> int:
-    """The memory of arguments, results and all that is between."""
+    """Peak memory of arguments, results and temporaries."""
     memory = program.memory_analysis()
     if memory is None:
         raise ValueError("This device does not tell how much memory a program needs.")
@@ -63,7 +63,7 @@ def chosen(names: Iterable[str], only: str) -> list[str]:
 
 
 def line(cells: Iterable[str | float | None], digits: int = 2) -> str:
-    """A row of a Markdown table; a dash where there is nothing."""
+    """A row of a Markdown table; a dash stands for None."""
     texts = (
         f"{cell:.{digits}f}" if isinstance(cell, float) else cell or "-"
         for cell in cells

@@ -34,7 +34,9 @@ def torch_stepper(
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, MOMENTUM, fused=True)
     loss_of = _loss_fn(model, precision)
     if compiled:
-        torch.compiler.config.force_disable_caches = True  # real times to compile
+        torch.compiler.config.force_disable_caches = (
+            True  # to measure the time of compilation
+        )
         loss_of = torch.compile(loss_of)
     batch = work.batch()
     images = tensor(batch["image"], kernel=False, layout="channels_last")
@@ -53,7 +55,7 @@ def torch_stepper(
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-        load(model, params)  # as if it had not been
+        load(model, params)  # undoes the step
         optimizer.state.clear()
     return Stepper(step, seconds, peak_mib=None)
 

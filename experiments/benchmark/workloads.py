@@ -1,6 +1,6 @@
 """The models whose training steps `experiments.benchmark` times, in our layers.
 
-`flax_models` and `benchmark_torch_models` have the same models under the same
+`flax_models` and `torch_models` have the same models under the same
 names, with parameters of the same names, so that all can start from one set of them.
 """
 
@@ -54,7 +54,7 @@ class Work:
     per_pixel: bool = False
 
     def batch(self) -> dict[str, np.ndarray]:
-        """Noise to learn by heart."""
+        """A batch of random images and labels."""
         draw = np.random.default_rng(0)
         shape = self.images[:3] if self.per_pixel else self.images[:1]
         return {

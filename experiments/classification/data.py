@@ -41,7 +41,7 @@ def load_data(config: Config) -> tuple[Dataset, Source | None]:
 
 
 def _smallest(config: Config, height: int, width: int) -> int | None:
-    """The size to bring images to that are too small for the model; None if not."""
+    """The size to enlarge images to that are too small for the model, else None."""
     smallest = build(config, None).SMALLEST
     if min(height, width) >= smallest:
         return None

@@ -1,4 +1,4 @@
-"""What an evaluation of a classifier keeps of its examples."""
+"""Values of single examples that an evaluation of a classifier collects."""
 
 import heapq
 
@@ -9,7 +9,7 @@ _ERRORS = 24
 
 
 class WorstErrors:
-    """The wrong predictions of greatest loss: as many as a figure shows."""
+    """The wrong predictions with the largest losses, for a figure."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, int]] = []
@@ -23,7 +23,7 @@ class WorstErrors:
                 heapq.heappop(self._heap)
 
     def metrics(self) -> dict[str, float]:
-        """No metrics beside those of the sums."""
+        """No further metrics."""
         return {}
 
     def worst(self) -> list[tuple[float, int, int]]:

@@ -1,4 +1,4 @@
-"""Figures of a classification."""
+"""Figures of a classifier: errors, first filters, augmented images."""
 
 import pathlib
 from collections.abc import Sequence
@@ -62,13 +62,13 @@ def _draw_augmented(
     indices = np.arange(min(_AUGMENTED, len(task.train) // 2 * 2))
     batch = task.train.fetch(indices)
     keys = loop.example_keys(seed, 0, indices)
-    seen = jax.jit(task.augment)(keys, batch)["image"]
+    augmented = jax.jit(task.augment)(keys, batch)["image"]
     captions = [class_names[label] for label in batch["label"]]
-    plots.image_grid(np.clip(seen, 0, 1), captions, path)
+    plots.image_grid(np.clip(augmented, 0, 1), captions, path)
 
 
 def _first_kernel(variables: PyTree) -> np.ndarray:
-    """The kernel that sees the image: that of the first convolution."""
+    """The kernel of the first convolution, which is applied to the image."""
     leaves = jax.tree_util.tree_leaves_with_path(variables["params"])
     kernels = [x for _, x in leaves if x.ndim == 4]
     channels = min(kernel.shape[2] for kernel in kernels)

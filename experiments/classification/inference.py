@@ -1,4 +1,4 @@
-"""A trained classifier, and what `--predict` writes."""
+"""A trained classifier, and the files that `--predict` writes."""
 
 import functools
 import heapq
@@ -47,8 +47,8 @@ class Predictor(TrainedModel):
 
         def probabilities(variables: PyTree, images: Array) -> Array:
             variables = dict(variables)
-            seen = scaled(pixels(images), variables.pop("input"))
-            return jax.nn.softmax(model.apply(variables, seen)[0])
+            inputs = scaled(pixels(images), variables.pop("input"))
+            return jax.nn.softmax(model.apply(variables, inputs)[0])
 
         return jax.jit(probabilities)
 

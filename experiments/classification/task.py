@@ -69,10 +69,10 @@ def make_task(
 
 
 def make_loss(config: Config) -> network.Loss:
-    """The loss of each example that `--loss` names.
+    """The loss that `--loss` names, of each example.
 
     Raises:
-        UsageError: if it cannot take what other options make of the labels.
+        UsageError: if a term does not take the soft labels that other options make.
     """
     terms = losses.parse_terms(config.loss, losses=losses.CLASSIFICATION_LOSSES)
     network.check_smoothing(config, terms)

@@ -1,4 +1,4 @@
-r"""Trains a detector: which objects there are in an image, and where.
+r"""Trains an object detector.
 
 python -m experiments.detection
 python -m experiments.detection \

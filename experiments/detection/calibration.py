@@ -1,8 +1,8 @@
-"""Scores as the share of such detections that are right.
+"""Calibrated scores: the share of detections of a score that are right.
 
-Platt (1999): the logarithmic odds of a score are stretched and shifted, for each class
-by itself, so that the likelihood of what was right is largest. The order of a class's
-detections, and with it its average precision, stays.
+Platt (1999): the logit of a score is scaled and shifted, for each class by itself, by
+maximum likelihood. The order of a class's detections, and so its average precision,
+stays the same.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from experiments.detection.evaluation import DetectionResults
 
 Calibration = dict[str, Float32[np.ndarray, " classes"]]
 _BINS = 10
-_SMALLEST = 1e-6  # odds are taken of scores at least as far from 0 and 1
+_SMALLEST = 1e-6  # scores are clipped to at least this distance from 0 and 1
 
 
 def collect(
@@ -39,9 +39,10 @@ def collect(
 
 
 def fit(results: DetectionResults) -> Calibration:
-    """The calibration by what was right of `results`.
+    """The calibration fitted to `results`.
 
-    None of a class of which all are right or wrong, or those with low scores right.
+    A class stays as it is if all its detections are right, or wrong, or if lower scores
+    are right more often.
     """
     labels, scores, right = _matched(results)
     slope, offset = (np.full(len(results.class_names), x, np.float32) for x in (1, 0))
@@ -51,7 +52,7 @@ def fit(results: DetectionResults) -> Calibration:
             continue
         odds = _odds(scores[of_class])[:, None]
         fitted = LogisticRegression(C=1e3).fit(odds, right[of_class])
-        if fitted.coef_[0, 0] > 0:  # else the order would turn round
+        if fitted.coef_[0, 0] > 0:  # else the order would be reversed
             slope[label], offset[label] = fitted.coef_[0, 0], fitted.intercept_[0]
     return {"slope": slope, "offset": offset}
 

@@ -1,4 +1,4 @@
-"""What an evaluation of a detector found in each image, and how right that is."""
+"""Detections in single images that an evaluation of a detector collects."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from cnnjax import metrics
 
 
 class DetectionResult(NamedTuple):
-    """One image: its place in the split, what is in it and what was found."""
+    """The index of an image, its objects and its detections."""
 
     index: int
     truth: metrics.Truth
@@ -18,7 +18,7 @@ class DetectionResult(NamedTuple):
 
 
 class DetectionResults:
-    """Collects what was found; boxes are in pixels of the original images."""
+    """Collects the detections; boxes are in pixels of the original images."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
@@ -44,7 +44,7 @@ class DetectionResults:
 
     @property
     def pairs(self) -> tuple[list[metrics.Truth], list[metrics.Detections]]:
-        """What is in the images, and what was found in them."""
+        """Objects and detections of each image."""
         return [x.truth for x in self.images], [x.found for x in self.images]
 
     def metrics(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of a detection, whatever its family of detectors."""
+"""Figures of a detector that every family of detectors has."""
 
 import functools
 import pathlib
@@ -16,7 +16,7 @@ _SURE = 0.5  # scores below this are not drawn over the truth
 
 
 def figures(run: TrainedRun) -> Figures:
-    """Precision and recall, detections, and those of the family of detectors."""
+    """Precision and recall, detections, and the figures of the family of detectors."""
     task, result, class_names = run.task, run.result, run.data.class_names
     chosen = functools.cache(lambda: _best_median_worst(result.observer))
 
@@ -41,14 +41,14 @@ def _best_median_worst(
 ) -> list[tuple[str, DetectionResult]]:
     """The best, the median and the worst image, by the share of right boxes."""
 
-    def quality(seen: DetectionResult) -> float:
-        sure = _sure(seen)
-        _, ignored, found = metrics.match_detections(seen.truth, sure)
-        real = ~seen.truth.ignore
+    def quality(result: DetectionResult) -> float:
+        sure = _sure(result)
+        _, ignored, found = metrics.match_detections(result.truth, sure)
+        real = ~result.truth.ignore
         both = 2 * (found & real).sum()
         return both / max(real.sum() + (~ignored).sum(), 1)
 
-    annotated = [seen for seen in results.images if (~seen.truth.ignore).any()]
+    annotated = [result for result in results.images if (~result.truth.ignore).any()]
     ranked = sorted(annotated, key=quality, reverse=True)
     places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
     return [
@@ -57,9 +57,9 @@ def _best_median_worst(
     ]
 
 
-def _sure(seen: DetectionResult) -> metrics.Detections:
-    """The detections that are worth a frame."""
-    return metrics.Detections(*(x[seen.found.scores >= _SURE] for x in seen.found))
+def _sure(result: DetectionResult) -> metrics.Detections:
+    """The detections of a score high enough to be drawn."""
+    return metrics.Detections(*(x[result.found.scores >= _SURE] for x in result.found))
 
 
 def _draw_detections(
@@ -69,11 +69,11 @@ def _draw_detections(
     path: pathlib.Path,
 ) -> None:
     rows = []
-    for caption, seen in chosen:
-        example = task.test.fetch(np.array([seen.index]))
+    for caption, result in chosen:
+        example = task.test.fetch(np.array([result.index]))
         height, width = example["valid_size"][0]
-        scale, sure = example["scale"][0], _sure(seen)
-        right, ignored, found = metrics.match_detections(seen.truth, sure)
+        scale, sure = example["scale"][0], _sure(result)
+        right, ignored, found = metrics.match_detections(result.truth, sure)
         rows.append(
             plots.Detected(
                 image=example["image"][0][:height, :width],
@@ -81,9 +81,9 @@ def _draw_detections(
                 labels=sure.labels[~ignored],
                 scores=sure.scores[~ignored],
                 right=right[~ignored],
-                truth_boxes=seen.truth.boxes / scale,
-                truth_labels=seen.truth.labels,
-                found=found | seen.truth.ignore,
+                truth_boxes=result.truth.boxes / scale,
+                truth_labels=result.truth.labels,
+                found=found | result.truth.ignore,
                 caption=caption,
             )
         )

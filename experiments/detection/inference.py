@@ -1,4 +1,4 @@
-"""A trained detector, and what `--predict` writes."""
+"""A trained detector, and the files that `--predict` writes."""
 
 import collections
 import functools
@@ -67,7 +67,7 @@ class Predictor(TrainedModel):
             return found
         by = self.variables["calibration"]
         scores = calibration.calibrated(found.scores, found.labels, by)
-        # A class keeps its order; among several the best may be another now.
+        # The order within a class stays; that among classes may change.
         order = np.argsort(-scores, axis=1, kind="stable")
         sort = functools.partial(_reordered, order=order)
         return detection.Detections(*map(sort, found._replace(scores=scores)))
@@ -75,7 +75,7 @@ class Predictor(TrainedModel):
     @functools.cached_property
     def _find(self) -> Callable:
         config, model = self.config, build(self.config, 1 + len(self.class_names))
-        # Sizes of levels are shapes: they are known when it is compiled.
+        # Sizes of levels are shapes, which are static.
         factors = np.asarray(self.variables["pyramid"]["factors"])
 
         def found(
@@ -102,9 +102,9 @@ class Boxes:
     """Report of `--predict`: draws the boxes of each image, and writes all of them.
 
     In `predictions` of the workdir: NAME.png shows the boxes of score 0.5 and more;
-    detections.json has all of them in COCO's format of results, a numbered file's
-    number as its `image_id`. Of files that differ in their suffix alone that is in
-    NAME, too.
+    detections.json has all of them in COCO's format of results; the `image_id` of a
+    file that is named by a number is that number. NAME has the suffix of its file
+    where two files differ in their suffix alone.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Boxes:
         self._folder.mkdir(exist_ok=True)
 
     def add(self, file: pathlib.Path, image: Image) -> str:
-        """Predicts for the image of a file; returns how many objects are of a class."""
+        """Predicts for the image of a file; returns the number of objects by class."""
         found = self._predictor.predict(image[None])
         boxes, scores, labels = (x[0][found.labels[0] >= 0] for x in found[:3])
         names = [self._predictor.class_names[label] for label in labels]
@@ -146,7 +146,7 @@ class Boxes:
 
 
 def _image_ids(names: dict[pathlib.Path, str]) -> dict[pathlib.Path, int | str]:
-    """A numbered file's number, else its name, for each file another."""
+    """A unique `image_id` for each file: its name, as a number if it is one."""
     ids = {
         file: int(name) if name.isdecimal() else name for file, name in names.items()
     }

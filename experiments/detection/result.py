@@ -1,4 +1,4 @@
-"""What is kept of a detector beside its weights and metrics."""
+"""Results of a detector beside its weights and metrics."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from experiments.trainer import TrainedRun
 
 
 def extras(run: TrainedRun) -> tuple[PyTree, dict[str, Any]]:
-    """The pyramid and the calibration to predict by, and rows of result.json."""
+    """Variables to predict with (pyramid and calibration), and rows of result.json."""
     config, data, task, result = run.config, run.data, run.task, run.result
     kept: dict[str, PyTree] = {"pyramid": {"factors": task.factors}}
     ids = data.class_ids or tuple(range(1, len(data.class_names) + 1))

@@ -1,4 +1,4 @@
-"""Trains a model and a loss of one's own through an experiment, with its contracts."""
+"""Trains a model and a loss of one's own through an experiment."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Data of segmentation: images, masks, and border weights to train by."""
+"""Data of segmentation: images, masks, and border weights for the loss."""
 
 import dataclasses
 import functools
@@ -52,7 +52,7 @@ def with_borders(config: Config, data: Dataset) -> Source:
 class WithBorders:
     """A source of binary masks with the border weights of each as "weight".
 
-    They do not change: they are made once, and kept where the images are kept.
+    They are computed once, and kept in memory if the images are.
     """
 
     labels = None

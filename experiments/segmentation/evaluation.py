@@ -1,4 +1,4 @@
-"""What an evaluation of a segmenter keeps of each image."""
+"""Scores of single images that an evaluation of a segmenter collects."""
 
 import jax
 import numpy as np

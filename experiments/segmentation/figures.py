@@ -1,4 +1,4 @@
-"""Figures of a segmentation."""
+"""Figures of a segmenter: errors, IoU, predictions, augmented images, borders."""
 
 import pathlib
 from collections.abc import Sequence
@@ -69,12 +69,12 @@ def _draw_augmented(
     """The first training examples as the network sees them at step 0."""
     indices = np.arange(min(_AUGMENTED, len(task.train)))
     keys = loop.example_keys(seed, 0, indices)
-    seen = jax.jit(task.augment)(keys, task.train.fetch(indices))
+    augmented = jax.jit(task.augment)(keys, task.train.fetch(indices))
     colors = plots.palette(len(class_names))
     images = [
         plots.overlay(np.clip(image, 0, 1), np.asarray(label), colors)
         for image, label in zip(
-            np.asarray(seen["image"]), np.asarray(seen["label"]), strict=True
+            np.asarray(augmented["image"]), np.asarray(augmented["label"]), strict=True
         )
     ]
     plots.image_grid(np.stack(images), [str(i) for i in indices], path)

@@ -1,4 +1,4 @@
-"""A trained segmenter, and what `--predict` writes."""
+"""A trained segmenter, and the files that `--predict` writes."""
 
 import functools
 import pathlib
@@ -50,8 +50,8 @@ class Predictor(TrainedModel):
     def predict_tiled(self, image: AnyArray, *, tile: int) -> UInt8[np.ndarray, "h w"]:
         """The likeliest class of each pixel of one large image (h, w, c).
 
-        The same as that of `predict`, away from where the image ends; memory grows
-        with the tile, not with the image.
+        Equals `predict` away from the borders of the image; memory grows with the
+        tile, not with the image.
 
         Args:
             image: as in `predict`.
@@ -79,7 +79,7 @@ class Predictor(TrainedModel):
         )
 
     def _tile_margin(self, model: Segmenter) -> int:
-        """Pixels around a tile that the network sees; refuses what takes no tiles."""
+        """Pixels around a tile that the network sees; refuses models without tiling."""
         if self.image_size is not None:
             raise UsageError(
                 f"--tile is not for runs that bring images to {self.image_size} x"
@@ -103,9 +103,9 @@ class Predictor(TrainedModel):
 
         def apply(variables: PyTree, images: Array) -> Array:
             variables = dict(variables)
-            seen = scaled(pixels(images), variables.pop("input"))
+            inputs = scaled(pixels(images), variables.pop("input"))
             flips = self.config.flips
-            return network.probabilities(model, variables, seen, flips=flips)
+            return network.probabilities(model, variables, inputs, flips=flips)
 
         return jax.jit(apply)
 
@@ -114,8 +114,8 @@ class Masks:
     """Report of `--predict`: writes the class of each pixel as pictures.
 
     In `predictions` of the workdir: NAME.png holds the class of each pixel,
-    NAME_overlay.png shows them over the image. Of files that differ in their suffix
-    alone that is in NAME, too.
+    NAME_overlay.png shows them over the image. NAME has the suffix of its file where
+    two files differ in their suffix alone.
     """
 
     def __init__(
@@ -150,4 +150,4 @@ class Masks:
         return self._predictor.predict(image[None])[0].argmax(axis=-1).astype(np.uint8)
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Does nothing: each image's files are written already."""

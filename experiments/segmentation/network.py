@@ -20,7 +20,7 @@ def build(config: Config, classes: int) -> Segmenter:
 def with_mirrored_borders(
     model: Segmenter, images: Float[Array, "n h w c"]
 ) -> Float[Array, "n h_more w_more c"]:
-    """The images, wider by what a network without padding loses at the borders.
+    """The images, padded by the pixels that a network without padding loses.
 
     Beyond them goes the mirror image (Ronneberger et al., 2015, figure 2).
     """
@@ -50,13 +50,15 @@ def apply(
 def probabilities(
     model: Segmenter, variables: PyTree, images: Float[Array, "n h w c"], *, flips: bool
 ) -> Float[Array, "n h w k"]:
-    """Of the classes of each pixel, in float32; images are scaled already."""
+    """Class probabilities of each pixel, in float32; images are scaled already."""
     mirrors = ((), (1,), (2,), (1, 2)) if flips else ((),)
     turns = (False, True) if flips else (False,)
     total = jnp.zeros(())
     for axes, turned in itertools.product(mirrors, turns):
-        seen = jnp.flip(images, axes)
-        logits, _ = apply(model, variables, seen.swapaxes(1, 2) if turned else seen)
+        flipped = jnp.flip(images, axes)
+        logits, _ = apply(
+            model, variables, flipped.swapaxes(1, 2) if turned else flipped
+        )
         scores = jax.nn.softmax(logits)
         total += jnp.flip(scores.swapaxes(1, 2) if turned else scores, axes)
     return total / (len(mirrors) * len(turns))

@@ -20,10 +20,10 @@ Predict = Callable[
 def predict(
     apply: Predict, images: UInt8[np.ndarray, "n h w c"], *, size: int
 ) -> Float[np.ndarray, "n h w k"]:
-    """What `apply` says of each pixel, brought back to it from the nearest in a square.
+    """The prediction of `apply` for each pixel, from the nearest pixel of a square.
 
-    Brought to the square again as masks are, to the nearest pixel, it is what `apply`
-    said, if the square has no more pixels than what it shows of the image.
+    Resized to the square again as masks are, to the nearest pixel, it equals the output
+    of `apply`, if the square has no more pixels than the part of the image it shows.
 
     Args:
         apply: squares -> a prediction of their size.

@@ -43,7 +43,7 @@ def make_task(
 
     key = jax.random.key(config.seed)
     one = train.fetch(np.arange(1))
-    seen = jax.eval_shape(augment, key[None], one)  # refuses crops that do not fit
+    seen = jax.eval_shape(augment, key[None], one)  # raises for crops that do not fit
 
     def init(key: Array) -> PyTree:
         images = jnp.zeros(seen["image"].shape)
@@ -80,10 +80,10 @@ def make_task(
 
 
 def make_loss(config: Config, data: Dataset) -> Loss:
-    """The loss of each image that the flags name.
+    """The loss that the flags name, of each image.
 
     Raises:
-        UsageError: if weights are asked for of a loss without the cross entropy.
+        UsageError: if weights are given for a loss without the cross entropy.
     """
     terms = losses.parse_terms(config.loss)
     check_smoothing(config, terms)

@@ -193,7 +193,7 @@ def test_errors_name_the_file(rgb, tmp_path):
         (b"", r"a/b\.png is no image that can be read"),
         (tmp_path / "none.png", r"a/b\.png does not exist"),
         (deep, r"a/b\.png cannot be decoded: pixels of kind F are not known here"),
-        (wide, r"a/b\.png cannot be decoded: its grey values do not fit into 16 bits"),
+        (wide, r"a/b\.png cannot be decoded: its gray values do not fit into 16 bits"),
     ]:
         with pytest.raises(UsageError, match=message):
             decode(data, channels=3, name="a/b.png")

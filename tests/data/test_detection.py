@@ -203,7 +203,7 @@ def test_an_area_that_is_given_stays():
 def test_refuses_boxes_of_another_image():
     image = np.zeros((6, 8, 3), np.uint8)
     annotations = at((0, 0, 9, 2), name="m.xml", size=(6, 9))
-    message = r"m\.xml marks an image of 6 x 9 \(height x width\), and i0 has 6 x 8"
+    message = r"m\.xml annotates an image of 6 x 9 \(height x width\), and i0 has 6 x 8"
     with pytest.raises(UsageError, match=message):
         examine(encoded([image], [annotations]))
     (info,) = examine(encoded([image], [annotations._replace(size=(6, 8))]))

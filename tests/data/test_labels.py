@@ -109,9 +109,9 @@ def truncated():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (colored("RGB"), r"mask\.png is coloured \(RGB\) and has no palette: a mask"),
-        (colored("RGBA"), r"mask\.png is coloured \(RGBA\) and has no palette"),
-        (translucent(), r"mask\.png is coloured \(LA\) and has no palette"),
+        (colored("RGB"), r"mask\.png is colored \(RGB\) and has no palette: a mask"),
+        (colored("RGBA"), r"mask\.png is colored \(RGBA\) and has no palette"),
+        (translucent(), r"mask\.png is colored \(LA\) and has no palette"),
         (
             encoded(Image.fromarray(VALUES), "JPEG"),
             r"mask\.png is a JPEG, which blurs ids: a mask is a PNG",

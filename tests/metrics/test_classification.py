@@ -73,5 +73,5 @@ def test_an_unknown_label_is_wrong_and_spoils_the_loss(label):
 def test_refuses_to_summarize_nothing(rng):
     logits, labels = examples(rng)
     sums = sums_of(logits, labels, np.zeros(23, bool))
-    with pytest.raises(ValueError, match="examples to summarise, got none"):
+    with pytest.raises(ValueError, match="examples to summarize, got none"):
         metrics.classification_summary(sums)

@@ -199,7 +199,7 @@ def test_sums_do_not_overflow_on_the_host():
             lambda z, y: metrics.segmentation_summary(
                 sums_of(z, np.full_like(y, VOID))
             ),
-            "labelled pixels to summarise, got none",
+            "labelled pixels to summarize, got none",
         ),
     ],
 )

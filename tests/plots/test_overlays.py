@@ -108,7 +108,7 @@ def test_bars_have_their_numbers(tmp_path, drawn):
         (lambda p: plots.palette(0), "at least one class, got 0"),
         (
             lambda p: plots.color_mask(MASK, plots.palette(2)),
-            "There are 2 colours, none for the class 2",
+            "There are 2 colors, none for the class 2",
         ),
         (lambda p: plots.color_mask(MASK[0], plots.palette(3)), r"shape \(6,\)"),
         (
@@ -124,7 +124,7 @@ def test_bars_have_their_numbers(tmp_path, drawn):
             lambda p: plots.segmentation_grid(
                 [Segmented(IMAGE, MASK, MASK, "")], "a", p
             ),
-            "There are 1 colours, none for the class 1",
+            "There are 1 colors, none for the class 1",
         ),
         (lambda p: plots.heat_map(IMAGE, MASK[:1], p), r"\(4, 6\) and \(1, 6\)"),
         (lambda p: plots.bars([], [], p), "got 0 values and 0 names"),

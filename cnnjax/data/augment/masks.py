@@ -71,7 +71,7 @@ PHOTOMETRIC: Table = {
         random_gamma, 0.3, (0, 9), "raises to the power 1 / (1 + S) to 1 + S"
     ),
     "noise": Augmentation(
-        random_noise, 0.05, (0, 1), "adds normal noise of deviation S"
+        random_noise, 0.05, (0, 1), "adds normal noise of standard deviation S"
     ),
 }
 

@@ -43,7 +43,7 @@ LEGENDS = {
 }
 
 
-def recognises(root: pathlib.Path) -> bool:
+def recognizes(root: pathlib.Path) -> bool:
     """Whether `root` holds the two folders of Cityscapes."""
     return all((root / name / "train").is_dir() for name in ("leftImg8bit", "gtFine"))
 

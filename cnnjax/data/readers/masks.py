@@ -38,7 +38,7 @@ def read(location: str, options: Options) -> Dataset:
     root = pathlib.Path(location).expanduser()
     if not location or not root.is_dir():
         raise UsageError(f"masks: there is no folder {location!r}.")
-    if cityscapes.recognises(root):
+    if cityscapes.recognizes(root):
         train, test, legend_of = cityscapes.splits(root)
         note = ""
     else:

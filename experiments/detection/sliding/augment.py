@@ -1,4 +1,4 @@
-"""Windows on the device: shifted, stretched and turned, and where their object went."""
+"""Augmentation of windows and of the boxes of their objects, on the device."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def window_augmenter(
         stretch: at most, of each side by itself.
 
     Raises:
-        UsageError: if `spec` is none, or more would be seen than is stored.
+        UsageError: if `spec` is not valid, or crops would exceed the stored windows.
     """
     steps = parse(spec, table=TABLE)
     if shift + (1 + stretch) / 2 > REACH / 2:
@@ -51,7 +51,7 @@ def window_augmenter(
         center = amount * shift * draw[0]
         size = (1 + stretch) ** (amount * draw[1])
         size, swap = _turned(key, steps, size)
-        image = _seen(example["image"], center, size, window)
+        image = _crop(example["image"], center, size, window)
         target = _refinement(example["object"], center, size / context)
         image = jnp.where(swap, image.swapaxes(0, 1), image)
         target = jnp.where(swap, target[jnp.array([1, 0, 3, 2])], target)
@@ -63,8 +63,8 @@ def window_augmenter(
 
     def augment(keys: Key[Array, " n"], batch: Batch) -> Batch:
         names = ("image", "label", "object")
-        seen = jax.vmap(single)(keys, {name: batch[name] for name in names})
-        return {**batch, **seen}
+        augmented = jax.vmap(single)(keys, {name: batch[name] for name in names})
+        return {**batch, **augmented}
 
     return augment
 
@@ -72,7 +72,7 @@ def window_augmenter(
 def _turned(
     key: Key[Array, ""], steps: tuple[Step, ...], size: Float[Array, "2"]
 ) -> tuple[Float[Array, "2"], Array]:
-    """Sizes with the sign of mirrored axes, and whether axes are swapped."""
+    """Sizes, negative along mirrored axes, and whether the axes are swapped."""
     swap = jnp.zeros((), bool)
     for name, strength in steps:
         if name not in TURNS:
@@ -88,17 +88,17 @@ def _turned(
     return size, swap
 
 
-def _seen(
+def _crop(
     image: Float[Array, "side side c"],
     center: Float[Array, "2"],
     size: Float[Array, "2"],
     window: int,
 ) -> Float[Array, "window window c"]:
-    """A part of what is stored.
+    """A crop of a stored window.
 
     Args:
-        image: what is stored.
-        centre: x and y of the part, in sides of the stored window, from its middle.
+        image: the stored window.
+        center: x and y of the crop, in sides of the stored window, from its middle.
         size: width and height; a negative one mirrors.
         window: pixels a side of the result.
     """
@@ -110,6 +110,6 @@ def _seen(
 def _refinement(
     target: Float[Array, "4"], center: Float[Array, "2"], size: Float[Array, "2"]
 ) -> Float[Array, "4"]:
-    """Centre and logarithmic size of an object in those of a box; mirrored as it is."""
+    """Regression target of an object for a box, mirrored as the box is."""
     valid_size = jnp.log(jnp.maximum(target[2:], 1e-6) / jnp.abs(size))
     return jnp.concatenate([(target[:2] - center) / size, valid_size])

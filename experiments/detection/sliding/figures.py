@@ -59,10 +59,10 @@ def _draw_windows(
     indices = np.random.default_rng(seed).permutation(len(task.train))[:_AUGMENTED]
     indices = np.sort(indices)
     keys = loop.example_keys(seed, 0, jnp.asarray(indices, jnp.int32))
-    seen = jax.jit(task.augment)(keys, task.train.fetch(indices))
+    augmented = jax.jit(task.augment)(keys, task.train.fetch(indices))
     names = {BACKGROUND: "background"} | dict(enumerate(class_names, start=1))
-    captions = [short(names[int(label)], _LETTERS) for label in seen["label"]]
-    plots.image_grid(np.clip(np.asarray(seen["image"]), 0, 1), captions, path)
+    captions = [short(names[int(label)], _LETTERS) for label in augmented["label"]]
+    plots.image_grid(np.clip(np.asarray(augmented["image"]), 0, 1), captions, path)
 
 
 def _levels(
@@ -98,7 +98,7 @@ def _levels(
 def _middles(
     level: detection.Level, grid: tuple[int, int], config: Config
 ) -> tuple[float, float, float, float]:
-    """The part of the image in which the middles of a level's windows lie."""
+    """The part of the image in which the centers of a level's windows lie."""
     low = (config.window - config.stride) / 2 - window_of(config)["border"]
     high = [low + config.stride * count for count in grid]
     vertical, horizontal = map(float, level.factors)

@@ -1,8 +1,8 @@
 """The windows of each round: objects, random background, and mined false alarms.
 
 Hard negatives are mined as Sung & Poggio (1998, section 3.2) and Felzenszwalb et al.
-(2010, section 4.4) do: train, search the training images, and add what was found
-where nothing is.
+(2010, section 4.4) do: train, search the training images, and add the false
+alarms.
 """
 
 import os
@@ -22,17 +22,17 @@ from experiments.detection.config import Config
 from experiments.detection.sliding import sampling
 from experiments.detection.sliding.windows import Windows, source_of
 
-MINED = 0.75  # of the background, at most: the rest stays random
+MINED = 0.75  # largest share of the background that is mined; the rest is random
 
 
 class Rounds:
-    """What each round learns from, always as many windows.
+    """Training windows of each round, of constant number.
 
     Args:
         config: how many, and of what kind.
         source: the training images.
         objects: in them.
-        factors: of the levels on which windows are looked for.
+        factors: of the levels that are searched.
         folder: where mined windows are kept, so that a run which is started again
             need not look for them.
 
@@ -64,7 +64,7 @@ class Rounds:
             )
 
     def first(self) -> Source:
-        """What round 0 learns from."""
+        """The training source of round 0."""
         return self._joined(0, [])
 
     def renew(
@@ -75,10 +75,10 @@ class Rounds:
         *,
         poll: Callable[[], None],
     ) -> Source:
-        """What a later round learns from.
+        """The training source of a later round.
 
         Args:
-            detected: variables, images and their extents -> what is found in them.
+            detected: (variables, images, valid sizes) -> detections.
             number: of the round.
             variables: that it begins with, or None if it began before.
             poll: called now and then; raises to stop.
@@ -109,7 +109,7 @@ class Rounds:
         )
         variables = jax.device_put(variables)
         alarms, scores = sampling.false_alarms(
-            lambda seen, valid_sizes: detected(variables, seen, valid_sizes),
+            lambda images, valid_sizes: detected(variables, images, valid_sizes),
             self._source,
             self._objects,
             images,
@@ -151,7 +151,7 @@ class Rounds:
         return self._folder / f"round_{number}.npz"
 
     def _lacks(self, path: pathlib.Path) -> bool:
-        """Whether the windows of a round that begins now have to be looked for."""
+        """Whether the windows of a round that begins now have to be mined."""
         if not path.exists():
             return True
         try:
@@ -173,7 +173,7 @@ class Rounds:
         raise UsageError(f"{path} is damaged: --overwrite trains afresh.")
 
     def _save(self, path: pathlib.Path, windows: Windows) -> None:
-        """Whole or not at all."""
+        """Writes the windows of a round to a file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -182,7 +182,7 @@ class Rounds:
 
 
 def _alike(some: Windows, others: Windows) -> bool:
-    """Whether each has as many of everything, of the types and shapes of the others."""
+    """Whether `some` are whole, with arrays of the types and shapes of `others`."""
     return {len(column) for column in some} == {len(some.label)} and all(
         (x.dtype, x.shape[1:]) == (y.dtype, y.shape[1:])
         for x, y in zip(some, others, strict=True)

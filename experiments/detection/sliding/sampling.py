@@ -1,4 +1,4 @@
-"""Which windows of the training images a round learns from."""
+"""Sampling of windows of objects and of background from the training images."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from cnnjax.errors import UsageError
 from cnnjax.ops.arrays import AnyArray
 from experiments.detection.sliding.windows import BACKGROUND, Windows
 
-TRIES = 40  # times that as many windows are drawn as are wanted of background, at most
+TRIES = 40  # rounds of drawing random windows, at most
 BOXES = 1024  # boxes compared with objects together
 
 
 class Objects(NamedTuple):
-    """What is in every training image, and how large the images are.
+    """Objects in every training image, and the sizes of the images.
 
-    Labels are -1 where there is no more.
+    Labels are -1 in unused rows.
     """
 
     boxes: Float32[np.ndarray, "n m 4"]
@@ -33,7 +33,7 @@ class Objects(NamedTuple):
 
     @classmethod
     def of(cls, source: Source) -> "Objects":
-        """Those of all images of `source`.
+        """The objects in all images of `source`.
 
         Raises:
             TypeError: if it is no source of annotated images.
@@ -45,7 +45,7 @@ class Objects(NamedTuple):
 
     @property
     def wanted(self) -> Bool[np.ndarray, "n m"]:
-        """Which are there to be found."""
+        """Which rows are objects to detect."""
         return (self.label >= 0) & ~self.ignore
 
 
@@ -58,9 +58,9 @@ def portions(count: int, size: int) -> Iterator[Int[np.ndarray, " size"]]:
 def shapes_of(
     objects: Objects, *, count: int, seed: int
 ) -> Float32[np.ndarray, "count 2"]:
-    """Widths and heights in pixels that stand for those of all objects.
+    """Typical widths and heights of objects, in pixels, by k-means.
 
-    The centres of k-means over their logarithms, the classes weighing alike.
+    Cluster centers of log sizes, in which all classes have the same weight.
 
     Raises:
         UsageError: if there is no object.
@@ -106,7 +106,7 @@ def random_background(
     iou: float,
     rng: np.random.Generator,
 ) -> Windows:
-    """Windows anywhere that overlap no object by `iou`, of all shapes alike.
+    """Random windows that overlap no object by `iou`, of uniformly drawn shapes.
 
     Args:
         objects: in the images.
@@ -115,7 +115,7 @@ def random_background(
         context: sides of a window in those of what is in its middle.
         border: share of a window that may lie outside of the image.
         iou: intersection over union.
-        rng: draws.
+        rng: random generator.
     """
     parts, found = [], 0
     for _ in range(TRIES):
@@ -139,7 +139,7 @@ def _drawn_windows(
     border: float,
     rng: np.random.Generator,
 ) -> Windows:
-    """At most `count` windows anywhere, those that fit into their image."""
+    """Random windows: those of `count` drawn ones that fit into their image."""
     images = np.sort(rng.integers(0, len(objects.label), count))
     size = context * shapes[rng.integers(0, len(shapes), count)]
     room = objects.valid_size[images, ::-1] - (1 - 2 * border) * size
@@ -156,10 +156,10 @@ def largest_overlap(
     *,
     context: float = 1.0,
 ) -> Float[np.ndarray, " n"]:
-    """How much of an object there is in the middle of each window, at most.
+    """Largest overlap of the middle of each window with an object.
 
-    The intersection over union with what is to be found; the share of the window's
-    middle that lies in what is to be ignored.
+    The intersection over union with objects to detect; with ignored ones the share of
+    the window's middle that lies in them.
     """
     overlap = np.empty(len(boxes), np.float32)
     for rows in portions(len(boxes), BOXES):
@@ -204,12 +204,12 @@ def false_alarms(
     batch_size: int,
     poll: Callable[[], None],
 ) -> tuple[Windows, Float32[np.ndarray, " n"]]:
-    """Windows in which a detector finds what is not there, and their scores.
+    """Windows of false positives, and their scores.
 
-    Neither the window nor the box that was made of it is near an object.
+    Neither the window nor its refined box overlaps an object.
 
     Args:
-        find: images uint8 and their extents -> what is found in them.
+        find: (images uint8, valid sizes) -> detections.
         source: the training images.
         objects: in them.
         images: which of them to search.

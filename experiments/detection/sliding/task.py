@@ -78,7 +78,7 @@ def _numbers(name: str, text: str) -> list[float]:
 
 
 def window_of(config: Config) -> dict[str, int]:
-    """The window on a level, and how far it may lie outside, in pixels."""
+    """Side of a window, and how far it may lie outside of a level, in pixels."""
     border = round(config.border * config.window)
     return {"window": config.window, "border": border}
 
@@ -86,7 +86,7 @@ def window_of(config: Config) -> dict[str, int]:
 def scorer(
     config: Config, model: nn.Module, variables: PyTree, scaling: PyTree
 ) -> detection.Apply:
-    """Images in [0, 1] -> scores of the classes, and refinements where there are."""
+    """A function: images in [0, 1] -> class scores and, if configured, refinements."""
 
     def apply(images: Float[Array, "n h w c"]) -> Float[Array, "n rows columns k"]:
         result: Any = model.apply(variables, scaled(images, scaling))
@@ -128,7 +128,7 @@ def find(
 def _check_sizes(
     config: Config, data: Dataset, factors: Float[np.ndarray, "levels 2"]
 ) -> None:
-    """Refuses levels that are all too small for a window, or one too large to see."""
+    """Refuses a pyramid without a level of a window's size, or with one too large."""
     levels = factors.astype(np.float64) * np.array(data.image_shape[:2])
     height, width = levels[levels.prod(axis=1).argmax()]
     if height * width > _PIXELS:

@@ -1,4 +1,4 @@
-"""What a classifier of windows learns from: objects and background, cut from images.
+"""Training windows of objects and background, cut from images.
 
 A window is stored with some of its surroundings, at more than its resolution, so that
 on the device it can still be shifted, stretched and turned without a loss.
@@ -19,20 +19,22 @@ SHARPNESS = 1.25  # pixels stored for one that the network sees
 
 
 class Windows(NamedTuple):
-    """Where windows lie, and what is in them; boxes are in pixels of their image."""
+    """Positions of windows and their objects; boxes are in pixels of their image."""
 
     image: Int32[np.ndarray, " n"]
     box: Float32[np.ndarray, "n 4"]
     label: Int32[np.ndarray, " n"]
-    target: Float32[np.ndarray, "n 4"]  # the object's box; of background its own
+    target: Float32[
+        np.ndarray, "n 4"
+    ]  # the object's box; for background the window itself
 
     @classmethod
     def joined(cls, *parts: "Windows") -> "Windows":
-        """All of them, in order."""
+        """The windows of all parts, in order."""
         return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     def of(self, rows: Int[np.ndarray, " m"]) -> "Windows":
-        """Those at `rows`."""
+        """The windows at `rows`."""
         return Windows(*(column[rows] for column in self))
 
 
@@ -41,7 +43,7 @@ class WindowSource:
 
     "image" uint8 (n, side, side, c): the window in the middle of its surroundings,
     whose side is `REACH` times its own; "label" int32 (n,); "object" float32 (n, 4):
-    the object's centre (x, y), from the window's, and its width and height, all in
+    the object's center (x, y), from the window's, and its width and height, all in
     sides of the window.
     """
 
@@ -97,14 +99,14 @@ def source_of(images: Source, windows: Windows, *, window: int) -> Source:
 def cut(
     image: UInt8[np.ndarray, "h w c"], box: Float32[np.ndarray, "4"], side: int
 ) -> UInt8[np.ndarray, "side side c"]:
-    """A window, at least partly in the image, and its surroundings; no aliasing.
+    """A window, at least partly in the image, with its surroundings, antialiased.
 
-    Beyond the border the outermost pixels are repeated, of a picture that was brought
-    to a square those of the square.
+    Beyond the border of the image, or of the square that it was resized to, the
+    outermost pixels are repeated.
     """
     low, high = box[:2], box[2:]
     center, half = (low + high) / 2, (high - low) * REACH / 2
-    # As far as antialiasing looks.
+    # As far as the antialiasing filter reaches.
     first = np.floor(center - half).astype(int) - 2
     last = np.ceil(center + half).astype(int) + 2
     inner_first = first.clip(0)
@@ -123,7 +125,7 @@ def cut(
 def _within(
     target: Float32[np.ndarray, "n 4"], box: Float32[np.ndarray, "n 4"]
 ) -> Float32[np.ndarray, "n 4"]:
-    """Targets as centre and size, in sides of the windows and from their centres."""
+    """Targets as center and size, in sides of the windows and from their centers."""
     size = box[:, 2:] - box[:, :2]
     center = (target[:, :2] + target[:, 2:] - box[:, :2] - box[:, 2:]) / (2 * size)
     valid_size = (target[:, 2:] - target[:, :2]) / size

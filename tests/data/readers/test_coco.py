@@ -247,11 +247,11 @@ DAMAGES = [
     ),
     (
         edit("train.json", lambda x: x.update(annotations=x["annotations"][:1] * 4097)),
-        r"1\.png\) marks 4,097 boxes in one image: it takes 4,096 at most",
+        r"1\.png\) has 4,097 boxes in one image: it takes 4,096 at most",
     ),
     (
         edit("test.json", lambda x: x["annotations"][0].update(category_id=18)),
-        r"test\.json \(4\.png\) marks an object of class dog, which no training image",
+        r"test\.json \(4\.png\) has an object of class dog, which no training image",
     ),
     (pipe("2.png"), r"2\.png is no file but a named pipe"),
     (pipe("train.json"), r"train\.json is no file but a named pipe"),
@@ -271,7 +271,7 @@ DAMAGES = [
                 x["annotations"][0].update(bbox=[1, 2, 3, 9]),
             ),
         ),
-        r"marks an image of 12 x 8 .*1\.png has 6 x 8: a box lies beyond it",
+        r"annotates an image of 12 x 8 .*1\.png has 6 x 8: a box lies beyond it",
     ),
     (
         lambda root: (root / "train.json").rename(root / "first.json"),

@@ -315,7 +315,7 @@ def no_text(root):
             r"/label/1\.png has a pixel of value 2, which is none of the 2 classes: "
             r"values are 0, 1, 255\.$",
         ),
-        (colored, r"/label/9\.png is coloured \(RGB\) and has no palette"),
+        (colored, r"/label/9\.png is colored \(RGB\) and has no palette"),
         (damaged, r"/image/9\.png is no image that can be read"),
         (truncated, r"/image/9\.png cannot be decoded"),
         (all_void, r"All pixels of the training masks of .* are void \(255\)\."),

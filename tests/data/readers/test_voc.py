@@ -252,7 +252,7 @@ DAMAGES = [
     (change("<annotation>", "<a>" * 100_000), r"2\.xml, line 6, column 3: broken XML"),
     (
         lambda root: write(root, 2, *[CAT] * 4097),
-        r"2\.xml marks 4,097 boxes in one image: it takes 4,096 at most",
+        r"2\.xml has 4,097 boxes in one image: it takes 4,096 at most",
     ),
     (pipe("Annotations/2.xml"), r"2\.xml is no file but a named pipe"),
     (pipe("JPEGImages/2.png"), r"2\.png is no file but a named pipe"),
@@ -262,7 +262,7 @@ DAMAGES = [
             write(root, 3, ("bird", (1, 1, 4, 4)))
             or split(root, train=[1, 2], test=[4, 3])
         ),
-        r"3\.xml marks an object of class bird, which no training image has",
+        r"3\.xml has an object of class bird, which no training image has",
     ),
     (change("<xmin>3</xmin>", ""), r"2\.xml: a <bndbox> has no xmin"),
     (change("<name>cat</name>", ""), r"2\.xml: a <object> has no name"),
@@ -287,7 +287,7 @@ DAMAGES = [
             replace(root / "Annotations" / "1.xml", "<width>8", "<width>16")
             or replace(root / "Annotations" / "1.xml", "<xmax>6", "<xmax>12")
         ),
-        r"1\.xml marks an image of 6 x 16 .*1\.png has 6 x 8: a box lies beyond it",
+        r"1\.xml annotates an image of 6 x 16 .*1\.png has 6 x 8: a box lies beyond it",
     ),
     (
         lambda root: (root / "JPEGImages" / "2.png").write_bytes(b"no picture"),
