@@ -1,91 +1,101 @@
 """Signals are sent to forks: real processes, which may die of them."""
 
+import functools
 import os
 import signal
+import sys
 
 import pytest
 
 from cnnjax.training.signals import Stopped, StopRequest, stop_requests
+from tests import forked
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DONE = 17
 
 
-def ended(script):
-    """The exit status of a fork that calls `script`, negative for a signal."""
-    pid = os.fork()
-    if not pid:
-        status = 70
-        try:
-            # As at the start of Python, whatever pytest has set.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            script()
-            status = DONE
-        except Stopped as stopped:
-            status = stopped.status
-        except KeyboardInterrupt:
-            status = 130
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+@pytest.fixture
+def ended(tmp_path):
+    """Calls a function with two signals in a fork; returns its exit status."""
+
+    def status(script, first, second=None):
+        call = functools.partial(in_fork, script, first, second)
+        return forked.start(call, tmp_path / "said.txt").finish()[0]
+
+    return status
+
+
+def in_fork(script, first, second):
+    try:
+        script(first, second)
+    except Stopped as stopped:
+        sys.exit(stopped.status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(DONE)
 
 
 def send(number):
     os.kill(os.getpid(), number)
 
 
+def at_the_next_step(number, _):
+    with stop_requests() as stop:
+        stop.check(1)
+        send(number)
+        stop.check(2)
+
+
+def at_no_step(number, _):
+    with stop_requests():
+        send(number)
+
+
+def within_a_step(number, _):
+    with stop_requests() as stop:
+        stop.poll()
+        send(number)
+        stop.poll()
+
+
+def twice(first, second):
+    with stop_requests():
+        send(first)
+        send(second)
+
+
+def afterwards(number, _):
+    with stop_requests():
+        pass
+    send(number)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_stops_the_run_at_the_next_step(number):
-    def script():
-        with stop_requests() as stop:
-            stop.check(1)
-            send(number)
-            stop.check(2)
-
-    assert ended(script) == 128 + number
+def test_a_signal_stops_the_run_at_the_next_step(ended, number):
+    assert ended(at_the_next_step, number) == 128 + number
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_alone_ends_nothing(number):
-    def script():
-        with stop_requests():
-            send(number)
-
-    assert ended(script) == DONE
+def test_a_signal_alone_ends_nothing(ended, number):
+    assert ended(at_no_step, number) == DONE
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_polling_stops_within_a_step(number):
-    def script():
-        with stop_requests() as stop:
-            stop.poll()
-            send(number)
-            stop.poll()
-
-    assert ended(script) == 128 + number
+def test_polling_stops_within_a_step(ended, number):
+    assert ended(within_a_step, number) == 128 + number
 
 
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
-def test_a_second_signal_acts_at_once(first, second):
-    def script():
-        with stop_requests():
-            send(first)
-            send(second)
-
-    assert ended(script) == -second
+def test_a_second_signal_acts_at_once(ended, first, second):
+    assert ended(twice, first, second) == -second
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, -15), (signal.SIGINT, 130)]
+    ("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)]
 )
-def test_after_the_block_signals_act_as_before(number, status):
-    def script():
-        with stop_requests():
-            pass
-        send(number)
-
-    assert ended(script) == status
+def test_after_the_block_signals_act_as_before(ended, number, status):
+    assert ended(afterwards, number) == status
 
 
 def test_names_the_signal_and_its_exit_status():
