@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import pathlib
 
@@ -13,6 +14,13 @@ import numpy as np
 import pytest
 
 REAL_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_finish():
+    """Keeps the garbage collector off what was imported: it all stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture
@@ -37,3 +45,5 @@ def compiled_once(tmp_path_factory):
     os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
     jax.config.update("jax_compilation_cache_dir", str(shared / "cache" / "tests"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Nobody reads which line an instruction came from; to write it takes time.
+    jax.config.update("jax_traceback_in_locations_limit", 0)

@@ -1,4 +1,4 @@
-"""What a fork does to be an honest stand-in for a fresh interpreter of a command.
+"""Forks as honest stand-ins for fresh interpreters that run commands.
 
 A fresh interpreter imports for seconds. A fork of a process that has imported all of it
 starts at once, and is a process of its own all the same, with its own streams, signals,
@@ -8,12 +8,74 @@ backend of JAX: its threads would be missing in the fork.
 
 import atexit
 import contextlib
+import dataclasses
+import functools
+import multiprocessing
 import os
 import pathlib
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+
+LIMIT = 240  # seconds that a process may take
+PRELOADED = (
+    *(
+        "experiments.classification",
+        "experiments.segmentation",
+        "experiments.detection",
+    ),
+    *("pytest", "tests.synthetic"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A process, and the file of what it says."""
+
+    child: multiprocessing.Process
+    output: pathlib.Path
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal, or None where it still runs."""
+        return self.child.exitcode
+
+    def finish(self) -> tuple[int, str]:
+        """Waits for the end; returns the exit status and what was said."""
+        self.child.join(LIMIT)
+        assert self.status is not None, self.output.read_text()
+        return self.status, self.output.read_text()
+
+    def send(self, number: int) -> None:
+        """Sends a signal."""
+        os.kill(self.child.pid, number)
+
+
+def start(script: Callable[[], None], output: pathlib.Path) -> Process:
+    """Starts a process that calls `script`, a function of a module.
+
+    It is forked by the server of `multiprocessing`, a fresh interpreter that has
+    imported the experiments and starts no backend of JAX.
+    """
+    child = _server().Process(target=_run, args=(script, output))
+    child.start()
+    return Process(child, output)
+
+
+@functools.cache
+def _server() -> multiprocessing.context.BaseContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def _run(script: Callable[[], None], output: pathlib.Path) -> None:
+    status = 70
+    try:
+        status = command(script, stdout=output)
+    finally:
+        os._exit(status)
 
 
 def command(

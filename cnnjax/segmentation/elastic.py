@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from cnnjax.ops.arrays import AnyArray, Scalar
+from cnnjax.ops.arrays import Scalar
 
 
 def displacement(

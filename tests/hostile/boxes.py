@@ -7,18 +7,18 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from tests import synthetic as made_up
+from tests import synthetic
 from tests.hostile.case import Case, Cases, on
 from tests.hostile.pictures import BAD, READABLE, save
 
 SIZE = 40
 XML = "annotations/0.xml"
-GOOD = made_up.voc_object("disc", (4, 4, 20, 20))
+GOOD = synthetic.voc_object("disc", (4, 4, 20, 20))
 
 
 def write_voc(root: pathlib.Path) -> None:
     """Images and boxes that a run can learn from."""
-    made_up.write_boxes(root, train=6, test=4, size=SIZE)
+    synthetic.write_boxes(root, train=6, test=4, size=SIZE)
 
 
 def _annotation(body: str) -> str:

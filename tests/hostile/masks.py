@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tests import synthetic as made_up
+from tests import synthetic
 from tests.hostile.case import Case, Cases, on
 from tests.hostile.pictures import BAD, READABLE, encoded
 
@@ -16,8 +16,8 @@ SIZE = 32
 
 def write(root: pathlib.Path) -> None:
     """Images and masks that a run can learn from, with a test split."""
-    made_up.write_masks(root / "train", count=8, size=SIZE)
-    made_up.write_masks(root / "test", count=4, size=SIZE, start=1)
+    synthetic.write_masks(root / "train", count=8, size=SIZE)
+    synthetic.write_masks(root / "test", count=4, size=SIZE, start=1)
 
 
 def _put(path: str, content: bytes) -> Callable[[pathlib.Path], None]:

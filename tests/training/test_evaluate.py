@@ -1,10 +1,15 @@
+import types
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cnnjax.data import Arrays, batches
-from cnnjax.training import devices
-from cnnjax.training.evaluate import evaluate
+from cnnjax.training import devices, memory
+from cnnjax.training.batches import Batches
+from cnnjax.training.clock import Clock
+from cnnjax.training.config import TrainingConfig
+from cnnjax.training.evaluate import Evaluator, evaluate
 
 
 @pytest.mark.parametrize("parallelism", ["jit", "pmap"])
@@ -50,3 +55,85 @@ def test_polls_before_each_batch(rng):
             mapped,
             poll=stop,
         )
+
+
+class Count:
+    """Observer of the examples that count."""
+
+    def __init__(self):
+        self.indices = []
+
+    def observe(self, values):
+        self.indices.extend(values["index"][values["mask"]].tolist())
+
+    def metrics(self):
+        return {"observed": len(self.indices)}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """An evaluator that adds scaled labels up, its clock, and its compilations."""
+    compiled, compile = [], memory.compiled
+
+    def counted(*arguments, **options):
+        compiled.append(options["what"])
+        return compile(*arguments, **options)
+
+    monkeypatch.setattr(memory, "compiled", counted)
+
+    def eval_step(scale, batch):
+        sums = {"total": (batch["label"] * batch["mask"]).sum() * scale}
+        return sums, {"index": batch["index"], "mask": batch["mask"]}
+
+    task = types.SimpleNamespace(
+        train=examples(4),
+        eval_step=eval_step,
+        compute_metrics=lambda sums: {"total": float(sums["total"])},
+        observer=Count,
+        evaluation_batch=None,
+    )
+    mapped, clock = devices.mapper("jit"), Clock()
+    config = TrainingConfig(batch_size=4)
+    source = Batches(task, config, 1, mapped, clock)
+
+    def evaluator(poll=lambda: None):
+        return Evaluator(task, source, mapped, clock, poll=poll)
+
+    return types.SimpleNamespace(
+        evaluator=evaluator, clock=clock, compiled=compiled, replicate=mapped.replicate
+    )
+
+
+def examples(count):
+    images = np.zeros((count, 1, 1, 1), np.uint8)
+    return Arrays(images, np.arange(count, dtype=np.int32))
+
+
+def test_an_evaluator_gives_metrics_of_sums_and_observer(made):
+    scale = made.replicate(np.array(2, np.float32))
+    metrics, sums, observer = made.evaluator()(examples(7), scale)
+    assert metrics == {"total": 42, "observed": 7}
+    assert sums == {"total": 42}
+    assert observer.indices == list(range(7))
+
+
+def test_an_evaluator_compiles_once_for_all_sources(made):
+    evaluator, scale = made.evaluator(), made.replicate(np.array(1, np.float32))
+    totals = [evaluator(examples(n), scale).metrics for n in (7, 3)]
+    assert totals == [{"total": 21, "observed": 7}, {"total": 3, "observed": 3}]
+    assert made.compiled == ["A batch"]
+
+
+def test_an_evaluator_counts_its_time_and_leaves_the_clock_training(made):
+    evaluator, scale = made.evaluator(), made.replicate(np.array(1, np.float32))
+    evaluator(examples(4), scale)
+    made.clock.enter(None)
+    assert set(made.clock.seconds) == {"compile", "evaluate", "train", "total"}
+
+
+def test_an_evaluator_polls(made):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.evaluator(stop)(examples(4), made.replicate(np.array(1, np.float32)))

@@ -4,7 +4,7 @@ from cnnjax.training.train_progress import TrainProgress
 
 
 def scored(*scores):
-    """The progress after evaluations at steps 10, 20, …"""
+    """The progress after evaluations at steps 10, 20 and so on."""
     progress = TrainProgress()
     for number, score in enumerate(scores, start=1):
         progress.record_score(10 * number, score)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import pathlib
 import subprocess
@@ -17,9 +18,10 @@ from cnnjax.models import CLASSIFIERS, weights
 from cnnjax.training import flags, record, text_files
 from experiments import classification, segmentation, trainer
 from experiments.classification import Config
-from tests import synthetic as made_up
+from tests import synthetic
 
-RECIPES = made_up.recipes(CLASSIFIERS)
+train = functools.partial(synthetic.train, classification.EXPERIMENT)
+RECIPES = synthetic.recipes(CLASSIFIERS)
 TINY = Config(
     model="lenet",
     norm="batch",
@@ -68,7 +70,7 @@ def test_leaves_all_that_a_run_leaves(finished, name):
     assert (workdir / name).exists()
 
 
-def test_result_tells_what_it_cost_and_where_it_came_from(finished):
+def test_result_says_what_it_cost_and_where_it_came_from(finished):
     workdir, _, metrics = finished
     result = json.loads((workdir / "result.json").read_text())
     assert result["accuracy"] == metrics["accuracy"]
@@ -110,7 +112,7 @@ def test_predictor_repeats_the_accuracy_of_its_run(finished):
     assert predictor.class_names == tuple("0123456789")
 
 
-def test_predicts_a_folder_of_pictures(finished, tmp_path, capsys):
+def test_predicts_a_folder_of_images(finished, tmp_path, capsys):
     workdir, config, _ = finished
     image = classification.load_data(config)[0].test.fetch(np.arange(1))["image"][0]
     Image.fromarray(image[..., 0]).save(tmp_path / "digit.png")
@@ -160,7 +162,7 @@ def test_starts_from_the_weights_of_another_run(finished, tmp_path, capsys):
     start = dataclasses.replace(
         config, init_from=str(workdir), epochs=0.05, learning_rate=1e-6, ema=0.0
     )
-    metrics = classification.run(start, tmp_path)
+    metrics = train(start, tmp_path)
     assert metrics["accuracy"] > 0.9
     assert f"starts from {workdir}" in capsys.readouterr().out
 
@@ -174,7 +176,7 @@ def test_stops_early_and_keeps_the_best(tmp_path, capsys):
         learning_rate=0.2,
         schedule="constant",
     )
-    classification.run(config, tmp_path)
+    train(config, tmp_path)
     assert "stops early" in capsys.readouterr().out
     rows = text_files.read_rows(tmp_path)
     key = "validation/accuracy"
@@ -188,7 +190,7 @@ def test_stops_early_and_keeps_the_best(tmp_path, capsys):
         learning_rate=0.2,
         schedule="constant",
     )
-    classification.run(straight, tmp_path / "straight")
+    train(straight, tmp_path / "straight")
     again = weights.load(tmp_path / "straight" / "weights.safetensors")["params"]
     jax.tree.map(np.testing.assert_array_equal, kept, again)
 
@@ -199,17 +201,17 @@ def len_of_training(config):
 
 def test_damaged_best_is_named_and_the_one_before_used(tmp_path, capsys):
     config = changed(validation=0.2, patience=9, epochs=2, eval_every=0.5)
-    classification.run(config, tmp_path)
+    train(config, tmp_path)
     (tmp_path / "result.json").unlink()
     best = max(int(path.name) for path in (tmp_path / "best").iterdir())
     for path in (tmp_path / "best" / str(best) / "record").iterdir():
         path.write_bytes(b"")
     capsys.readouterr()
-    classification.run(config, tmp_path)
+    train(config, tmp_path)
     assert f"checkpoint {best} is damaged" in capsys.readouterr().out
 
 
-def test_validation_is_framed_like_the_test_split():
+def test_validation_is_resized_like_the_test_split():
     config = changed(validation=0.2, augment="resized_crop", image_size=28)
     data, validation = classification.load_data(config)
     kept = data.train.fetch(np.arange(2))
@@ -231,17 +233,22 @@ def test_trains_with_every_optimizer(tmp_path, optimizer, schedule):
         clip_norm=1.0,
         precision="bfloat16" if optimizer == "adamw" else "float32",
     )
-    assert classification.run(config, tmp_path)["accuracy"] > 0.3
+    assert train(config, tmp_path)["accuracy"] > 0.3
+
+
+def test_trains_with_the_focal_loss(tmp_path):
+    config = changed(loss="focal", epochs=2, learning_rate=0.05, tune_cpu=False)
+    assert train(config, tmp_path)["accuracy"] > 0.3
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_start(path, tmp_path, monkeypatch):
-    """Each recipe with its own model and options, on a few made-up pictures."""
+    """Each recipe with its own model and options, on a few synthetic images."""
     values = absl_flags.FlagValues()
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr("experiments.data.load", made_up_pictures)
+    monkeypatch.setattr("experiments.data.load", synthetic_images)
     small = dataclasses.replace(
         config,
         batch_size=8,
@@ -251,13 +258,13 @@ def test_recipes_start(path, tmp_path, monkeypatch):
         width=0.125,
         tune_cpu=False,
     )
-    classification.run(small, tmp_path)
+    train(small, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["steps"] == 2
     assert np.isfinite(result["loss"])
 
 
-def made_up_pictures(location, *, image_size=None, uncropped_size=None, **options):
+def synthetic_images(location, *, image_size=None, uncropped_size=None, **options):
     rng = np.random.default_rng(0)
     side = image_size(32, 32) if callable(image_size) else image_size
     side, channels = side or 32, 1 if location == "digits" else 3
@@ -291,6 +298,9 @@ def made_up_pictures(location, *, image_size=None, uncropped_size=None, **option
         ({"stem": "small"}, "--stem is not for --model=lenet"),
         ({"augment": "crop,blur"}, "An augmentation must be one of"),
         ({"augment": "mixup", "batch_size": 63}, "even"),
+        ({"augment": "mixup", "loss": "focal"}, "and --loss=focal does not"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "is of the cross entropy"),
+        ({"loss": "dice"}, "A loss must be one of"),
         ({"warmup_epochs": 1.0}, "warm-up must be shorter"),
         ({"init_from": "/nowhere.npz"}, "no such file of weights"),
     ],
@@ -303,7 +313,7 @@ def test_refuses_in_one_line_and_leaves_nothing(values, message, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_scaling_takes_mean_and_deviation_out():
+def test_scaling_takes_mean_and_std_out():
     images = jnp.asarray(np.random.default_rng(0).random((4, 3, 3, 2)))
     scaling = {"mean": images.mean((0, 1, 2)), "std": images.std((0, 1, 2))}
     scaled = preprocess.scaled(images, scaling)

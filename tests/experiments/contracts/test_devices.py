@@ -54,7 +54,7 @@ def test_two_processes_agree_with_one(experiment, runs, tmp_path, parallelism):
 def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, runs, tmp_path):
     workdir = tmp_path / "run"
     process = runs.start(experiment, workdir, devices=8)
-    process.wait_for_step(workdir, 12)
+    processes.wait_for_step(process, workdir, 12)
     process.send(signal.SIGTERM)
     status, said = process.finish()
     assert status == 143, said

@@ -9,7 +9,7 @@ import pytest
 from cnnjax.training import text_files
 from cnnjax.training.signals import Stopped
 from experiments.detection.sliding import mining
-from tests.experiments.contracts import faults
+from tests.experiments.contracts import faults, processes
 from tests.experiments.contracts.configs import SCORES, STEPS
 
 
@@ -57,7 +57,7 @@ def test_resumes_exactly_after_kill_in_an_epoch(
 ):
     workdir = tmp_path / "run"
     process = runs.start(experiment, workdir)
-    process.wait_for_step(workdir, 29)
+    processes.wait_for_step(process, workdir, 29)
     process.send(signal.SIGKILL)
     status, said = process.finish()
     assert status == -signal.SIGKILL, said

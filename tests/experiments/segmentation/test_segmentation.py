@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -15,9 +16,10 @@ from cnnjax.models import SEGMENTERS
 from cnnjax.training import flags
 from experiments import segmentation, trainer
 from experiments.segmentation import Config
-from tests import synthetic as made_up
+from tests import synthetic
 
-RECIPES = made_up.recipes(SEGMENTERS)
+train = functools.partial(synthetic.train, segmentation.EXPERIMENT)
+RECIPES = synthetic.recipes(SEGMENTERS)
 LEFT = (
     "run.flags",
     "config.json",
@@ -37,8 +39,8 @@ LEFT = (
 @pytest.fixture(scope="module")
 def discs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("discs")
-    made_up.write_masks(folder / "train", count=32, size=24)
-    made_up.write_masks(folder / "test", count=9, size=24, start=1)
+    synthetic.write_masks(folder / "train", count=32, size=24)
+    synthetic.write_masks(folder / "test", count=9, size=24, start=1)
     return folder
 
 
@@ -88,7 +90,7 @@ def test_predictor_repeats_the_accuracy_of_its_run(finished, tiny):
     assert predictor.class_names == ("0", "1")
 
 
-def test_predicts_a_folder_of_pictures(finished, discs, tmp_path, capsys):
+def test_predicts_a_folder_of_images(finished, discs, tmp_path, capsys):
     workdir, _ = finished
     picture = next((discs / "test" / "image").iterdir())
     (tmp_path / picture.name).write_bytes(picture.read_bytes())
@@ -113,7 +115,7 @@ def test_predicts_a_folder_of_pictures(finished, discs, tmp_path, capsys):
         assert (mask.shape, overlay.shape) == (shape, (*shape, 3))
 
 
-def test_predicts_raw_images_as_they_were_measured_resized(tiny, discs, tmp_path):
+def test_predicts_raw_images_as_they_were_evaluated_resized(tiny, discs, tmp_path):
     """Of several sizes and shapes, which the run brought to one square."""
     data = tmp_path / "data"
     shutil.copytree(discs, data)
@@ -124,7 +126,7 @@ def test_predicts_raw_images_as_they_were_measured_resized(tiny, discs, tmp_path
         part = part.transpose(Image.Transpose.TRANSPOSE) if number % 2 else part
         part.save(path)
     config = dataclasses.replace(tiny, dataset=f"masks:{data}", image_size=16, epochs=1)
-    metrics = segmentation.run(config, tmp_path / "run")
+    metrics = train(config, tmp_path / "run")
     predictor = segmentation.load(tmp_path / "run")
     test, right = segmentation.load_data(config)[0].test, []
     truth = test.fetch(np.arange(len(test)))["label"]
@@ -135,8 +137,8 @@ def test_predicts_raw_images_as_they_were_measured_resized(tiny, discs, tmp_path
         (scores,) = predictor.predict(image[None])
         assert scores.shape == (*image.shape[:2], 2)
         mask = scores.argmax(axis=-1).astype(np.uint8)
-        seen = resize_mask(mask, size=16, valid_size=(16, 16), resize_mode="crop")
-        right.append(seen == label)
+        resized = resize_mask(mask, size=16, valid_size=(16, 16), resize_mode="crop")
+        right.append(resized == label)
     assert 0.3 < np.mean(right) < 1
     assert np.mean(right) == pytest.approx(metrics["pixel_accuracy"], abs=1e-6)
     with pytest.raises(
@@ -148,7 +150,7 @@ def test_predicts_raw_images_as_they_were_measured_resized(tiny, discs, tmp_path
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
     config = dataclasses.replace(tiny, padding=padding, epochs=1)
-    segmentation.run(config, tmp_path)
+    train(config, tmp_path)
     predictor = segmentation.load(tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (67, 50, 1), dtype=np.uint8)
     margin = 16
@@ -176,10 +178,10 @@ def test_flips_average_mirrors_and_quarter_turns(finished):
     flipping = dataclasses.replace(plain, config=config)
     image = np.random.default_rng(0).random((1, 24, 28, 1), np.float32)
     expected = [
-        np.rot90(plain.predict(np.rot90(seen, turns, (1, 2))), -turns, (1, 2))[
+        np.rot90(plain.predict(np.rot90(flipped, turns, (1, 2))), -turns, (1, 2))[
             :, :, ::a
         ]
-        for a, seen in ((1, image), (-1, image[:, :, ::-1]))
+        for a, flipped in ((1, image), (-1, image[:, :, ::-1]))
         for turns in range(4)
     ]
     np.testing.assert_allclose(
@@ -205,7 +207,7 @@ def test_flips_average_mirrors_and_quarter_turns(finished):
 )
 def test_options_train(tiny, tmp_path, values):
     config = dataclasses.replace(tiny, epochs=2, **values)
-    assert segmentation.run(config, tmp_path)["pixel_accuracy"] > 0.5
+    assert train(config, tmp_path)["pixel_accuracy"] > 0.5
 
 
 def test_masks_of_test_images_never_train(tiny):
@@ -217,12 +219,12 @@ def test_masks_of_test_images_never_train(tiny):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_start(path, tmp_path, monkeypatch):
-    """Each recipe with its own model and options, on a few made-up pictures."""
+    """Each recipe with its own model and options, on a few synthetic images."""
     values = absl_flags.FlagValues()
     flags.define(Config, values)
     values(["program", f"--flagfile={path}"])
     config = flags.parse(Config, values)
-    monkeypatch.setattr("experiments.data.load", made_up_pictures)
+    monkeypatch.setattr("experiments.data.load", synthetic_images)
     small = dataclasses.replace(
         config,
         batch_size=8,
@@ -231,16 +233,17 @@ def test_recipes_start(path, tmp_path, monkeypatch):
         checkpoint_every=1,
         warmup_epochs=0,
         crop_size=config.crop_size and 16,
+        depth=2,
         width=1 / 32,
         tune_cpu=False,
     )
-    segmentation.run(small, tmp_path)
+    train(small, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["steps"] == 2
     assert np.isfinite(result["loss"])
 
 
-def made_up_pictures(location, **options):
+def synthetic_images(location, **options):
     rng = np.random.default_rng(0)
 
     def split(count):
@@ -287,8 +290,8 @@ def test_refuses_in_one_line_and_leaves_nothing(tiny, values, message, tmp_path)
     ],
 )
 def test_refuses_parts_of_which_no_pixel_counts(tiny, tmp_path, void, message):
-    made_up.write_masks(tmp_path / "train", count=8, size=8)
-    made_up.write_masks(tmp_path / "test", count=2, size=8)
+    synthetic.write_masks(tmp_path / "train", count=8, size=8)
+    synthetic.write_masks(tmp_path / "test", count=2, size=8)
     for path in tmp_path.glob("*/label/*.png"):
         is_void = path.parts[-3] == "train" and int(path.stem) in void
         mask = np.full((8, 8), 255) if is_void else np.eye(8)
