@@ -131,7 +131,7 @@ LOOKED = {0: (0.8, 0.3), 1: (0.4, 0.7), 2: (0.0, 0.2)}
     ],
     ids=str,
 )
-def test_further_looks_see_what_the_last_one_pointed_at(
+def test_further_refine_steps_see_where_the_last_one_pointed(
     options, window, box, scores, labels
 ):
     """Each look says that the object lies a quarter of its width to the right."""
@@ -149,7 +149,7 @@ def test_further_looks_see_what_the_last_one_pointed_at(
     np.testing.assert_allclose(found.boxes[0, :2], [box] * 2, atol=1e-5)
 
 
-def test_what_further_looks_bring_together_is_one():
+def test_boxes_that_refine_steps_bring_together_are_one():
     def step(score, dx):
         return score, dx, 0, 0, 0
 
@@ -172,7 +172,7 @@ def test_what_further_looks_bring_together_is_one():
 
 
 @pytest.mark.parametrize("refine_steps", [0, 2])
-def test_looks_that_cannot_be_are_refused(refine_steps):
+def test_refine_steps_that_cannot_be_are_refused(refine_steps):
     with pytest.raises(
         ValueError, match=f"refine_steps must be .* got {refine_steps} and refined=F"
     ):

@@ -62,7 +62,7 @@ def test_any_class_name_comes_through_to_the_result(hostile, folder, capfd):
     assert "\x1b" not in said.out
 
 
-def test_predicts_pictures_of_any_size_and_color_as_they_were_measured(hostile, folder):
+def test_predicts_images_of_any_size_and_color_as_they_were_evaluated(hostile, folder):
     workdir, metrics = hostile
     predictor = classification.load(workdir)
     right = []
@@ -143,7 +143,7 @@ def test_figures_that_a_kill_left_out_are_drawn_later(tmp_path, monkeypatch, cap
     assert classification.run(TINY, tmp_path) == metrics
 
 
-def test_a_figure_that_fails_is_told_of_and_costs_nothing(finished, said):
+def test_a_figure_that_fails_is_named_and_costs_nothing(finished, said):
     workdir, metrics = finished
     assert json.loads((workdir / "result.json").read_text())["loss"] == metrics["loss"]
     (line,) = [line for line in said if "warning" in line]

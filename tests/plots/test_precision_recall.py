@@ -52,7 +52,7 @@ def test_no_threshold_parts_equal_scores(tmp_path, drawn):
     np.testing.assert_allclose(dots(drawn[0].axes[0]), [(1, 0.5)])
 
 
-def test_many_classes_are_told_apart(tmp_path, drawn):
+def test_many_classes_can_be_distinguished(tmp_path, drawn):
     names = [f"a class with number {k}" for k in range(28)]
     curves = dict.fromkeys(names, CURVE)
     areas = {name: k / 28 for k, name in enumerate(names)}

@@ -139,7 +139,7 @@ def joined(monkeypatch):
     return calls
 
 
-def test_a_meeting_that_fails_is_told_in_one_line(monkeypatch):
+def test_a_meeting_that_fails_is_refused_in_one_line(monkeypatch):
     def fail(*arguments, **options):
         raise RuntimeError("no answer\nTraceback")
 
@@ -150,7 +150,7 @@ def test_a_meeting_that_fails_is_told_in_one_line(monkeypatch):
     assert str(caught.value) == expected
 
 
-def test_joins_the_meeting_it_is_told_of(joined):
+def test_joins_the_meeting_that_is_named(joined):
     devices.start_processes("localhost:1", 2, 1)
     assert joined == [("localhost:1", 2, 1)]
 

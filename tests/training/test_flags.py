@@ -42,7 +42,7 @@ def test_flags_set_fields_of_their_type():
     assert config == Config(seed=3, rate=0.5, model="b", norm="y", fast=False)
 
 
-def test_flags_that_were_given_are_told_from_defaults():
+def test_flags_that_were_given_differ_from_defaults():
     values = absl_flags.FlagValues()
     flags.define(Config, values)
     values(["program", "--seed=0", "--nofast"])

@@ -51,7 +51,7 @@ def rows():
 @pytest.fixture
 def log(rows, bar, devices):
     record = types.SimpleNamespace(log=rows.append)
-    return hooks.Log(record, plan(), bar, devices, batch_size=8)
+    return hooks.Log(record, plan(steps=21), bar, devices, batch_size=8)
 
 
 class TestLog:
@@ -62,10 +62,10 @@ class TestLog:
         bar.update.assert_called_once_with(1, 0.5, examples=8)
 
     def test_writes_a_row_at_its_interval_and_at_the_end(self, log, rows):
-        for step in (*range(1, 6), 20):
+        for step in (*range(1, 6), 21):
             log(step, None, METRICS)
         log.flush()
-        assert [row["step"] for row in rows] == [2, 4, 20]
+        assert [row["step"] for row in rows] == [2, 4, 21]
 
     def test_rows_have_epoch_and_the_learning_rate_that_was_used(self, log, rows):
         log(2, None, METRICS)
