@@ -279,6 +279,12 @@ CALLS: dict[str, list[Call]] = {
     ],
     "losses.smooth_l1": [Call((ROWS, ROWS + 1), {"beta": 0.5})],
     "losses.parse_terms": [Call(("cross_entropy+dice:0.5",), host=True)],
+    "losses.weighted_sum": [
+        Call(
+            ((("cross_entropy", 1.0), ("dice", 0.5)), LOGITS, TRUE),
+            {"losses": losses.SEGMENTATION_LOSSES, "options": {}},
+        ),
+    ],
     "losses.balanced_class_weights": [
         Call(
             (np.array([3, 1, 0]),),
