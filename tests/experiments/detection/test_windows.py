@@ -246,7 +246,7 @@ def test_false_alarms_are_what_is_near_no_object():
         find,
         source,
         objects,
-        [0, 1, 2],
+        np.arange(3),
         context=1.0,
         iou=0.4,
         batch_size=2,
