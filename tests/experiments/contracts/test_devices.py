@@ -11,6 +11,10 @@ from tests.experiments.contracts import processes
 from tests.experiments.contracts.configs import SCORES, STEPS
 from tests.experiments.contracts.conftest import FIVE_STEPS, read
 
+# Of the scores after 66 steps. Sums in another order mine other windows, and ten images
+# are few: undisturbed runs on 1, 2 and 8 devices differ by up to 0.2 in detection.
+TOLERANCE = {"classification": 0.05, "segmentation": 0.05, "detection": 0.2}
+
 
 def assert_close(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
@@ -65,4 +69,7 @@ def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, runs, tmp_path
     result = read(workdir)
     assert result["steps"] == STEPS
     score = SCORES[experiment]
-    assert abs(result[score] - runs.straight(experiment)[score]) < 0.05
+    expected = pytest.approx(
+        runs.straight(experiment)[score], abs=TOLERANCE[experiment]
+    )
+    assert result[score] == expected
