@@ -1,9 +1,9 @@
 """Signals are sent to forks: real processes, which may die of them."""
 
 import functools
-import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -36,7 +36,8 @@ def in_fork(script, first, second):
 
 
 def send(number):
-    os.kill(os.getpid(), number)
+    """To this very thread, which has it before it goes on."""
+    signal.pthread_kill(threading.get_ident(), number)
 
 
 def at_the_next_step(number, _):
