@@ -22,7 +22,7 @@ def displacement(
     size: tuple[int, int],
     *,
     sigma: Scalar,
-    spacing: float | None = None,
+    spacing: Scalar | None = None,
 ) -> Float[Array, "h w 2"]:
     """Random displacements of the pixels of an image, (y, x) in pixels.
 
