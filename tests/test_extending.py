@@ -156,5 +156,11 @@ def test_other_models_refuse_the_option(extended):
 
 def test_help_tells_of_them(extended):
     said = command(extended, "--help").stdout
-    for text in ("(sign|", "brier", "(widenet|", "--growth (at least 1, at most 64)"):
+    for text in (
+        "(sign|",
+        "brier",
+        "stripes",
+        "(widenet|",
+        "--growth (at least 1, at most 64)",
+    ):
         assert text in said

@@ -50,6 +50,11 @@ READERS = {
 }
 
 
+def schemes(task: str) -> str:
+    """Returns the schemes of the data sets that serve `task`, for a help text."""
+    return ", ".join(name for name, reader in READERS.items() if task in reader.tasks)
+
+
 def load(
     location: str,
     *,

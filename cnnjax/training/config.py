@@ -4,6 +4,7 @@ import dataclasses
 
 from cnnjax.data.augment import images as augment
 from cnnjax.data.augment.spec import listed
+from cnnjax.data.load import schemes
 from cnnjax.options import option
 from cnnjax.training import devices, optimizers
 
@@ -14,7 +15,7 @@ class TrainingConfig:
 
     dataset: str = option(
         "digits",
-        "Data as scheme:location: digits, idx:PATH, folder:PATH, tfds:NAME[:VERSION].",
+        f"Data as scheme:location; schemes are {schemes('classification')}.",
     )
     data_dir: str | None = option(
         None,

@@ -4,6 +4,7 @@ import dataclasses
 
 from cnnjax.data.annotations import MOST
 from cnnjax.data.augment.spec import listed
+from cnnjax.data.load import schemes
 from cnnjax.models import DETECTORS
 from cnnjax.options import option, redefine
 from experiments.config import NetworkConfig, for_models
@@ -19,8 +20,8 @@ class Config(NetworkConfig):
         NetworkConfig,
         "dataset",
         "scenes",
-        "Data as scheme:location: scenes, voc:PATH, coco:PATH, tfds:NAME[:VERSION];"
-        f" {MOST} boxes in an image at most.",
+        f"Data as scheme:location; schemes are {schemes('detection')}; {MOST} boxes in"
+        " an image at most.",
     )
     epochs: float = redefine(
         NetworkConfig,

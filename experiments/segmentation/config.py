@@ -4,6 +4,7 @@ import dataclasses
 
 from cnnjax.data.augment.masks import GEOMETRIC, PHOTOMETRIC
 from cnnjax.data.augment.spec import listed
+from cnnjax.data.load import schemes
 from cnnjax.losses import SEGMENTATION_LOSSES
 from cnnjax.models import SEGMENTERS
 from cnnjax.options import option, redefine
@@ -20,7 +21,7 @@ class Config(NetworkConfig):
         NetworkConfig,
         "dataset",
         "scenes",
-        "Data as scheme:location: scenes, masks:PATH, tfds:NAME[:VERSION].",
+        f"Data as scheme:location; schemes are {schemes('segmentation')}.",
     )
     epochs: float = redefine(NetworkConfig, "epochs", 16.0)
     eval_every: float = redefine(NetworkConfig, "eval_every", 4.0)
