@@ -1,14 +1,16 @@
 """What tests of whole experiments are made of: recipes, and small data on disk."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import re
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 
-from cnnjax import data
+from cnnjax import data, plots
 from experiments import trainer
 
 RECIPES = pathlib.Path(__file__).parents[1] / "experiments" / "recipes"
@@ -24,13 +26,20 @@ def paths():
     return sorted(RECIPES.glob("*.flags"))
 
 
-def train(experiment, config, workdir, **options):
-    """The metrics of a run whose figures are not drawn: it is about something else.
+@contextlib.contextmanager
+def without_figures(experiment):
+    """The experiment, whose runs draw nothing meanwhile: they are of something else.
 
     A figure that cannot be drawn fails no run, so that no test would see it here.
     """
-    plain = dataclasses.replace(experiment, figures=lambda run: {})
-    return trainer.run(plain, config, workdir, **options)
+    with mock.patch.object(plots, "learning_curves"):
+        yield dataclasses.replace(experiment, figures=lambda run: {})
+
+
+def train(experiment, config, workdir, **options):
+    """The metrics of a run that draws nothing."""
+    with without_figures(experiment) as plain:
+        return trainer.run(plain, config, workdir, **options)
 
 
 def write_masks(folder, *, count, size, start=0):

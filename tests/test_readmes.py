@@ -25,7 +25,7 @@ from cnnjax.training import flags, launch
 from experiments import benchmark, classification, detection, segmentation, trainer
 from experiments.benchmark import loops, steps
 from experiments.benchmark.workloads import WORKS
-from tests import readmes, synthetic
+from tests import once, readmes, synthetic
 from tests.readmes import ALL, Readme
 
 PACKAGES = {
@@ -177,9 +177,7 @@ def tiny(name, config, paths):
 
 
 def train(name, config, workdir):
-    """Trains without figures, which other tests draw."""
-    experiment = dataclasses.replace(PACKAGES[name].EXPERIMENT, figures=lambda run: {})
-    trainer.run(experiment, config, workdir)
+    synthetic.train(PACKAGES[name].EXPERIMENT, config, workdir)
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +186,9 @@ def finished(paths, tmp_path_factory):
 
     @functools.cache
     def run(name):
-        workdir = tmp_path_factory.mktemp(name) / "runs" / name
         config, _ = launched(name, ())
-        train(name, tiny(name, config, paths), workdir)
-        return workdir
+        make = functools.partial(train, name, tiny(name, config, paths))
+        return once.copied(tmp_path_factory, f"runs/{name}", make)[0]
 
     return run
 

@@ -18,7 +18,7 @@ from cnnjax.models import CLASSIFIERS, weights
 from cnnjax.training import flags, record, text_files
 from experiments import classification, segmentation, trainer
 from experiments.classification import Config
-from tests import synthetic
+from tests import once, synthetic
 
 train = functools.partial(synthetic.train, classification.EXPERIMENT)
 RECIPES = synthetic.recipes(CLASSIFIERS)
@@ -54,9 +54,10 @@ def changed(**values):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("run")
     config = changed(epochs=6, learning_rate=0.05, ema=0.9)
-    return workdir, config, classification.run(config, workdir)
+    run = functools.partial(classification.run, config)
+    workdir, metrics = once.copied(tmp_path_factory, "finished/classification", run)
+    return workdir, config, metrics
 
 
 def test_learns_the_digits(finished):

@@ -5,21 +5,19 @@ bits of the run that was never stopped.
 """
 
 import dataclasses
-import fcntl
 import functools
 import json
 import os
 import pathlib
 import shutil
 import signal
-from collections.abc import Callable
 
 import pytest
 
 from cnnjax.models import weights
 from cnnjax.training import record
 from cnnjax.training.signals import Stopped
-from experiments import trainer
+from tests import once, synthetic
 from tests.experiments.contracts import configs, processes
 
 FIVE_STEPS = (f"--epochs={5 / 22}", "--checkpoint_every=9")
@@ -27,9 +25,7 @@ FIVE_STEPS = (f"--epochs={5 / 22}", "--checkpoint_every=9")
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    return Runs(shared / "contracts")
+    return Runs(once.shared_folder(tmp_path_factory) / "contracts")
 
 
 @pytest.fixture(params=configs.EXPERIMENTS)
@@ -56,7 +52,9 @@ class Runs:
     @functools.cached_property
     def configs(self):
         """Name of each experiment -> its config."""
-        return configs.tiny(self._once("data", configs.write_data))
+        folder = self.folder / "data"
+        once.made(folder, configs.write_data)
+        return configs.tiny(folder)
 
     def go_on(self, experiment, workdir, **changed):
         """The result of the run in `workdir`, started or started again, to its end.
@@ -64,10 +62,7 @@ class Runs:
         Its figures are not drawn: no contract is about them.
         """
         config = dataclasses.replace(self.configs[experiment], **changed)
-        plain = dataclasses.replace(
-            processes.EXPERIMENTS[experiment], figures=lambda run: {}
-        )
-        trainer.run(plain, config, workdir)
+        synthetic.train(processes.EXPERIMENTS[experiment], config, workdir)
         return read(workdir)
 
     def stop_at(self, step, experiment, workdir):
@@ -99,38 +94,20 @@ class Runs:
 
     def straight(self, experiment):
         """The result of a run that nothing disturbed."""
-
-        def make(workdir):
-            self.go_on(experiment, workdir)
-
-        return read(self._once(f"straight/{experiment}", make))
+        make = functools.partial(self.go_on, experiment)
+        return once.made(self.folder / "straight" / experiment, make)
 
     def stopped(self, experiment):
         """The workdir of a run that a SIGTERM stopped between two epochs."""
-        make = functools.partial(self.stop_at, 39, experiment)
-        return self._once(f"stopped/{experiment}", make)
+        folder = self.folder / "stopped" / experiment
+        once.made(folder, functools.partial(self.stop_at, 39, experiment))
+        return folder
 
     def on_one_device(self, experiment):
         """The final variables of five steps on one device, and the result."""
-
-        def make(workdir):
-            self.few_steps(experiment, workdir)
-
-        workdir = self._once(f"one/{experiment}", make)
-        return weights.load(workdir / "weights.safetensors"), read(workdir)
-
-    def _once(self, name, make: Callable[[pathlib.Path], None]):
-        """The folder that `make` fills, made by the first worker that asks for it."""
-        folder = self.folder / name
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = folder.with_suffix(".made")
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not made.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
-                make(folder)
-                made.touch()
-        return folder
+        folder = self.folder / "one" / experiment
+        once.made(folder, lambda workdir: self.few_steps(experiment, workdir)[1])
+        return weights.load(folder / "weights.safetensors"), read(folder)
 
 
 def read(workdir):

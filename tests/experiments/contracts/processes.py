@@ -9,7 +9,7 @@ import time
 
 from cnnjax.training import flags, text_files
 from experiments import classification, detection, segmentation, trainer
-from tests import forked
+from tests import forked, synthetic
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -33,7 +33,15 @@ def wait_for_step(process, workdir, step):
         time.sleep(0.01)
 
 
-def start(experiment, config, workdir, *arguments, devices=1, prepare=nothing):
+def start(
+    experiment,
+    config,
+    workdir,
+    *arguments,
+    devices=1,
+    prepare=nothing,
+    figures=False,
+):
     """Starts an experiment as a process of its own.
 
     Args:
@@ -43,6 +51,7 @@ def start(experiment, config, workdir, *arguments, devices=1, prepare=nothing):
         *arguments: further flags, which win.
         devices: number of CPU devices.
         prepare: called in the process with the workdir before all else.
+        figures: whether they are drawn.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     output = workdir.with_suffix(f".{time.monotonic_ns()}.txt")
@@ -55,17 +64,27 @@ def start(experiment, config, workdir, *arguments, devices=1, prepare=nothing):
         "PYTHONPATH": str(ROOT),  # of the processes that --verify_resume starts
     }
     script = functools.partial(
-        run_command, argv, workdir=workdir, environment=environment, prepare=prepare
+        run_command,
+        argv,
+        workdir=workdir,
+        environment=environment,
+        prepare=prepare,
+        figures=figures,
     )
     return forked.start(script, output)
 
 
-def run_command(argv, *, workdir, environment, prepare):
+def run_command(argv, *, workdir, environment, prepare, figures):
     """What `python -m experiments.NAME` does."""
     os.environ.update(environment)
     sys.argv = argv
     prepare(workdir)
-    trainer.main(EXPERIMENTS[argv[0]])
+    experiment = EXPERIMENTS[argv[0]]
+    if figures:
+        trainer.main(experiment)
+    else:
+        with synthetic.without_figures(experiment) as plain:
+            trainer.main(plain)
 
 
 def free_port():

@@ -42,12 +42,21 @@ def test_two_processes_agree_with_one(experiment, runs, tmp_path, parallelism):
         f"--coordinator=localhost:{processes.free_port()}",
         "--num_processes=2",
     )
+    drawn = parallelism == "jit"
     pair = [
-        runs.start(experiment, workdir, *flags, f"--process_id={i}", devices=2)
+        runs.start(
+            experiment,
+            workdir,
+            *(*flags, f"--process_id={i}"),
+            devices=2,
+            figures=drawn,
+        )
         for i in range(2)
     ]
     for status, said in [process.finish() for process in pair]:
         assert status == 0, said
+        assert "no figures/" not in said
+    assert (workdir / "figures/learning_curves.png").exists() == drawn
     two = weights.load(workdir / "weights.safetensors")
     assert read(workdir)["provenance"]["devices"]["count"] == 4
     assert_close(one, two)

@@ -20,7 +20,7 @@ from experiments import detection, trainer
 from experiments.detection import Config, calibration
 from experiments.detection.evaluation import DetectionResults
 from experiments.examples import detect
-from tests import synthetic
+from tests import once, synthetic
 
 train = functools.partial(synthetic.train, detection.EXPERIMENT)
 RECIPES = synthetic.recipes(DETECTORS)
@@ -78,9 +78,9 @@ def tiny(boxes):
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("run")
     config = dataclasses.replace(tiny, validation=0.25, calibrate=True)
-    return workdir, detection.run(config, workdir)
+    run = functools.partial(detection.run, config)
+    return once.copied(tmp_path_factory, "finished/detection", run)
 
 
 def test_learns_squares_and_discs(finished):

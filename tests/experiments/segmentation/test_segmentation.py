@@ -16,7 +16,7 @@ from cnnjax.models import SEGMENTERS
 from cnnjax.training import flags
 from experiments import segmentation, trainer
 from experiments.segmentation import Config
-from tests import synthetic
+from tests import once, synthetic
 
 train = functools.partial(synthetic.train, segmentation.EXPERIMENT)
 RECIPES = synthetic.recipes(SEGMENTERS)
@@ -61,8 +61,8 @@ def tiny(discs):
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("run")
-    return workdir, segmentation.run(tiny, workdir)
+    run = functools.partial(segmentation.run, tiny)
+    return once.copied(tmp_path_factory, "finished/segmentation", run)
 
 
 def test_learns_the_discs(finished):
