@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from cnnjax.data import Dataset, load
+from cnnjax.data.source import Source
 from cnnjax.training.config import TrainingConfig
 
 
@@ -20,3 +24,8 @@ def load_dataset(config: TrainingConfig, **options: Any) -> Dataset:
         data_dir=config.data_dir,
         **options,
     )
+
+
+def sample(source: Source, count: int, *, seed: int) -> Int[np.ndarray, " n"]:
+    """Indices of `count` examples drawn from a source, or of all, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(len(source))[:count])

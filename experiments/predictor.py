@@ -14,8 +14,8 @@ from cnnjax.data import decode
 from cnnjax.data.readers import folder
 from cnnjax.errors import UsageError
 from cnnjax.training import record
-from cnnjax.training.config import TrainingConfig
 from cnnjax.training.progress import log_line
+from experiments.config import NetworkConfig, build
 from experiments.initial_weights import weights_of
 
 Image = UInt8[np.ndarray, "h w c"]
@@ -35,14 +35,14 @@ class TrainedModel:
     """
 
     EXPERIMENT: ClassVar[str]
-    CONFIG: ClassVar[type[TrainingConfig]]
+    CONFIG: ClassVar[type[NetworkConfig]]
 
     config: Any
     class_names: tuple[str, ...]
-    variables: PyTree
+    variables: PyTree = dataclasses.field(repr=False)
     image_shape: tuple[int, int, int]
     image_size: int | None
-    result: dict[str, Any]
+    result: dict[str, Any] = dataclasses.field(repr=False)
 
     @classmethod
     def load(cls, workdir: pathlib.Path | str) -> Self:
@@ -50,7 +50,7 @@ class TrainedModel:
 
         Raises:
             UsageError: if there is no finished run, a damaged one, or one of another
-                experiment.
+                experiment, or of a model that is not known here.
         """
         workdir = pathlib.Path(workdir)
         values, result = record.finished(workdir, experiment=cls.EXPERIMENT)
@@ -60,8 +60,10 @@ class TrainedModel:
                 f"{workdir} holds a run of another experiment or revision, with flags"
                 f" that this one has not: --{', --'.join(sorted(others))}."
             )
+        config = cls.CONFIG(**values)
+        build(config, len(result["class_names"]))
         return cls(
-            config=cls.CONFIG(**values),
+            config=config,
             class_names=tuple(result["class_names"]),
             variables=weights_of(workdir),
             image_shape=tuple(result["image_shape"]),

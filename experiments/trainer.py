@@ -99,7 +99,7 @@ def predict(
 def run(
     experiment: Experiment,
     config: Any,
-    workdir: pathlib.Path,
+    workdir: pathlib.Path | str,
     *,
     overwrite: bool = False,
 ) -> Metrics:
@@ -111,7 +111,7 @@ def run(
         workdir: of the run; a finished one is not trained again.
         overwrite: removes the run in it first.
     """
-    clock = Clock()
+    clock, workdir = Clock(), pathlib.Path(workdir)
     data, validation = experiment.load_data(config)
     mean, std = channel_mean_std(data.train, seed=config.seed)
     scaling = {"mean": mean, "std": std}
@@ -227,6 +227,16 @@ def _shown(names: tuple[str, ...], result: Metrics) -> dict[str, str]:
     return shown
 
 
+# Phases of a run in `seconds` of its result -> how they are shown.
+_PHASES = {
+    "compile": "compile",
+    "train": "train",
+    "renew": "new rounds",
+    "evaluate": "evaluate",
+    "total": "total",
+}
+
+
 def _show(
     result: Metrics, workdir: pathlib.Path, metrics: dict[str, str], *, unit: str
 ) -> None:
@@ -239,8 +249,9 @@ def _show(
             "parameters": f"{result['parameters']:,}",
             f"{unit}/s in training": f"{result['images_per_second']:,.0f}",
             "time": ", ".join(
-                f"{name} {duration(seconds[name])}"
-                for name in ("compile", "train", "evaluate", "total")
+                f"{name} {duration(seconds[phase])}"
+                for phase, name in _PHASES.items()
+                if phase in seconds
             ),
             "waiting for input": f"{seconds['input_wait'] / seconds['train']:.1%}",
             "peak memory": f"{result['peak_memory_bytes'] / 2**30:.2f} GiB",

@@ -150,4 +150,7 @@ def _check_scheme(scheme: str, location: str, task: str) -> None:
         )
     if task not in READERS[scheme].tasks:
         others = [name for name, reader in READERS.items() if task in reader.tasks]
-        raise UsageError(f"{scheme} does not serve {task}: {', '.join(others)} would.")
+        raise UsageError(
+            f"{scheme} does not serve {task} (but {', '.join(READERS[scheme].tasks)}):"
+            f" {', '.join(others)} would."
+        )

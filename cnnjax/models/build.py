@@ -80,9 +80,14 @@ def build(
         **shared: attributes that all networks have.
 
     Raises:
-        UsageError: if an option is given that this network does not have, or a value
-            is not allowed.
+        UsageError: if there is no such network, an option is given that it does not
+            have, or a value is not allowed.
     """
+    if name not in table:
+        raise UsageError(
+            f"--model={name} is none of {', '.join(table)}; a model of one's own has to"
+            " be in that table first."
+        )
     given = {option: value for option, value in options.items() if value is not None}
     has = {own.field.name for own in _options(name, table[name])}
     for option in given:

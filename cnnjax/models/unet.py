@@ -42,7 +42,7 @@ class UNet(Segmenter):
     depth: int = option(4, "How often a U-Net halves the size.", at_least=1, at_most=8)
     upsampling: str = option(
         "transpose",
-        "How a U-Net doubles it: transposed convolution, or resizing and convolution.",
+        "How a U-Net doubles a map: transposed convolution, or resize and convolution.",
         choices=UPSAMPLINGS,
     )
     padding: str = option(

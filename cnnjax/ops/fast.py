@@ -76,7 +76,7 @@ def tune_cpu() -> list[str]:
     over a flag that the user set.
 
     Returns:
-        One line for each thing that was set.
+        What was set, in a few words each.
     """
     if not _cpu_computes():
         return []
@@ -99,7 +99,7 @@ def _run_on_eigen() -> list[str]:
         if option not in flags
     ]
     os.environ["XLA_FLAGS"] = " ".join([flags, *new]).strip()
-    return [f"XLA_FLAGS {flag} (convolutions run on Eigen)" for flag in new]
+    return ["convolutions run on Eigen"] if new else []
 
 
 def keep_memory() -> list[str]:
@@ -114,4 +114,4 @@ def keep_memory() -> list[str]:
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, -1)
     mallopt(top_pad, 64 << 20)
-    return ["malloc keeps freed memory (one arena, no mmap, no trimming)"]
+    return ["freed memory is kept"]

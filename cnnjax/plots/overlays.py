@@ -169,7 +169,7 @@ def _errors(
     image: Shaped[np.ndarray, "h w c"], wrong: Shaped[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
     gray = layout.rgb(image).mean(axis=-1, keepdims=True)
-    pale = np.round(128 + gray / 2).astype(np.uint8)
+    pale = np.uint8(127.5 + gray / 2)
     return np.where(wrong[..., None], _ERROR, pale)
 
 

@@ -12,6 +12,7 @@ from cnnjax.data.source import Source
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.devices import Devices
+from cnnjax.training.progress import reported
 from cnnjax.training.task import Task
 
 
@@ -85,7 +86,8 @@ class Batches:
     def evaluation(self, source: Source) -> Iterator[PyTree]:
         """All batches of `source`, on the host: the share of this process."""
         size = self._task.evaluation_batch or self._config.batch_size
-        return self._shares(batches.evaluation, source, batch_size=size)
+        shares = self._shares(batches.evaluation, source, batch_size=size)
+        return reported(shares, "evaluation", -(-len(source) // size))
 
     def _training(self, source: Source, *, seed: int) -> Any:
         size = self._config.batch_size

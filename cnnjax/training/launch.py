@@ -40,7 +40,7 @@ class LaunchOptions:
 
     workdir: str | None = option(
         None,
-        "Where the run lives (default: runs/EXPERIMENT); it goes on there.",
+        "Folder of the run (default: runs/EXPERIMENT); one that was stopped goes on.",
         written=False,
     )
     overwrite: bool = option(False, "Starts afresh where a run is in the workdir.")
@@ -155,8 +155,9 @@ def _act(command: Command) -> None:
     devices.start_processes(
         options.coordinator, options.num_processes, options.process_id
     )
-    for line in fast.tune_cpu() if config.tune_cpu else ():
-        log_line(line)
+    tuned = fast.tune_cpu() if config.tune_cpu else []
+    if tuned and options.predict is None:
+        log_line(f"CPU: {', '.join(tuned)} (--notune_cpu leaves that)")
     if options.prepare:
         data.prepare(
             config.dataset, data_dir=config.data_dir, manual_dir=options.manual_dir
@@ -177,6 +178,8 @@ def _check_read(options: LaunchOptions) -> None:
     """Refuses options that would have no effect."""
     if options.manual_dir and not options.prepare:
         raise UsageError("--manual_dir is what --prepare reads; give both.")
+    if options.predict == "":
+        raise UsageError("--predict takes an image or a folder, and got no name.")
     if options.predict is None:
         for name in _added(options):
             if getattr(options, name) is not None:

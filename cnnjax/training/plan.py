@@ -40,7 +40,8 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
 
     Raises:
         UsageError: if a batch is larger than that, or the devices do not divide it, or
-            there is nothing to choose by, or no step for each round.
+            there is nothing to choose by, no step for each round, or none after the
+            warm-up.
     """
     if config.batch_size > examples:
         raise UsageError(
@@ -64,11 +65,18 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
             f"--epochs={config.epochs:g} make {steps} steps, too few for {rounds}"
             " rounds; more epochs would do."
         )
+    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    if warmup_steps >= steps:
+        raise UsageError(
+            f"--warmup_epochs={config.warmup_epochs:g} make {warmup_steps:,} steps, no"
+            f" fewer than the {steps:,} of --epochs={config.epochs:g};"
+            " --warmup_epochs=0 would do."
+        )
     schedule = optimizers.schedule(
         config.schedule,
         learning_rate=config.learning_rate,
         steps=steps,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        warmup_steps=warmup_steps,
     )
     return Plan(
         steps=steps,

@@ -4,7 +4,8 @@ import collections
 import io
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import jax
 import rich.console
@@ -13,6 +14,8 @@ import rich.table
 import rich.text
 
 from cnnjax.names import printable
+
+T = TypeVar("T")
 
 _SECONDS_BETWEEN_LINES = 10.0
 _WINDOW = 50  # steps over which the speed is taken
@@ -50,6 +53,17 @@ def table(title: str, rows: Mapping[str, str]) -> None:
 def _text(line: str) -> rich.text.Text:
     """The line without markup, emoji or control sequences."""
     return rich.text.Text(printable(line))
+
+
+def reported(batches: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """The batches of something long, with a line now and then of how many are done."""
+    printed = time.perf_counter()
+    for number, batch in enumerate(batches):
+        now = time.perf_counter()
+        if now - printed > _SECONDS_BETWEEN_LINES:
+            printed = now
+            log_line(f"{what}  {number} of {total} batches")
+        yield batch
 
 
 class Progress:

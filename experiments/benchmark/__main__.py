@@ -17,7 +17,7 @@ import pathlib
 import sys
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
@@ -44,6 +44,7 @@ PRECISION = flags.DEFINE_enum(
 def main(argv):
     """Runs the suite that the flags name."""
     del argv
+    logging.set_verbosity(logging.WARNING)  # JAX tells of each backend there is not
     fast.keep_memory()
     # So that times of compilation are measured, not those of a cache.
     jax.config.update("jax_enable_compilation_cache", False)

@@ -24,7 +24,7 @@ def has_torch() -> bool:
     found = importlib.util.find_spec("torch") is not None
     if not found:
         print("PyTorch is not installed, its columns are left out: ", end="")
-        print("pip install .[benchmark]")
+        print("pip install torch torchvision opencv-python-headless")
     return found
 
 

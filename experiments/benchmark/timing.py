@@ -3,6 +3,7 @@
 import json
 import pathlib
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -85,7 +86,7 @@ def write(
     origin = (
         f"{platform.machine()}, {jax.devices()[0].device_kind}, jax {jax.__version__}"
         f", medians of {rounds} interleaved rounds:"
-        f" `python -m experiments.benchmark {' '.join(sys.argv[1:])}`"
+        f" `python -m experiments.benchmark {shlex.join(sys.argv[1:])}`"
     )
     rule = "|".join(["---"] * len(head))
     table = [line(head), f"|{rule}|", *lines, "", *below, origin, ""]

@@ -11,6 +11,7 @@ from cnnjax import plots
 from cnnjax.names import short
 from cnnjax.training import loop
 from cnnjax.training.task import Task
+from experiments.data import sample
 from experiments.trainer import Figures, TrainedRun
 
 _AUGMENTED = 32
@@ -58,8 +59,9 @@ def _draw_errors(
 def _draw_augmented(
     task: Task, class_names: Sequence[str], seed: int, path: pathlib.Path
 ) -> None:
-    """The first training examples as the network sees them at step 0."""
-    indices = np.arange(min(_AUGMENTED, len(task.train) // 2 * 2))
+    """Training examples as the network sees them at step 0."""
+    count = min(_AUGMENTED, len(task.train) // 2 * 2)
+    indices = sample(task.train, count, seed=seed)
     batch = task.train.fetch(indices)
     keys = loop.example_keys(seed, 0, indices)
     augmented = jax.jit(task.augment)(keys, batch)["image"]

@@ -27,7 +27,7 @@ class Config(NetworkConfig):
         NetworkConfig,
         "epochs",
         16.0,
-        "Passes over as many windows as a round has, all rounds together.",
+        "Passes over the training windows, in all rounds together.",
     )
     eval_every: float = redefine(NetworkConfig, "eval_every", 8.0)
     batch_size: int = redefine(

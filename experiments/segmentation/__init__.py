@@ -41,7 +41,9 @@ EXPERIMENT = trainer.Experiment(
 )
 
 
-def run(config: Config, workdir: pathlib.Path, *, overwrite: bool = False) -> Metrics:
+def run(
+    config: Config, workdir: pathlib.Path | str, *, overwrite: bool = False
+) -> Metrics:
     """Trains, or goes on, in `workdir`; returns the metrics of the test split."""
     return trainer.run(EXPERIMENT, config, workdir, overwrite=overwrite)
 

@@ -67,7 +67,7 @@ class Config(NetworkConfig):
     )
     class_weights: str = option(
         "none",
-        "Weights of the classes in the cross entropy: balanced lets all weigh alike.",
+        "Weights of the classes in the cross entropy: balanced gives all the same sum.",
         choices=("none", "balanced"),
     )
     border_weight: float = option(

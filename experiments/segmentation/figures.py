@@ -9,6 +9,7 @@ import numpy as np
 from cnnjax import plots
 from cnnjax.training import loop
 from cnnjax.training.task import Task, TrainingResult
+from experiments.data import sample
 from experiments.segmentation.data import border_map
 from experiments.trainer import Figures, TrainedRun
 
@@ -66,8 +67,8 @@ def _draw_predictions(
 def _draw_augmented(
     task: Task, class_names: Sequence[str], seed: int, path: pathlib.Path
 ) -> None:
-    """The first training examples as the network sees them at step 0."""
-    indices = np.arange(min(_AUGMENTED, len(task.train)))
+    """Training examples as the network sees them at step 0."""
+    indices = sample(task.train, _AUGMENTED, seed=seed)
     keys = loop.example_keys(seed, 0, indices)
     augmented = jax.jit(task.augment)(keys, task.train.fetch(indices))
     colors = plots.palette(len(class_names))
@@ -77,7 +78,7 @@ def _draw_augmented(
             np.asarray(augmented["image"]), np.asarray(augmented["label"]), strict=True
         )
     ]
-    plots.image_grid(np.stack(images), [str(i) for i in indices], path)
+    plots.image_grid(np.stack(images), [f"image {i}" for i in indices], path)
 
 
 def _draw_border(task: Task, border: dict[str, float], path: pathlib.Path) -> None:

@@ -72,12 +72,19 @@ def test_grid_has_four_panels_a_row(tmp_path, drawn):
     colors = plots.palette(3)
     np.testing.assert_array_equal(shown(panels[1]), plots.color_mask(truth, colors))
     np.testing.assert_array_equal(shown(panels[2]), np.full((4, 6, 3), colors[1]))
+    np.testing.assert_array_equal(shown(panels[3])[0, 1], (178, 178, 178))
     gray = (np.ptp(shown(panels[3]).astype(int), axis=-1) == 0)[0]
     assert gray.tolist() == [False, True, False, True, True, False]
     legend = [text.get_text() for text in drawn[0].legends[0].texts]
     assert legend == ["wall", "cell", "gap"]
     assert list(tmp_path.iterdir()) == [path]
     assert matplotlib.image.imread(path).shape[2] == 4
+
+
+def test_what_is_white_is_white_where_it_is_right(tmp_path, drawn):
+    row = Segmented(np.full((4, 6, 1), 255, np.uint8), MASK, MASK, "white")
+    plots.segmentation_grid([row], ["a", "b", "c"], tmp_path / "grid.png")
+    np.testing.assert_array_equal(shown(drawn[0].axes[3]), np.full((4, 6, 3), 255))
 
 
 def test_heat_map_shows_the_numbers(rng, tmp_path, drawn):

@@ -65,7 +65,7 @@ def test_the_optimizer_follows_the_schedule_and_clips():
         ({"patience": 3}, "--patience needs a part of the training split to choose by"),
         ({"epochs": 1e9}, "make 10,000,000,000 steps; 2,147,483,647 is the most."),
         ({"epochs": 0.2, "rounds": 3}, "make 2 steps, too few for 3 rounds; more epo"),
-        ({"warmup_epochs": 3.0}, "warm-up must be shorter"),
+        ({"warmup_epochs": 3.0}, "=3 make 30 steps, no fewer than the 30"),
     ],
 )
 def test_refuses(values, message):

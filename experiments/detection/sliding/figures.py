@@ -15,6 +15,7 @@ from cnnjax.names import short
 from cnnjax.training import loop
 from cnnjax.training.task import Task
 from experiments.config import build
+from experiments.data import sample
 from experiments.detection.config import Config
 from experiments.detection.sliding.task import scorer, window_of
 from experiments.detection.sliding.windows import BACKGROUND
@@ -56,8 +57,7 @@ def _draw_windows(
     task: Task, class_names: Sequence[str], seed: int, path: pathlib.Path
 ) -> None:
     """Training windows of objects and of background as the network sees them."""
-    indices = np.random.default_rng(seed).permutation(len(task.train))[:_AUGMENTED]
-    indices = np.sort(indices)
+    indices = sample(task.train, _AUGMENTED, seed=seed)
     keys = loop.example_keys(seed, 0, jnp.asarray(indices, jnp.int32))
     augmented = jax.jit(task.augment)(keys, task.train.fetch(indices))
     names = {BACKGROUND: "background"} | dict(enumerate(class_names, start=1))

@@ -14,6 +14,7 @@ from cnnjax import detection
 from cnnjax.data.source import AnnotatedSource, Source
 from cnnjax.errors import UsageError
 from cnnjax.ops.arrays import AnyArray
+from cnnjax.training.progress import reported
 from experiments.detection.sliding.windows import BACKGROUND, Windows
 
 TRIES = 40  # rounds of drawing random windows, at most
@@ -219,7 +220,8 @@ def false_alarms(
         poll: called before each batch.
     """
     parts, scores = [], []
-    for rows in portions(len(images), batch_size):
+    total = -(-len(images) // batch_size)
+    for rows in reported(portions(len(images), batch_size), "search", total):
         poll()
         # The last batch repeats an image, to have the shape of the others.
         at = images[np.resize(rows, batch_size)]

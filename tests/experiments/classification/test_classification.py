@@ -302,7 +302,7 @@ def synthetic_images(location, *, image_size=None, uncropped_size=None, **option
         ({"augment": "mixup", "loss": "focal"}, "and --loss=focal does not"),
         ({"loss": "focal", "label_smoothing": 0.1}, "is of the cross entropy"),
         ({"loss": "dice"}, "A loss must be one of"),
-        ({"warmup_epochs": 1.0}, "warm-up must be shorter"),
+        ({"warmup_epochs": 1.0}, "--warmup_epochs=0 would do"),
         ({"init_from": "/nowhere.npz"}, "no such file of weights"),
     ],
 )
