@@ -51,14 +51,14 @@ from cnnjax.options import option
 
 
 class WideNet(Classifier):
-    """Its one convolution has `breadth` channels."""
+    """Its one convolution has `growth` channels."""
 
-    breadth: int = option(12, "Number of channels.", at_least=1, at_most=64)
+    growth: int = option(12, "Channels of each layer.", at_least=1, at_most=64)
 
     @nn.compact
     def backbone(self, images, *, train=False, keys=None):
         """The feature that the head classifies."""
-        x = self.unit(self.channels(self.breadth))(images, train=train)
+        x = self.unit(self.channels(self.growth))(images, train=train)
         return {"pooled": self.feature("pooled", ops.global_avg_pool(x))}
 ''',
     "cnnjax/models/__init__.py": (
@@ -92,7 +92,7 @@ def read(location, options):
 }
 ADDITIONS = {"optimizer": OPTIMIZER, "loss": LOSS, "model": MODEL, "data": DATA}
 FILES = {"optimizer": 1, "loss": 2, "model": 2, "data": 2}
-ALL_FOUR = ("--optimizer=sign", "--loss=brier", "--model=widenet", "--breadth=3")
+ALL_FOUR = ("--optimizer=sign", "--loss=brier", "--model=widenet", "--growth=3")
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,9 @@ def test_all_four_are_used_by_one_command(extended):
 
 
 def test_other_models_refuse_the_option(extended):
-    done = command(extended, "--breadth=3", "--workdir=refused")
+    done = command(extended, "--growth=3", "--workdir=refused")
     assert done.returncode == 2
-    assert done.stderr == ("error: --breadth is not for --model=lenet; leave it out.\n")
+    assert done.stderr == ("error: --growth is not for --model=lenet; leave it out.\n")
 
 
 def test_help_tells_of_them(extended):
@@ -161,6 +161,6 @@ def test_help_tells_of_them(extended):
         "brier",
         "stripes",
         "(widenet|",
-        "--breadth (at least 1, at most 64)",
+        "--growth (at least 1, at most 64)",
     ):
         assert text in said

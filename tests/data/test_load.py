@@ -148,10 +148,18 @@ def test_subset_of_a_subset():
         (
             "folder:x",
             {"task": "segmentation"},
-            r"folder does not serve segmentation: scenes, masks, tfds would\.",
+            r"folder does not serve segmentation \(but classification\): scenes, masks",
         ),
-        ("masks:x", {}, "masks does not serve classification: digits, folder, idx, tf"),
-        ("masks:x", {"task": "detection"}, "does not serve detection: scenes, voc, "),
+        (
+            "masks:x",
+            {},
+            r"masks does not serve classification \(but segmentation\): digits, folder",
+        ),
+        (
+            "masks:x",
+            {"task": "detection"},
+            r"does not serve detection \(but segmentation\): scenes, voc, ",
+        ),
         ("digits", {"binary": True}, "binary is for segmentation: classification has"),
     ],
 )

@@ -72,7 +72,7 @@ def test_grid_has_four_panels_a_row(tmp_path, drawn):
     colors = plots.palette(3)
     np.testing.assert_array_equal(shown(panels[1]), plots.color_mask(truth, colors))
     np.testing.assert_array_equal(shown(panels[2]), np.full((4, 6, 3), colors[1]))
-    np.testing.assert_array_equal(shown(panels[3])[0, 1], (178, 178, 178))
+    np.testing.assert_array_equal(shown(panels[3])[0, 1], (177, 177, 177))
     gray = (np.ptp(shown(panels[3]).astype(int), axis=-1) == 0)[0]
     assert gray.tolist() == [False, True, False, True, True, False]
     legend = [text.get_text() for text in drawn[0].legends[0].texts]
