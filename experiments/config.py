@@ -60,7 +60,16 @@ def for_models(
     Args:
         models: constructors by name.
         default: name of one of them.
+
+    Raises:
+        ValueError: if a model declares an option of a name that every config has.
     """
+    every = {field.name for field in dataclasses.fields(NetworkConfig)}
+    if taken := every & own_options(models).keys():
+        raise ValueError(
+            f"A model declares the option {min(taken)}, which is one of every run;"
+            " another name would do."
+        )
 
     def added(config: type[C]) -> type[C]:
         declared = {field.name for field in dataclasses.fields(config)}
@@ -99,7 +108,13 @@ def build(
     Raises:
         UsageError: if an option is given that this model does not have.
     """
-    own = {name: getattr(config, name) for name in own_options(config.MODELS)}
+    # What a config declares itself is always there: other models are not given it.
+    always = {f.name for f in dataclasses.fields(config) if f.default is not None}
+    own = {
+        name: getattr(config, name)
+        for name, option in own_options(config.MODELS).items()
+        if name not in always or config.model in option.models
+    }
     return build_model(
         config.MODELS,
         config.model,

@@ -34,19 +34,24 @@ def started_from(location: str, variables: PyTree) -> PyTree:
     """`variables` with the weights of a run or a file where names and shapes agree."""
     if not location:
         return variables
-    loaded = _stored(location)
-    loaded = {name: loaded[name] for name in variables if name in loaded}
-    merged, skipped = weights.merge(variables, loaded)
+    merged, skipped = weights.merge(variables, _stored(location, variables))
     but = f", but for {', '.join(skipped)}" if skipped else ""
     log_line(f"starts from {location}{but}")
     return merged
 
 
-def check_start(location: str, workdir: pathlib.Path) -> None:
-    """Refuses initial weights that lie in `workdir`, which is about to be emptied.
+def check_start(location: str, workdir: pathlib.Path, shapes: PyTree) -> None:
+    """Refuses initial weights with which a run could not begin in `workdir`.
+
+    It is about to be emptied.
+
+    Args:
+        location: of a run or a file; empty for none.
+        workdir: of the run that would begin.
+        shapes: of its variables.
 
     Raises:
-        UsageError: if they lie in it, or cannot be read now.
+        UsageError: if the weights lie in the workdir, or do not fit the variables.
     """
     if not location:
         return
@@ -55,9 +60,11 @@ def check_start(location: str, workdir: pathlib.Path) -> None:
             f"--init_from={location} lies in the --workdir, which --overwrite empties;"
             " name another --workdir."
         )
-    _stored(location)
+    weights.merge(shapes, _stored(location, shapes))
 
 
-def _stored(location: str) -> PyTree:
+def _stored(location: str, variables: PyTree) -> PyTree:
+    """The collections of `variables` that a run or a file has."""
     path = pathlib.Path(location)
-    return weights_of(path) if path.is_dir() else weights.load(path)
+    loaded = weights_of(path) if path.is_dir() else weights.load(path)
+    return {name: loaded[name] for name in variables if name in loaded}

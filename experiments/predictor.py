@@ -81,7 +81,7 @@ class Report(Protocol):
         ...
 
     def close(self) -> None:
-        """Writes the file that has all predictions, if there is one."""
+        """Writes the file that has all predictions so far, if there is one."""
         ...
 
 
@@ -91,13 +91,17 @@ def predict(path: pathlib.Path, model: TrainedModel, report: Report) -> None:
     Raises:
         UsageError: if there is none, or one is damaged or cannot be predicted for.
     """
-    channels = model.image_shape[-1]
-    for file in folder.pictures(path):
-        image = decode.decode(file, channels=channels, name=str(file))
-        with _named(file):
-            line = report.add(file, image)
-        log_line(line)
-    report.close()
+    channels, predicted = model.image_shape[-1], 0
+    try:
+        for file in folder.pictures(path):
+            image = decode.decode(file, channels=channels, name=str(file))
+            with _named(file):
+                line = report.add(file, image)
+            log_line(line)
+            predicted += 1
+    finally:
+        if predicted:
+            report.close()
 
 
 @contextlib.contextmanager

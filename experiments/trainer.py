@@ -120,7 +120,7 @@ def run(
     steps = plan(config, len(task.train), rounds=task.rounds)
     memory.check_model(task.shapes)
     if overwrite:
-        check_start(config.init_from, workdir)
+        check_start(config.init_from, workdir, task.shapes)
     with record.Record(
         workdir,
         config,

@@ -75,10 +75,10 @@ def weighted_sum(
 def _parse_term(part: str, losses: Mapping[str, Loss]) -> tuple[str, float]:
     name, colon, text = part.partition(":")
     if name not in losses:
-        first, second, *_ = losses
+        two = "+".join([*losses][:2])
         raise UsageError(
             f"A loss must be one of {', '.join(losses)}, or a sum such as"
-            f' "{first}+{second}:0.5", got "{name}".'
+            f' "{two}:0.5", got "{name}".'
         )
     try:
         weight = float(text) if colon else 1.0

@@ -80,16 +80,18 @@ def from_feature(
 def replace_features(variables: PyTree, values: Features) -> PyTree:
     """Variables with which a network uses `values` instead of its own features.
 
-    A value has the shape of the feature. The network refuses a name that is none of
-    its features.
+    A value has the shape of the feature. Features that were replaced before stay so.
+    The network refuses a name that is none of its features.
     """
-    return {**variables, REPLACEMENTS: dict(values)}
+    return {**variables, REPLACEMENTS: {**variables.get(REPLACEMENTS, {}), **values}}
 
 
 def perturb_features(variables: PyTree, deltas: Features) -> PyTree:
     """Variables with which a network adds `deltas` to its features.
 
-    A delta has the shape of the feature. The network refuses a name that is none of
-    its features.
+    A delta has the shape of the feature, and comes to what was added before. The
+    network refuses a name that is none of its features.
     """
-    return {**variables, PERTURBATIONS: dict(deltas)}
+    before = variables.get(PERTURBATIONS, {})
+    sums = {name: before.get(name, 0) + delta for name, delta in deltas.items()}
+    return {**variables, PERTURBATIONS: {**before, **sums}}

@@ -77,7 +77,10 @@ class Network(nn.Module):
         check_choice("norm", self.norm, self.NORMS)
         check_choice("activation", self.activation, ACTIVATIONS)
         for field in own_fields(type(self)):
-            if wrong := violation(field, getattr(self, field.name)):
+            value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            if wrong := violation(field, value):
                 raise UsageError(f"{field.name} {wrong}.")
         super().__post_init__()
 

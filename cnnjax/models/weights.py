@@ -110,7 +110,8 @@ def merge(variables: PyTree, loaded: PyTree) -> tuple[PyTree, list[str]]:
     if not taken:
         raise UsageError(
             "None of the arrays to start from has the name and shape of one of the "
-            f"model's; the model has {min(ours)}, they have {min(theirs, default='')}."
+            f"model's; the model has {min(ours)}, they have"
+            f" {min(theirs, default='none')}."
         )
     return _unflatten(ours | taken), sorted((ours.keys() | theirs) - taken.keys())
 

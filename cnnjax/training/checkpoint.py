@@ -153,6 +153,27 @@ class Checkpoints:
             )
         return None
 
+    def restore_step(self, step: int, *targets: PyTree) -> PyTree:
+        """The state of one checkpoint, which no other can stand for.
+
+        Args:
+            step: of the checkpoint.
+            *targets: as for `restore`.
+
+        Raises:
+            UsageError: if it is missing, damaged, or of another model.
+        """
+        try:
+            return self._read(step, targets)[0]
+        except (UsageError, MemoryError, PermissionError):
+            raise  # not a sign of damage
+        except Exception as error:
+            raise UsageError(
+                f"Checkpoint {step} in {self._folder} is missing or damaged"
+                f" ({_reason(error)}), and no other has its state; --overwrite trains"
+                " afresh."
+            ) from error
+
     def _read(self, step: int, targets: tuple[PyTree, ...]) -> tuple[PyTree, Progress]:
         record = self._item(step, record=ocp.args.JsonRestore()).record
         seal = record.pop("record_sha256", None)  # earlier revisions had none
@@ -184,8 +205,9 @@ class Checkpoints:
                 place = place.with_name(place.name + "+")
             (self._folder / str(step)).rename(place)
         devices.first_process_says(True)  # the others open the folder after that
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        self._log_line(f"checkpoint {step} is damaged ({reason}); set aside in {place}")
+        self._log_line(
+            f"checkpoint {step} is damaged ({_reason(error)}); set aside in {place}"
+        )
         self._manager = self._open()
 
     def wait(self) -> None:
@@ -221,3 +243,7 @@ class Checkpoints:
                 f"A checkpoint in {self._folder} could not be written ({reason}); when"
                 " that is mended, the same command goes on from the one before."
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

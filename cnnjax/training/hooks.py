@@ -99,18 +99,23 @@ def _is_ready(x: Any) -> bool:
 
 
 class Checkpoint:
-    """Saves the state every `checkpoint` steps, and on demand."""
+    """Saves the state every `checkpoint` steps, and on demand.
+
+    The best state that its progress speaks of is on disk before it is.
+    """
 
     def __init__(
         self,
         checkpoints: Checkpoints,
+        best: Checkpoints,
         plan: Plan,
         devices: Devices,
         clock: Clock,
         log: Log,
         progress: TrainProgress,
     ) -> None:
-        self._checkpoints, self._plan, self._devices = checkpoints, plan, devices
+        self._checkpoints, self._best = checkpoints, best
+        self._plan, self._devices = plan, devices
         self._clock, self._log, self._progress = clock, log, progress
 
     def __call__(self, step: int, state: states.State, metrics: loop.Metrics) -> None:
@@ -124,6 +129,7 @@ class Checkpoint:
         host = self._devices.fetch(state)
         host = host.replace(finite=np.ones((), bool))
         self._clock.enter("train")  # `seconds` of the progress are up to date then
+        self._best.wait()
         self._checkpoints.save(int(host.step), host, dataclasses.asdict(self._progress))
 
 

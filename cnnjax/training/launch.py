@@ -178,6 +178,13 @@ def _check_read(options: LaunchOptions) -> None:
     """Refuses options that would have no effect."""
     if options.manual_dir and not options.prepare:
         raise UsageError("--manual_dir is what --prepare reads; give both.")
+    if options.verify_resume:
+        for name in ("predict", "prepare", "coordinator"):
+            if getattr(options, name):
+                raise UsageError(
+                    f"--verify_resume trains in folders of its own, and --{name} is"
+                    " not for it; give one of them."
+                )
     if options.predict == "":
         raise UsageError("--predict takes an image or a folder, and got no name.")
     if options.predict is None:

@@ -95,6 +95,13 @@ class Record:
             return
         before = earlier.options(text_files.read_object(path, {_DATA}))
         _check_experiment(self.workdir, before, self._experiment)
+        unknown = set(before) - {_NAME, _DATA} - set(dataclasses.asdict(self._config))
+        if unknown:
+            raise UsageError(
+                f"{self.workdir} holds a run of another revision, with flags that this"
+                f" one has not: --{', --'.join(sorted(unknown))}; name another"
+                " --workdir, or --overwrite it."
+            )
         changed = _changed(before, flags.identity(self._config), type(self._config))
         if changed:
             raise UsageError(

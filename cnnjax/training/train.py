@@ -118,7 +118,13 @@ class _Run:
             self._best,
         )
         checkpoint = hooks.Checkpoint(
-            self._checkpoints, plan, self._devices, self._clock, log, progress
+            self._checkpoints,
+            self._best,
+            plan,
+            self._devices,
+            self._clock,
+            log,
+            progress,
         )
         stop_early = hooks.StopEarly(progress, patience=self._config.patience)
         rounds = hooks.Rounds(
@@ -162,10 +168,10 @@ class _Run:
         """Evaluates the final variables on the test split."""
         host = self._devices.fetch(self._state)
         steps = int(host.step)
-        if self._config.patience:
+        if self._config.patience and self._progress.best_step:
             self._best.wait()
-            best = self._best.restore(host, earlier.State.of(host))
-            host = host if best is None else earlier.today(best[0])
+            step, targets = self._progress.best_step, (host, earlier.State.of(host))
+            host = earlier.today(self._best.restore_step(step, *targets))
             self._state = self._devices.replicate(host)
         delivered = states.delivered(self._state)
         metrics, sums, observer = self._evaluator(self._task.test, delivered)

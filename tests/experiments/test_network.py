@@ -1,8 +1,44 @@
+import dataclasses
+
 import pytest
 
 from cnnjax.errors import UsageError
+from cnnjax.models.classifier import Classifier
+from cnnjax.options import option
 from experiments import network
-from experiments.config import NetworkConfig
+from experiments.config import NetworkConfig, build, for_models
+
+
+class Plain(Classifier):
+    """A model without options of its own."""
+
+
+class Windowed(Classifier):
+    """A model with an option that its config has always."""
+
+    window: int = option(24, "Side of a window.", at_least=1)
+
+
+class Momentous(Classifier):
+    """A model with an option that belongs to every run."""
+
+    momentum: float = option(0.97, "Of its norms.", at_least=0, below=1)
+
+
+@for_models({"windowed": Windowed, "plain": Plain}, default="windowed")
+@dataclasses.dataclass(frozen=True)
+class Config(NetworkConfig):
+    window: int = option(32, "Side of a window.", at_least=1)
+
+
+def test_models_are_given_no_option_of_others_that_is_always_there():
+    assert build(Config(), 2).window == 32
+    assert isinstance(build(Config(model="plain"), 2), Plain)
+
+
+def test_a_model_may_not_declare_an_option_of_every_run():
+    with pytest.raises(ValueError, match="the option momentum, which is one of every"):
+        for_models({"momentous": Momentous}, default="momentous")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a finished run left is used as it left it, or not at all."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -66,6 +67,32 @@ def test_a_run_is_used(run, picture, drawn):
         way()
 
 
+def test_a_damaged_picture_costs_no_other_prediction(run, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(np.full((28, 28), 99, np.uint8)).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"b\.png"):
+        trainer.predict(classification.EXPERIMENT, folder, run)
+    written = json.loads((run / "predictions.json").read_text())
+    assert list(written) == [str(folder / "a.png")]
+
+
+def test_a_run_of_a_model_that_is_not_known_is_refused(run, drawn):
+    with record.Record(
+        run,
+        dataclasses.replace(CONFIG, model="two"),
+        experiment="classification",
+        data="0" * 64,
+        overwrite=True,
+    ) as keep:
+        keep.begin(0)
+        weights.save(run / "weights.safetensors", jax.device_get(drawn))
+        keep.finish({"class_names": ["a"], "parameters_sha256": tree_sha256(drawn)})
+    with pytest.raises(UsageError, match="--model=two is none of lenet"):
+        classification.load(run)
+
+
 @pytest.mark.parametrize("array", ["params/dense0/kernel", "input/mean"])
 def test_a_flipped_bit_of_an_array_is_refused(run, picture, drawn, array):
     path = run / "weights.safetensors"
@@ -107,12 +134,16 @@ def test_a_run_that_lacks_a_file_is_refused(run, picture, drawn, name):
         ("run", "lies in the --workdir, which --overwrite empties"),
         ("run/weights.safetensors", "lies in the --workdir, which --overwrite empties"),
         ("gone.npz", "no such file of weights"),
+        ("other.npz", "they have params/other/kernel"),
+        ("bare.npz", "they have none"),
     ],
 )
-def test_there_must_be_a_start_before_a_workdir_is_emptied(run, start, message):
-    check_start(str(run), run.parent / "another")
+def test_there_must_be_a_start_before_a_workdir_is_emptied(run, drawn, start, message):
+    np.savez(run.parent / "other.npz", **{"params/other/kernel": np.ones(3, "f4")})
+    np.savez(run.parent / "bare.npz", kernel=np.ones(3, "f4"))
+    check_start(str(run), run.parent / "another", drawn)
     with pytest.raises(UsageError, match=message):
-        check_start(str(run.parent / start), run)
+        check_start(str(run.parent / start), run, drawn)
 
 
 def test_overwriting_keeps_the_run_when_there_is_no_start(run):

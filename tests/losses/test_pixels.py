@@ -225,6 +225,11 @@ def test_refuses_sums_it_cannot_read(spec, message):
         losses.parse_terms(spec)
 
 
+def test_one_loss_is_a_table_as_well():
+    with pytest.raises(UsageError, match=r'a sum such as "focal:0\.5", got "dice"'):
+        losses.parse_terms("dice", losses={"focal": losses.focal})
+
+
 IMAGES = jnp.zeros((2, 4, 4, 3))
 LABELS = jnp.zeros((2, 4, 4), jnp.int32)
 

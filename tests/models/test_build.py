@@ -61,6 +61,25 @@ def test_what_a_constructor_fixes_is_no_option():
         build(table, "deep9", classes=2, options={"depth": 3})
 
 
+class Narrow(Classifier):
+    """A model with an option that need not be given."""
+
+    hidden: int | None = option(None, "Channels.", at_least=1)
+
+
+def test_an_option_may_be_none():
+    table = {"narrow": Narrow}
+    assert build(table, "narrow", classes=2, options={}).hidden is None
+    assert build(table, "narrow", classes=2, options={"hidden": 3}).hidden == 3
+    with pytest.raises(UsageError, match="hidden"):
+        build(table, "narrow", classes=2, options={"hidden": 0})
+
+
+def test_refuses_a_model_that_is_not_there():
+    with pytest.raises(UsageError, match="--model=two is none of deep; a model of one"):
+        build({"deep": Deep}, "two", classes=2, options={})
+
+
 def test_refuses_two_declarations_of_one_option():
     with pytest.raises(ValueError, match="a and b declare the option depth different"):
         own_options({"a": Deep, "b": Deeper})

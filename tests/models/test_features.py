@@ -139,6 +139,24 @@ def test_a_channel_that_is_replaced_reaches_what_follows_alone():
     assert differs == {"bottom", "up1", "up0"}
 
 
+def test_features_that_were_changed_before_stay_changed():
+    model, variables, images, _, features, _ = results("unet")
+    first = {name: jnp.zeros_like(features[name]) for name in ("down0", "bottom")}
+    second = {"bottom": features["bottom"]}
+    twice = replace_features(replace_features(variables, first), second)
+    once = replace_features(variables, first | second)
+    np.testing.assert_array_equal(
+        model.apply(twice, images)[0], model.apply(once, images)[0]
+    )
+    ones = {name: jnp.ones_like(features[name]) for name in first}
+    twice = perturb_features(perturb_features(variables, ones), second)
+    sums = {"down0": ones["down0"], "bottom": ones["bottom"] + second["bottom"]}
+    expected, _ = model.apply(perturb_features(variables, sums), images)
+    np.testing.assert_array_equal(model.apply(twice, images)[0], expected)
+    (got, _), _ = apply_with_gradients(model, twice, images, jnp.sum)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_gradient_is_the_slope_along_a_perturbation():
     model, variables, images, *_, gradients = results("lenet")
     gradient = gradients["stage1"]

@@ -55,6 +55,22 @@ def test_restores_nothing_from_nothing(opened):
     assert opened().restore(tree(0)) is None
 
 
+def test_restores_the_step_that_is_asked_for(opened):
+    save(opened(), 1, 2)
+    np.testing.assert_array_equal(opened().restore_step(1, tree(0))["a"], tree(1)["a"])
+
+
+def test_no_other_stands_for_the_step_that_is_asked_for(opened):
+    save(opened(), 1, 2)
+    for path in (opened.folder / "2" / "record").iterdir():
+        path.write_bytes(b"")
+    for step in (2, 3):
+        message = rf"Checkpoint {step} in .* is missing or damaged \(.*--overwrite"
+        with pytest.raises(UsageError, match=message):
+            opened().restore_step(step, tree(0))
+    assert kept(opened) == [1, 2]
+
+
 def test_keeps_the_two_latest(opened):
     save(opened(), 1, 2, 3, 4, 5)
     assert kept(opened) == [4, 5]

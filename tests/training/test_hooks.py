@@ -178,9 +178,13 @@ class TestCheckpoint:
         return mock.Mock()
 
     @pytest.fixture
-    def hook(self, log, devices, checkpoints):
+    def best(self):
+        return mock.Mock()
+
+    @pytest.fixture
+    def hook(self, log, devices, checkpoints, best):
         return hooks.Checkpoint(
-            checkpoints, plan(), devices, mock.Mock(), log, TrainProgress()
+            checkpoints, best, plan(), devices, mock.Mock(), log, TrainProgress()
         )
 
     def test_saves_at_its_interval(self, hook, checkpoints):
@@ -188,6 +192,15 @@ class TestCheckpoint:
             hook(step, at(step), METRICS)
         saved = [call.args[0] for call in checkpoints.save.call_args_list]
         assert saved == [4, 8]
+
+    def test_the_best_state_is_on_disk_before_a_checkpoint_speaks_of_it(
+        self, hook, checkpoints, best
+    ):
+        order = mock.Mock()
+        order.attach_mock(checkpoints.save, "save")
+        order.attach_mock(best.wait, "wait")
+        hook.save(at(4))
+        assert [call[0] for call in order.mock_calls] == ["wait", "save"]
 
     def test_saves_nothing_after_a_loss_that_was_not_finite(
         self, hook, checkpoints, log

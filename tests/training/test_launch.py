@@ -48,6 +48,8 @@ CASES = {
     "--nooverwrite=1": (2, "error: --nooverwrite=1 does not take an argument"),
     "--tune_cpu=maybe": (2, "error: flag --tune_cpu=maybe: must be true or"),
     "--tile=8": (2, "error: --tile is what --predict reads; give both."),
+    "--verify_resume --predict=.": (2, "error: --verify_resume trains in folders of"),
+    "--predict=": (2, "error: --predict takes an image or a folder, and got no name."),
     "--manual_dir=.": (2, "error: --manual_dir is what --prepare reads; give both."),
     "--predict=. --overwrite": (2, "error: --overwrite trains afresh, --predict reads"),
     "--dataset=read-only": (2, "/run/config.json: Read-only file system; " + MEND),

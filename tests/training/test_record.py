@@ -89,6 +89,16 @@ def test_refuses_a_run_of_another_config(tmp_path):
         Record(tmp_path, Config(seed=1), **OF)
 
 
+def test_refuses_flags_that_are_not_known(tmp_path):
+    begun(tmp_path)
+    path = tmp_path / "config.json"
+    written = json.dumps(json.loads(path.read_text()) | {"growth": 24})
+    path.write_text(written)
+    with pytest.raises(UsageError, match="flags that this one has not: --growth; name"):
+        Record(tmp_path, Config(), **OF)
+    assert path.read_text() == written
+
+
 def test_a_run_that_never_began_is_no_run(tmp_path):
     Record(tmp_path, Config(), **OF).close()
     Record(tmp_path, Config(seed=1), **OF).close()

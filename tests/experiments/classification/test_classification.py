@@ -200,16 +200,16 @@ def len_of_training(config):
     return len(classification.load_data(config)[0].train)
 
 
-def test_damaged_best_is_named_and_the_one_before_used(tmp_path, capsys):
+def test_damaged_best_is_named_and_no_other_is_delivered(tmp_path):
     config = changed(validation=0.2, patience=9, epochs=2, eval_every=0.5)
     train(config, tmp_path)
     (tmp_path / "result.json").unlink()
     best = max(int(path.name) for path in (tmp_path / "best").iterdir())
     for path in (tmp_path / "best" / str(best) / "record").iterdir():
         path.write_bytes(b"")
-    capsys.readouterr()
-    train(config, tmp_path)
-    assert f"checkpoint {best} is damaged" in capsys.readouterr().out
+    with pytest.raises(UsageError, match=rf"Checkpoint {best} in .*is missing or dam"):
+        train(config, tmp_path)
+    assert not (tmp_path / "result.json").exists()
 
 
 def test_validation_is_resized_like_the_test_split():
