@@ -6,7 +6,7 @@ own; `training/flags.py` makes a command-line flag of each.
 
 import dataclasses
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 
@@ -14,7 +14,7 @@ def option(
     default: Any,
     doc: str,
     *,
-    choices: Sequence[str] | None = None,
+    choices: Collection[str] | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
     above: float | None = None,
@@ -24,8 +24,9 @@ def option(
 ) -> Any:
     """A dataclass field whose flag defaults to `default` and is explained by `doc`.
 
-    `choices` lists the only values allowed; `at_least`, `at_most`, `above` and
-    `below` bound a number, and `--help` says so. What only says where things are is
+    `choices` are the only values allowed, such as a table's keys, which may become
+    more; `at_least`, `at_most`, `above` and `below` bound a number, and `--help` says
+    so. What only says where things are is
     not `compared` when a run goes on. What is `written` into a run's flagfile must be
     text that comes back from there.
     """
@@ -51,7 +52,7 @@ def redefine(
     default: Any,
     doc: str | None = None,
     *,
-    choices: Sequence[str] | None = None,
+    choices: Collection[str] | None = None,
 ) -> Any:
     """The option `name` of `config` with another default, and other texts if given."""
     (field,) = (field for field in dataclasses.fields(config) if field.name == name)

@@ -28,7 +28,7 @@ class NetworkConfig(TrainingConfig):
     activation: str | None = option(
         None,
         "Activation (none given: the model's own).",
-        choices=tuple(layers.ACTIVATIONS),
+        choices=layers.ACTIVATIONS,
     )
     dropout: float = option(
         0.0,
@@ -73,7 +73,7 @@ def for_models(
 
     def added(config: type[C]) -> type[C]:
         declared = {field.name for field in dataclasses.fields(config)}
-        model = redefine(config, "model", default, choices=tuple(models))
+        model = redefine(config, "model", default, choices=models)
         fields: list[tuple[str, Any, Any]] = [("model", str, model)]
         fields += [
             (name, own.type | None, own.flag())

@@ -53,13 +53,9 @@ class TrainedModel:
                 experiment, or of a model that is not known here.
         """
         workdir = pathlib.Path(workdir)
-        values, result = record.finished(workdir, experiment=cls.EXPERIMENT)
-        others = set(values) - {field.name for field in dataclasses.fields(cls.CONFIG)}
-        if others:
-            raise UsageError(
-                f"{workdir} holds a run of another experiment or revision, with flags"
-                f" that this one has not: --{', --'.join(sorted(others))}."
-            )
+        values, result = record.finished(
+            workdir, experiment=cls.EXPERIMENT, config_type=cls.CONFIG
+        )
         config = cls.CONFIG(**values)
         build(config, len(result["class_names"]))
         return cls(
@@ -89,9 +85,15 @@ def predict(path: pathlib.Path, model: TrainedModel, report: Report) -> None:
     """Reports on the image at `path`, or on all images in the folder there.
 
     Raises:
-        UsageError: if there is none, or one is damaged or cannot be predicted for.
+        UsageError: if there is none, one is damaged or cannot be predicted for, or the
+            run's images are not what pictures can hold.
     """
     channels, predicted = model.image_shape[-1], 0
+    if channels not in (1, 3):
+        raise UsageError(
+            f"The run was trained on images of {channels} channels, and files of"
+            " pictures have 1 or 3; Predictor.predict takes arrays."
+        )
     try:
         for file in folder.pictures(path):
             image = decode.decode(file, channels=channels, name=str(file))

@@ -13,13 +13,21 @@ from cnnjax import plots
 from cnnjax.data import Dataset, Source
 from cnnjax.data.statistics import channel_mean_std
 from cnnjax.models import weights
-from cnnjax.training import devices, launch, memory, provenance, record, text_files
+from cnnjax.training import (
+    devices,
+    flags,
+    launch,
+    memory,
+    provenance,
+    record,
+    text_files,
+)
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import plan
 from cnnjax.training.progress import duration, log_line, table
 from cnnjax.training.task import Metrics, Task, TrainingResult
-from cnnjax.training.train import train
+from cnnjax.training.train import compiled_step, train
 from experiments import predictor as predictors
 from experiments.initial_weights import check_start
 from experiments.predictor import Report, TrainedModel
@@ -110,8 +118,12 @@ def run(
         config: its options.
         workdir: of the run; a finished one is not trained again.
         overwrite: removes the run in it first.
+
+    Raises:
+        UsageError: if an option has a value that it cannot have, or the run is refused.
     """
     clock, workdir = Clock(), pathlib.Path(workdir)
+    flags.check(config)
     data, validation = experiment.load_data(config)
     mean, std = channel_mean_std(data.train, seed=config.seed)
     scaling = {"mean": mean, "std": std}
@@ -119,8 +131,10 @@ def run(
     origin = provenance.provenance(data.fingerprint)
     steps = plan(config, len(task.train), rounds=task.rounds)
     memory.check_model(task.shapes)
-    if overwrite:
+    step = None
+    if overwrite:  # what cannot begin empties no workdir
         check_start(config.init_from, workdir, task.shapes)
+        step = compiled_step(task, config, steps, clock)
     with record.Record(
         workdir,
         config,
@@ -130,7 +144,7 @@ def run(
     ) as keep:
 
         def trained() -> TrainedRun:
-            result = train(task, config, steps, keep, clock)
+            result = train(task, config, steps, keep, clock, step=step)
             return TrainedRun(config, data, task, scaling, result)
 
         result = _finished(experiment, keep, trained)

@@ -98,9 +98,13 @@ def load(
     _check_options(options)
     reader = importlib.import_module(f"cnnjax.data.readers.{scheme}")
     try:
-        return reader.read(where, options)
+        data = reader.read(where, options)
     except (OSError, RuntimeError) as error:  # RuntimeError: whose home folder is ~x?
         raise UsageError(f"{location} cannot be read: {error}.") from error
+    for name, split in (("training", data.train), ("test", data.test)):
+        if not len(split):
+            raise UsageError(f"{location} has no {name} images.")
+    return data
 
 
 def prepare(

@@ -30,8 +30,8 @@ def given(
 
     Args:
         images: (n, h, w, c), uint8 or float in [0, 1]; gray, gray with opacity, RGB, or
-            RGB with opacity.
-        channels: number of channels to give them, 1 or 3.
+            RGB with opacity; or of as many channels as they are to have.
+        channels: number of channels to give them.
         image_size: side of the squares that they will be resized to, if any.
 
     Returns:
@@ -41,15 +41,17 @@ def given(
     Raises:
         ValueError: if `images` have another shape or type.
     """
-    pictures = np.asarray(images)
-    if (
-        pictures.ndim != 4
-        or pictures.shape[-1] not in _CHANNELS
-        or 0 in pictures.shape[1:]
-    ):
+    try:
+        pictures = np.asarray(images)
+    except ValueError:  # a list of images of several sizes
+        raise ValueError("images must be of one size, got several.") from None
+    colors = channels in (1, 3)
+    known = _CHANNELS if colors else (channels,)
+    if pictures.ndim != 4 or pictures.shape[-1] not in known or 0 in pictures.shape[1:]:
+        names = "1 to 4 channels (gray, gray with opacity, RGB, RGB with opacity)"
         raise ValueError(
-            "images must be (n, h, w, c) of one size, with 1 to 4 channels (gray, gray"
-            f" with opacity, RGB, RGB with opacity), got {pictures.shape}."
+            "images must be (n, h, w, c) of one size, with"
+            f" {names if colors else f'{channels} channels'}, got {pictures.shape}."
         )
     if pictures.dtype != np.uint8:
         pictures = _in_range(pictures)

@@ -5,6 +5,7 @@
 black square; its valid size says how much of the square it covers.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,6 @@ def resize_image(
 ) -> tuple[UInt8[np.ndarray, "size size c"], tuple[int, int]]:
     """Returns `image` as a square, and the height and width that are valid in it."""
     height, width, channels = image.shape
-    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
     if resize_mode == "crop":
         side = min(height, width)
         left, top = (width - side) / 2, (height - side) / 2
@@ -40,12 +40,17 @@ def resize_image(
     else:
         valid_size = fitted_size((height, width), size)
         box = (0, 0, width, height)
-    resized = picture.resize(valid_size[::-1], Image.Resampling.BILINEAR, box=box)
     square = np.zeros((size, size, channels), np.uint8)
-    square[: valid_size[0], : valid_size[1]] = np.asarray(resized).reshape(
-        *valid_size, channels
-    )
+    for part in _pictures(channels):
+        picture = Image.fromarray(image[..., part])
+        resized = picture.resize(valid_size[::-1], Image.Resampling.BILINEAR, box=box)
+        square[: valid_size[0], : valid_size[1], part] = np.asarray(resized)
     return square, valid_size
+
+
+def _pictures(channels: int) -> Sequence[int | slice]:
+    """Channels as Pillow has them in one picture: RGB together, others by one."""
+    return [slice(3)] if channels == 3 else range(channels)
 
 
 def fitted_size(image_size: tuple[int, int], size: int) -> tuple[int, int]:

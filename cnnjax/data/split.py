@@ -118,7 +118,7 @@ def _check_fraction(fraction):
 
 def _nothing_left(fraction, size, of):
     return UsageError(
-        f"A holdout of {fraction:g} leaves nothing to train on of the {size} "
+        f"To hold out {fraction:g} leaves nothing to train on of the {size} "
         f"image{'s' if size > 1 else ''} of {of}: "
-        f"{'a smaller one' if size > 1 else 'one more image'} would do."
+        f"{'a smaller share' if size > 1 else 'one more image'} would do."
     )

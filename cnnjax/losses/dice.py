@@ -29,7 +29,7 @@ def soft_dice(
     """
     pixels.check(logits, labels)
     hit = pixels.hits(labels, logits.shape[-1])
-    labelled = labels != pixels.VOID
+    labelled = ~pixels.is_void(labels)
     p = jax.nn.softmax(logits.astype(jnp.float32))
     p = jnp.where(labelled[..., None], p, 0)
     both = jnp.where(hit, p, 0).sum(axis=(1, 2))

@@ -23,13 +23,15 @@ def cross_entropy(
     by label smoothing s to `(1 - s) t + s / k` (Szegedy et al., 2016, section 7).
 
     Args:
-        logits: scores of k classes.
+        logits: scores of k classes, finite: -inf gives NaN. A class is ruled out by a
+            large negative number.
         targets: labels in [0, k), or probabilities that sum to 1. A label outside
             gives NaN, so that a training loop which checks its loss will stop.
         label_smoothing: at least 0 and below 1; checked unless it is traced.
 
     Raises:
-        ValueError: if the shapes do not fit, or `label_smoothing` is out of range.
+        ValueError: if the shapes do not fit, labels are no whole numbers, or
+            `label_smoothing` is out of range.
     """
     _check_smoothing(label_smoothing)
     if targets.shape not in (logits.shape, logits.shape[:1]) or logits.ndim != 2:
@@ -40,6 +42,7 @@ def cross_entropy(
     pixels.check_classes(logits)
     classes = logits.shape[-1]
     if targets.ndim == 1:
+        pixels.check_whole(targets)
         # A comparison instead of a gather, whose gradient would be a scatter.
         hit = targets[:, None] == jnp.arange(classes)
         known = (targets >= 0) & (targets < classes)

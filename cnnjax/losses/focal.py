@@ -31,7 +31,8 @@ def focal(
         alpha: a weight for each class; 1 if none are given.
 
     Raises:
-        ValueError: if the shapes do not fit, or `gamma` is negative.
+        ValueError: if the shapes do not fit, labels are no whole numbers, or `gamma` is
+            negative.
     """
     if not may_hold(lambda g: g >= 0, gamma):
         raise ValueError(f"gamma must not be negative, got {gamma}.")
@@ -43,6 +44,7 @@ def focal(
             "labels must be (n,) for logits (n, k), or (n, h, w) for (n, h, w, k), "
             f"got {labels.shape} for {logits.shape}."
         )
+    pixels.check_whole(labels)
     pixels.check_classes(logits)
     hit = pixels.hits(labels, logits.shape[-1])
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))

@@ -17,7 +17,8 @@ def check(
     """Refuses logits and labels that are not of the same pixels.
 
     Raises:
-        ValueError: if the shapes do not fit, or `VOID` would be a class.
+        ValueError: if the shapes do not fit, labels are no whole numbers, or `VOID`
+            would be a class.
     """
     if logits.ndim != 4 or labels.shape != logits.shape[:3]:
         raise ValueError(
@@ -29,7 +30,23 @@ def check(
             f"There must be at most {VOID} classes, since the label {VOID} is void, "
             f"got {logits.shape[-1]}."
         )
+    check_whole(labels)
     check_classes(logits)
+
+
+def check_whole(labels: Integer[AnyArray, "*n"]) -> None:
+    """Refuses labels that are no whole numbers, among which no class is looked for.
+
+    Raises:
+        ValueError: if their type is another.
+    """
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"labels must be whole numbers, got {labels.dtype}.")
+
+
+def is_void(labels: Integer[AnyArray, "*n"]) -> Bool[Array, "*n"]:
+    """Which labels count nowhere; compared as int32, for int8 would make 255 a -1."""
+    return jnp.asarray(labels, jnp.int32) == VOID
 
 
 def check_classes(logits: Float[AnyArray, "*n k"]) -> None:
@@ -81,7 +98,7 @@ def mean_labelled(
 
     It is NaN where a label is neither void nor one of the classes.
     """
-    labelled = labels != VOID
+    labelled = ~is_void(labels)
     count = jnp.maximum(labelled.sum(axis=(1, 2), dtype=jnp.int32), 1)
     values = jnp.where(hit.any(axis=-1), values, jnp.nan)
     return jnp.where(labelled, values, 0).sum(axis=(1, 2)) / count

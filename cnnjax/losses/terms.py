@@ -12,7 +12,8 @@ from cnnjax.losses.dice import soft_dice
 from cnnjax.losses.entropy import cross_entropy, segmentation_cross_entropy
 from cnnjax.losses.focal import focal
 
-_HEAVIEST = 1_000_000
+# Lighter ones would be 0 in float32, and a loss that is not there.
+_LIGHTEST, _HEAVIEST = 1e-6, 1_000_000
 Loss = Callable[..., Float[Array, " n"]]
 Terms = tuple[tuple[str, float], ...]
 
@@ -84,9 +85,9 @@ def _parse_term(part: str, losses: Mapping[str, Loss]) -> tuple[str, float]:
         weight = float(text) if colon else 1.0
     except ValueError:
         weight = math.nan
-    if not 0 < weight <= _HEAVIEST:
+    if not _LIGHTEST <= weight <= _HEAVIEST:
         raise UsageError(
-            "The weight of a loss must be a number above 0 and at most"
+            f"The weight of a loss must be a number, at least {_LIGHTEST} and at most"
             f' {_HEAVIEST}, got "{part}".'
         )
     return name, weight

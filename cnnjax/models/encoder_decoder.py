@@ -35,7 +35,7 @@ class EncoderDecoder(Segmenter):
         "remembered",
         "How segnet and deconvnet undo their pools: values at the remembered cell, at"
         " the first, or copied to all.",
-        choices=tuple(UNPOOLINGS),
+        choices=UNPOOLINGS,
     )
 
     @property

@@ -112,10 +112,16 @@ class Network(nn.Module):
         `model.apply(variables, features, method="head")` runs the head alone.
 
         Raises:
-            ValueError: if the model was made with `classes=None`.
+            ValueError: if the model was made with `classes=None`, or the feature `LAST`
+                is missing.
         """
         if self.classes is None:
             raise ValueError(f"{type(self).__name__} with classes=None has no head.")
+        if self.LAST not in features:
+            raise ValueError(
+                f"The head of {type(self).__name__} takes the feature {self.LAST}, got"
+                f" {', '.join(features) or 'none'}."
+            )
         return self.classify(features, train=train, keys=keys)[0]
 
     def __call__(

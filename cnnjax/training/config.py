@@ -55,7 +55,7 @@ class TrainingConfig:
     optimizer: str = option(
         "sgd",
         "How gradients become updates (sgd: Nesterov momentum).",
-        choices=tuple(optimizers.OPTIMIZERS),
+        choices=optimizers.OPTIMIZERS,
     )
     learning_rate: float = option(0.05, "Peak of the schedule.", above=0, at_most=1000)
     momentum: float = option(
@@ -68,7 +68,7 @@ class TrainingConfig:
         "cosine",
         "How the learning rate falls after the warm-up (step: to a tenth at 50 and"
         " at 75 percent of the updates).",
-        choices=tuple(optimizers.SCHEDULES),
+        choices=optimizers.SCHEDULES,
     )
     warmup_epochs: float = option(
         0.0,
@@ -117,7 +117,7 @@ class TrainingConfig:
     parallelism: str = option(
         "jit",
         "How the step is mapped over the devices.",
-        choices=tuple(devices.MAPPERS),
+        choices=devices.MAPPERS,
     )
     eval_every: float = option(
         1.0,

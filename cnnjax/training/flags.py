@@ -93,13 +93,17 @@ def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> 
 
 
 def check(config: Config) -> Config:
-    """Returns `config` if its numbers are finite, values allowed, texts single lines.
+    """Returns `config` if its values are of their types, allowed, and single lines.
 
     Raises:
         UsageError: naming the flag, its value and what must hold.
     """
+    hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if not _is_of(value, hints[field.name]):
+            kind = _plain(hints[field.name]).__name__
+            raise UsageError(f"--{field.name} must be of type {kind}, got {value!r}.")
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{field.name} must be finite, got {value}.")
         if isinstance(value, str):
@@ -163,6 +167,14 @@ def _described(field: dataclasses.Field) -> str:
         field.metadata["doc"], 88, initial_indent=indent, subsequent_indent=indent
     )
     return f"  --{field.name}{shown}{among}\n{doc}"
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type; a whole number is a `float`, too."""
+    kind = _plain(hint)
+    if isinstance(value, bool):  # which Python counts among the whole numbers
+        return kind is bool
+    return isinstance(value, hint | int if kind is float else hint)
 
 
 def _plain(hint: Any) -> type:

@@ -32,6 +32,7 @@ from cnnjax.training.progress import escape_what_cannot_be_written, log_line
 from cnnjax.training.train import NotFinite
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _status(command: Command) -> int:
         log_line(f"{stopped}; the same command goes on from there")
         return stopped.status
     except KeyboardInterrupt:
-        _exit(130, "interrupted; the same command goes on from the last checkpoint")
+        _exit(130, _INTERRUPTED)
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -170,7 +171,7 @@ def _act(command: Command) -> None:
             record.check_given(workdir, given, experiment=command.name)
             command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
-        with _one_line(workdir):
+        with _one_line(workdir), signals.ends_at_once(f"error: {_INTERRUPTED}"):
             command.run(config, workdir, overwrite=options.overwrite)
 
 
@@ -179,7 +180,7 @@ def _check_read(options: LaunchOptions) -> None:
     if options.manual_dir and not options.prepare:
         raise UsageError("--manual_dir is what --prepare reads; give both.")
     if options.verify_resume:
-        for name in ("predict", "prepare", "coordinator"):
+        for name in ("predict", "prepare", "coordinator", "overwrite", "workdir"):
             if getattr(options, name):
                 raise UsageError(
                     f"--verify_resume trains in folders of its own, and --{name} is"

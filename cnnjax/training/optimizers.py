@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 from optax.contrib import MuonDimensionNumbers, muon
 
 from cnnjax.errors import UsageError
@@ -67,10 +68,41 @@ def optimizer(
         UsageError: if the name is unknown.
     """
     _check_choice("optimizer", name, OPTIMIZERS)
-    rule = OPTIMIZERS[name](schedule, momentum, weight_decay)
+    rule = _storable(OPTIMIZERS[name](schedule, momentum, weight_decay))
     if clip_norm is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(clip_norm), rule)
+
+
+def _storable(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`rule` with the numbers of random keys in its state, which a checkpoint holds."""
+
+    def init(params: PyTree) -> optax.OptState:
+        return jax.tree.map(_numbers, rule.init(params))
+
+    def update(
+        updates: PyTree, state: optax.OptState, params: PyTree | None = None
+    ) -> tuple[PyTree, optax.OptState]:
+        if params is not None:  # the first state says which numbers are a key
+            state = jax.tree.map(_as, rule.init(params), state)
+        updates, state = rule.update(updates, state, params)
+        return updates, jax.tree.map(_numbers, state)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _numbers(x: Array) -> Array:
+    return jax.random.key_data(x) if _is_key(x) else x
+
+
+def _as(like: Array, x: Array) -> Array:
+    if not _is_key(like):
+        return x
+    return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like))
+
+
+def _is_key(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def is_matrix(params: PyTree) -> PyTree:

@@ -19,7 +19,13 @@ from cnnjax.training import devices, earlier, flags, text_files, workdirs
 Row = dict[str, Any]
 _NAME, _DATA, _SUM = "experiment", "data_fingerprint", "record_sha256"
 # Keys that every result.json has, also those of revisions without a SHA-256 in it.
-_ALWAYS = {"parameters_sha256", "parameters", "class_names", "image_shape", "seconds"}
+_ALWAYS = {
+    "parameters_sha256": str,
+    "parameters": int,
+    "class_names": list,
+    "image_shape": list,
+    "seconds": dict,
+}
 
 
 class Record:
@@ -95,13 +101,7 @@ class Record:
             return
         before = earlier.options(text_files.read_object(path, {_DATA}))
         _check_experiment(self.workdir, before, self._experiment)
-        unknown = set(before) - {_NAME, _DATA} - set(dataclasses.asdict(self._config))
-        if unknown:
-            raise UsageError(
-                f"{self.workdir} holds a run of another revision, with flags that this"
-                f" one has not: --{', --'.join(sorted(unknown))}; name another"
-                " --workdir, or --overwrite it."
-            )
+        _check_known(self.workdir, before, type(self._config))
         changed = _changed(before, flags.identity(self._config), type(self._config))
         if changed:
             raise UsageError(
@@ -183,12 +183,22 @@ class Finished(NamedTuple):
     result: Row
 
 
-def finished(workdir: pathlib.Path, *, experiment: str | None = None) -> Finished:
-    """The finished run in a workdir, of that experiment or, if None, of any.
+def finished(
+    workdir: pathlib.Path,
+    *,
+    experiment: str | None = None,
+    config_type: type | None = None,
+) -> Finished:
+    """The finished run in a workdir.
+
+    Args:
+        workdir: of the run.
+        experiment: name that the run must have, if any.
+        config_type: the dataclass that its options must fit, if any.
 
     Raises:
-        UsageError: if there is none, it is of another experiment, or a file of it is
-            damaged.
+        UsageError: if there is none, it is of another experiment, has options that
+            are not known, or a file of it is damaged.
     """
     files = [workdir / name for name in ("config.json", "result.json")]
     for file in files:
@@ -201,15 +211,20 @@ def finished(workdir: pathlib.Path, *, experiment: str | None = None) -> Finishe
     config = text_files.read_object(files[0], {_DATA})
     result = text_files.read_object(files[1])
     sum_ = result.pop(_SUM, None)
-    if sum_ is None and _ALWAYS - result.keys():  # earlier revisions had no SHA-256
-        raise text_files.damaged(files[1], f"{min(_ALWAYS - result.keys())} is missing")
     if sum_ not in (None, json_sha256([config, result])):
         raise text_files.damaged(
             files[1], "or config.json: they do not have their SHA-256"
         )
     _check_experiment(workdir, config, experiment)
     own = {name: x for name, x in config.items() if name not in (_NAME, _DATA)}
-    return Finished(earlier.options(own), result)
+    options = earlier.options(own)
+    if config_type is not None:
+        _check_known(workdir, options, config_type)
+    if sum_ is None:  # earlier revisions had no SHA-256
+        _check_kinds(files[1], result)
+        if config_type is not None:
+            _check_values(files[0], config_type(**options))
+    return Finished(options, result)
 
 
 def check_given(
@@ -230,6 +245,33 @@ def check_given(
         raise UsageError(
             f"{workdir} holds a run with other flags: {changed}; it predicts with its"
             " own, leave these out."
+        )
+
+
+def _check_kinds(path: pathlib.Path, result: Row) -> None:
+    """Refuses a result of an earlier revision that it did not write like this."""
+    for name, kind in _ALWAYS.items():
+        if name not in result:
+            raise text_files.damaged(path, f"{name} is missing")
+        if not isinstance(result[name], kind):
+            raise text_files.damaged(path, f"{name} is {result[name]!r}")
+
+
+def _check_values(path: pathlib.Path, config: Any) -> None:
+    try:
+        flags.check(config)
+    except UsageError as error:
+        raise text_files.damaged(path, str(error).rstrip(".")) from None
+
+
+def _check_known(workdir: pathlib.Path, options: Row, config: type) -> None:
+    """Refuses a run with options that `config` does not have."""
+    known = {field.name for field in dataclasses.fields(config)}
+    if unknown := options.keys() - known - {_NAME, _DATA}:
+        raise UsageError(
+            f"{workdir} holds a run of another revision, with flags that this one has"
+            f" not: --{', --'.join(sorted(unknown))}; name another --workdir, or"
+            " --overwrite it."
         )
 
 

@@ -5,6 +5,7 @@ trains through here, so that the same guarantees hold for all of them.
 """
 
 import functools
+from typing import Any
 
 import jax
 
@@ -30,21 +31,68 @@ def train(
     plan: Plan,
     run_record: record.Record,
     clock: Clock,
+    *,
+    step: loop.Step | None = None,
 ) -> TrainingResult:
     """Trains to the end, from the newest checkpoint in the record's workdir.
 
-    `clock` has been running since the process began.
+    `clock` has been running since the process began; `step` is that of
+    `compiled_step`, made here if it is not there yet.
 
     Raises `NotFinite`, `NotSaved` on a full disk, and `Stopped` by a signal.
     """
     with signals.stop_requests() as stop:
-        run = _Run(task, config, plan, run_record, clock, stop)
+        run = _Run(task, config, plan, run_record, clock, stop, step)
         try:
             run.resume()
             run.fit()
             return run.finish()
         finally:
             run.close()
+
+
+def compiled_step(
+    task: Task, config: TrainingConfig, plan: Plan, clock: Clock
+) -> loop.Step:
+    """The step of a run that has not begun.
+
+    Raises:
+        UsageError: if it needs more memory than there is.
+    """
+    mapper = devices.mapper(config.parallelism)
+    blank = states.blank(task.shapes, **_options(config, plan))
+    batches = Batches(task, config, plan.steps, mapper, clock)
+    state = mapper.replicate(blank)
+    step = _compiled(task, config, plan, mapper, state, batches, clock)
+    clock.enter(None)
+    return step
+
+
+def _options(config: TrainingConfig, plan: Plan) -> dict[str, Any]:
+    return {"optimizer": plan.optimizer, "ema": config.ema > 0}
+
+
+def _compiled(
+    task: Task,
+    config: TrainingConfig,
+    plan: Plan,
+    mapper: devices.Devices,
+    state: states.State,
+    batches: Batches,
+    clock: Clock,
+) -> loop.Step:
+    step = loop.make_step(
+        task.loss_fn(mapper.axis_name),
+        plan.optimizer,
+        seed=config.seed,
+        augment=task.augment,
+        ema=config.ema,
+        accumulate=config.accumulate,
+        axis_name=mapper.axis_name,
+    )
+    clock.enter("compile")
+    mapped, like = mapper.map_step(step), batches.like_training()
+    return memory.compiled(mapped, state, like, what="A batch")
 
 
 class _Run:
@@ -58,9 +106,11 @@ class _Run:
         run_record: record.Record,
         clock: Clock,
         stop: signals.StopRequest,
+        step: loop.Step | None,
     ) -> None:
         self._task, self._config, self._plan = task, config, plan
         self._record, self._clock, self._stop = run_record, clock, stop
+        self._step = step
         workdir = run_record.workdir
         self._checkpoints = Checkpoints(workdir / "checkpoints", log_line=log_line)
         self._best = Checkpoints(workdir / "best", log_line=log_line)
@@ -73,7 +123,7 @@ class _Run:
     def resume(self) -> None:
         """Restores state, progress and clock from the newest checkpoint, if any."""
         self._clock.enter("compile")
-        options = {"optimizer": self._plan.optimizer, "ema": self._config.ema > 0}
+        options = _options(self._config, self._plan)
         blank = states.blank(self._task.shapes, **options)
         saved = self._checkpoints.restore(blank, earlier.State.of(blank))
         if saved is None:
@@ -136,10 +186,13 @@ class _Run:
             stop_early.check()
             if self._start < plan.steps:
                 rounds.start(self._start, self._state)
+                batches = self._batches.training(log.idle)
+                step = self._step or self._compiled_step()
+                self._clock.enter("train")
                 loop.fit(
                     self._state,
-                    self._batches.training(log.idle),
-                    self._compiled_step(),
+                    batches,
+                    step,
                     start=self._start,
                     steps=plan.steps,
                     hooks=(
@@ -198,19 +251,12 @@ class _Run:
         self._stop.check(step)
 
     def _compiled_step(self) -> loop.Step:
-        axis_name = self._devices.axis_name
-        step = loop.make_step(
-            self._task.loss_fn(axis_name),
-            self._plan.optimizer,
-            seed=self._config.seed,
-            augment=self._task.augment,
-            ema=self._config.ema,
-            accumulate=self._config.accumulate,
-            axis_name=axis_name,
+        return _compiled(
+            self._task,
+            self._config,
+            self._plan,
+            self._devices,
+            self._state,
+            self._batches,
+            self._clock,
         )
-        self._clock.enter("compile")
-        mapped = self._devices.map_step(step)
-        like = self._batches.like_training()
-        compiled = memory.compiled(mapped, self._state, like, what="A batch")
-        self._clock.enter("train")
-        return compiled

@@ -19,8 +19,17 @@ FILES = (
     "metrics.jsonl",
     "weights.safetensors",
     "result.json",
+    "predictions.json",
 )
-FOLDERS = ("figures", "tensorboard", "checkpoints", "best", "damaged", "mined")
+FOLDERS = (
+    "figures",
+    "tensorboard",
+    "checkpoints",
+    "best",
+    "damaged",
+    "mined",
+    "predictions",
+)
 # Files that a run resumes from or overwrites.
 _KEPT = (
     "metrics.jsonl",

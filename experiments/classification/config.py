@@ -16,7 +16,7 @@ class Config(NetworkConfig):
     loss: str = option(
         "cross_entropy",
         f"Sum of {', '.join(CLASSIFICATION_LOSSES)}: NAME[:WEIGHT] joined by +, weights"
-        " above 0 and at most 1000000.",
+        " at least 1e-06 and at most 1000000.",
     )
     image_size: int | None = redefine(
         NetworkConfig,

@@ -54,7 +54,10 @@ class Predictor(TrainedModel):
         pictures = given(images, channels=self.image_shape[-1], image_size=size)
         height, width = pictures.shape[1:3]
         pictures, resized = resize.resize_images(pictures, size=size, resize_mode="fit")
-        valid_sizes = resized if valid_sizes is None else valid_sizes
+        if valid_sizes is None:
+            valid_sizes = resized
+        else:
+            _check_valid(valid_sizes, pictures.shape)
         found = jax.device_get(self._find(self.variables, pictures, valid_sizes))
         if size is not None:
             # Each side by its own ratio: sizes are whole pixels.
@@ -90,6 +93,20 @@ class Predictor(TrainedModel):
             return find(config, model, scaling, factors, network, images, valid_sizes)
 
         return jax.jit(found)
+
+
+def _check_valid(valid_sizes: Int[np.ndarray, "n 2"], shape: tuple[int, ...]) -> None:
+    """Refuses valid sizes that are not those of parts of the images."""
+    count, height, width, _ = shape
+    sizes = np.asarray(valid_sizes)
+    if (
+        sizes.shape != (count, 2)
+        or not ((sizes > 0) & (sizes <= (height, width))).all()
+    ):
+        raise ValueError(
+            f"valid_sizes must be {count} heights and widths from 1 to {height} and"
+            f" {width}, got {sizes.tolist()}."
+        )
 
 
 def _reordered(

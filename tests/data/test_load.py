@@ -72,7 +72,11 @@ def test_hold_out_without_labels():
         ([9, 9], 0.0, r"holdout must lie between 0 and 1, got 0\.0\."),
         ([9, 9], 1.0, r"holdout must lie between 0 and 1, got 1\.0\."),
         ([9, 9], -0.2, r"got -0\.2\."),
-        ([9, 9], 0.95, "nothing to train on of the 9 images of class 0: a smaller one"),
+        (
+            [9, 9],
+            0.95,
+            "nothing to train on of the 9 images of class 0: a smaller share",
+        ),
         ([9, 1], 0.2, "nothing to train on of the 1 image of class 1: one more image"),
     ],
 )
@@ -101,7 +105,11 @@ def test_hold_out_last(count, fraction, held_out):
     [
         (9, 0.0, r"holdout must lie between 0 and 1, got 0\.0\."),
         (9, 1.0, r"holdout must lie between 0 and 1, got 1\.0\."),
-        (9, 0.95, "nothing to train on of the 9 images of the data set: a smaller one"),
+        (
+            9,
+            0.95,
+            "nothing to train on of the 9 images of the data set: a smaller share",
+        ),
         (1, 0.2, "nothing to train on of the 1 image of the data set: one more image"),
     ],
 )

@@ -50,3 +50,15 @@ def test_images_of_their_own_size_are_left_alone(rng):
     wide, valid_sizes = resize_images(images[:, :4], size=16, resize_mode="fit")
     assert wide.shape == (3, 16, 16, 1)
     np.testing.assert_array_equal(valid_sizes, [[8, 16]] * 3)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+@pytest.mark.parametrize("resize_mode", ["crop", "fit"])
+def test_every_channel_is_resized_as_a_gray_image(rng, channels, resize_mode):
+    image = rng.integers(0, 256, (20, 31, channels), dtype=np.uint8)
+    options = {"size": 12, "resize_mode": resize_mode}
+    square, valid_size = resize_image(image, **options)
+    for channel in range(channels):
+        gray, expected = resize_image(image[..., [channel]], **options)
+        np.testing.assert_array_equal(square[..., [channel]], gray)
+        assert valid_size == expected

@@ -25,11 +25,20 @@ from experiments.segmentation import squares
         (np.zeros((1, 8, 8, 1), bool), "got bool"),
         (np.full((1, 8, 8, 1), 255.0), "got values from 255 to 255"),
         (np.full((1, 8, 8, 1), np.nan), "got values from nan to nan"),
+        ([np.zeros((8, 8, 1)), np.zeros((9, 8, 1))], "images must be of one size, got"),
     ],
 )
 def test_refuses_what_is_no_image(images, message):
     with pytest.raises(ValueError, match=message):
         preprocess.given(images, channels=1, image_size=None)
+
+
+def test_images_of_other_channels_are_taken_as_they_are(rng):
+    images = rng.integers(0, 256, (2, 6, 6, 5), dtype=np.uint8)
+    got = preprocess.given(images, channels=5, image_size=4)
+    np.testing.assert_array_equal(got, images)
+    with pytest.raises(ValueError, match=r"with 5 channels, got \(2, 6, 6, 3\)"):
+        preprocess.given(images[..., :3], channels=5, image_size=None)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

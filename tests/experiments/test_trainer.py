@@ -1,5 +1,6 @@
 """What comes after training: the result first, then figures, which cost nothing."""
 
+import dataclasses
 import itertools
 import json
 
@@ -9,7 +10,8 @@ from PIL import Image
 
 from cnnjax import plots
 from cnnjax.data import load
-from cnnjax.training import progress
+from cnnjax.errors import UsageError
+from cnnjax.training import memory, progress
 from experiments import classification, trainer
 from experiments.classification import Config
 
@@ -155,3 +157,39 @@ def test_a_figure_that_fails_is_named_and_costs_nothing(finished, said):
     before = (workdir / "figures/first_filters.png").stat().st_mtime_ns
     classification.run(TINY, workdir)
     assert (workdir / "figures/first_filters.png").stat().st_mtime_ns == before
+
+
+def test_a_batch_that_does_not_fit_empties_no_workdir(finished, monkeypatch):
+    workdir, _ = finished
+    before = (workdir / "result.json").read_bytes()
+    monkeypatch.setattr(memory, "available", lambda: 2**18)
+    with pytest.raises(UsageError, match=r"A batch takes at least .* of memory"):
+        classification.run(TINY, workdir, overwrite=True)
+    assert (workdir / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1.0}, "--epochs must be above 0, got -1.0."),
+        ({"batch_size": 0}, "--batch_size must be at least 1, got 0."),
+        ({"batch_size": 8.0}, "--batch_size must be of type int, got 8.0."),
+        ({"epochs": True}, "--epochs must be of type float, got True."),
+        ({"parallelism": "x"}, "--parallelism must be one of jit, pmap, got 'x'."),
+        ({"dataset": None}, "--dataset must be of type str, got None."),
+    ],
+)
+def test_refuses_options_that_no_flag_can_have(tmp_path, options, message):
+    with pytest.raises(UsageError) as caught:
+        classification.run(dataclasses.replace(TINY, **options), tmp_path / "run")
+    assert str(caught.value) == message
+    assert not (tmp_path / "run").exists()
+
+
+def test_overwriting_trains_the_same_again_and_counts_its_time(finished):
+    workdir, metrics = finished
+    (workdir / "predictions.json").write_text("of the run that was there")
+    assert classification.run(TINY, workdir, overwrite=True) == metrics
+    seconds = json.loads((workdir / "result.json").read_text())["seconds"]
+    assert seconds["input_wait"] <= seconds["train"] < seconds["total"]
+    assert not (workdir / "predictions.json").exists()

@@ -70,6 +70,17 @@ def test_an_unknown_label_is_not_a_number(label):
     np.testing.assert_allclose(got[1], np.log(4), rtol=1e-6)
 
 
+def test_a_large_negative_logit_rules_a_class_out():
+    logits, target = jnp.array([[0.0, 1.0, -1e30]]), jnp.array([1])
+    expected = cross_entropy(logits[:, :2], target)
+    np.testing.assert_allclose(cross_entropy(logits, target), expected, rtol=1e-6)
+
+
+def test_refuses_labels_that_are_no_whole_numbers():
+    with pytest.raises(ValueError, match="labels must be whole numbers, got float32"):
+        cross_entropy(jnp.zeros((2, 4)), jnp.array([0.5, 1.0]))
+
+
 @pytest.mark.parametrize(
     ("logits", "targets", "smoothing", "message"),
     [

@@ -149,6 +149,14 @@ def test_focal_below_one_has_a_gradient_where_all_is_right():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_a_label_of_eight_bits_is_not_void(example, loss):
+    logits, labels = example[0], np.where(example[1] == losses.VOID, 0, example[1])
+    labels = jnp.asarray(labels, jnp.int8)
+    assert np.isfinite(loss(logits, labels)).all()
+    assert np.isnan(loss(logits, labels.at[3, 0, 0].set(-1)))[3]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("label", [CLASSES, 254])
 def test_an_unknown_label_is_not_a_number(example, loss, label):
     logits, labels = example[0], example[1].copy()
@@ -211,10 +219,17 @@ def test_sums_are_read(spec, terms):
         ("", r'one of cross_entropy, dice, focal, or a sum .* got ""'),
         ("dice+", 'got ""'),
         ("mse", 'got "mse"'),
-        ("dice:-1", 'must be a number above 0 and at most 1000000, got "dice:-1"'),
-        ("dice:1e300", 'must be a number above 0 and at most 1000000, got "dice:1e3'),
+        (
+            "dice:-1",
+            'must be a number, at least 1e-06 and at most 1000000, got "dice:-1"',
+        ),
+        (
+            "dice:1e300",
+            'must be a number, at least 1e-06 and at most 1000000, got "dice:1e3',
+        ),
         (",", "A loss must be one of"),
         ("dice:0", 'got "dice:0"'),
+        ("dice:1e-320", 'at least 1e-06 .* got "dice:1e-320"'),
         ("dice:", 'got "dice:"'),
         ("dice:inf", 'got "dice:inf"'),
         ("dice+focal+dice", "come once in a sum, got dice twice"),
@@ -269,6 +284,14 @@ LABELS = jnp.zeros((2, 4, 4), jnp.int32)
                 IMAGES, LABELS, label_smoothing=-0.1
             ),
             "label_smoothing must be at least 0 and below 1, got -0.1",
+        ),
+        (
+            lambda: losses.soft_dice(IMAGES, LABELS.astype(jnp.float32)),
+            "labels must be whole numbers, got float32",
+        ),
+        (
+            lambda: losses.focal(IMAGES[:, 0, 0], jnp.zeros(2)),
+            "labels must be whole numbers, got float32",
         ),
         (lambda: losses.focal(IMAGES, LABELS, gamma=-1), "gamma must not be negative"),
         (lambda: losses.balanced_class_weights(np.zeros(3)), "got no examples"),

@@ -210,3 +210,9 @@ def test_a_backbone_refuses_to_run_a_head(name):
     backbone = small(name, classes=None)
     with pytest.raises(ValueError, match="with classes=None has no head"):
         backbone.apply(variables, features, method="head")
+
+
+def test_a_head_says_which_feature_it_takes():
+    model, variables, *_ = results("lenet")
+    with pytest.raises(ValueError, match="of LeNet takes the feature pooled, got x"):
+        model.apply(variables, {"x": jnp.zeros((1, 3))}, method="head")

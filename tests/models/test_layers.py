@@ -171,6 +171,9 @@ def test_dropout_differs_between_layers_and_examples():
 def test_dropout_refuses_to_draw_without_keys():
     with pytest.raises(ValueError, match="needs a key for each example, got None"):
         layers.dropout(jnp.ones((2, 3)), None, rate=0.5, number=0)
+    one = jax.random.split(jax.random.key(0), 1)
+    with pytest.raises(ValueError, match="for each example, got 1 for 2"):
+        layers.dropout(jnp.ones((2, 3)), one, rate=0.5, number=0)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

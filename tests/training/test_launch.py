@@ -48,6 +48,7 @@ CASES = {
     "--nooverwrite=1": (2, "error: --nooverwrite=1 does not take an argument"),
     "--tune_cpu=maybe": (2, "error: flag --tune_cpu=maybe: must be true or"),
     "--tile=8": (2, "error: --tile is what --predict reads; give both."),
+    "--verify_resume": (2, "error: --verify_resume trains in folders of its own, and"),
     "--verify_resume --predict=.": (2, "error: --verify_resume trains in folders of"),
     "--predict=": (2, "error: --predict takes an image or a folder, and got no name."),
     "--manual_dir=.": (2, "error: --manual_dir is what --prepare reads; give both."),

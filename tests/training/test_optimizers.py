@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -190,3 +192,17 @@ def test_rates_may_be_traced(rng, name, schedule):
             together,
             alone,
         )
+
+
+def test_random_keys_of_a_state_are_plain_numbers(rng, monkeypatch):
+    params, grads = tree(rng), tree(rng)
+    noisy = functools.partial(
+        optax.noisy_sgd, eta=0.01, gamma=0.55, key=jax.random.key(3)
+    )
+    expected = stepped(noisy(0.1), params, grads, steps=3)
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "noisy", lambda rate, *rest: noisy(rate))
+    optimizer = optimizers.optimizer("noisy", 0.1, clip_norm=1e9)
+    state = optimizer.init(params)
+    assert all(np.issubdtype(x.dtype, np.number) for x in jax.tree.leaves(state))
+    got = stepped(optimizer, params, grads, steps=3)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)

@@ -214,6 +214,28 @@ def test_a_result_that_says_no_sum_is_of_an_earlier_revision(tmp_path):
     }
     text_files.write_json(tmp_path / "result.json", earlier)
     assert record.finished(tmp_path)[1] == earlier
+    for name in earlier:
+        text_files.write_json(tmp_path / "result.json", {**earlier, name: None})
+        with pytest.raises(UsageError, match=rf"is damaged \({name} is None\)"):
+            record.finished(tmp_path)
+
+
+def test_options_of_an_earlier_revision_have_their_types(tmp_path):
+    finish(tmp_path)
+    kept = json.loads((tmp_path / "result.json").read_text())
+    del kept["record_sha256"]
+    whole = {
+        "parameters": 1,
+        "parameters_sha256": "0",
+        "image_shape": [],
+        "seconds": {},
+    }
+    text_files.write_json(tmp_path / "result.json", {**kept, **whole})
+    record.finished(tmp_path, config_type=Config)
+    config = json.loads((tmp_path / "config.json").read_text())
+    text_files.write_json(tmp_path / "config.json", {**config, "seed": "x"})
+    with pytest.raises(UsageError, match=r"config.json is damaged \(--seed must be of"):
+        record.finished(tmp_path, config_type=Config)
 
 
 def test_a_run_that_was_to_be_overwritten_is_no_finished_run(tmp_path):

@@ -7,7 +7,12 @@ import threading
 
 import pytest
 
-from cnnjax.training.signals import Stopped, StopRequest, stop_requests
+from cnnjax.training.signals import (
+    Stopped,
+    StopRequest,
+    ends_at_once,
+    stop_requests,
+)
 from tests import forked
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -71,9 +76,29 @@ def afterwards(number, _):
     send(number)
 
 
+class Sends:
+    """Sends a signal where an exception is lost: from its destructor."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        send(self.number)
+
+
+def before_training(number, _):
+    with ends_at_once("interrupted"):
+        Sends(number)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_stops_the_run_at_the_next_step(ended, number):
     assert ended(at_the_next_step, number) == 128 + number
+
+
+def test_an_interrupt_before_training_ends_the_process(ended, tmp_path):
+    assert ended(before_training, signal.SIGINT) == 130
+    assert (tmp_path / "said.txt").read_text() == "interrupted\n"
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -90,12 +90,15 @@ def dropout(
         number: index of this layer; each dropout layer of a model draws by its own.
 
     Raises:
-        ValueError: if there are no keys.
+        ValueError: if there is not one key for each example.
     """
     if not is_traced(rate) and rate == 0:
         return x
-    if keys is None:
-        raise ValueError("Dropout in training needs a key for each example, got None.")
+    if keys is None or len(keys) != len(x):
+        got = None if keys is None else f"{len(keys)} for {len(x)}"
+        raise ValueError(
+            f"Dropout in training needs a key for each example, got {got}."
+        )
 
     def kept(key: Key[Array, ""]) -> Array:
         return jax.random.bernoulli(

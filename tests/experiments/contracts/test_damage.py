@@ -64,7 +64,7 @@ def test_loss_that_is_not_finite_stops_and_keeps_what_was_good(
     experiment, runs, tmp_path
 ):
     with pytest.raises(NotFinite, match=r"not finite at step (\d+)") as caught:
-        runs.go_on(experiment, tmp_path, learning_rate=1e30)
+        runs.go_on(experiment, tmp_path, learning_rate=1e3, weight_decay=1e3)
     step = int(str(caught.value).split("at step ")[1].split(";")[0])
     assert max(checkpoints(tmp_path), default=0) == step - 1
     rows = text_files.read_rows(tmp_path)

@@ -301,6 +301,9 @@ def test_predicts_resized_images_as_they_were_evaluated(tiny, tmp_path):
     found = detection.load(tmp_path / "run").predict(
         square[None], valid_sizes=np.int32([valid_size])
     )
+    for sizes in (np.int32(valid_size), np.int32([[0, 48]]), np.int32([[48, 49]])):
+        with pytest.raises(ValueError, match="valid_sizes must be 1 heights and width"):
+            detection.load(tmp_path / "run").predict(square[None], valid_sizes=sizes)
     boxes = found.boxes[0][found.labels[0] >= 0] * 40 / 48
     assert len(boxes)
     sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
