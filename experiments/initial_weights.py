@@ -7,7 +7,7 @@ from jaxtyping import PyTree
 from cnnjax.digest import tree_sha256
 from cnnjax.errors import UsageError
 from cnnjax.models import weights
-from cnnjax.training import earlier, record
+from cnnjax.training import earlier, finished
 from cnnjax.training.progress import log_line
 
 
@@ -18,7 +18,7 @@ def weights_of(workdir: pathlib.Path) -> PyTree:
         UsageError: if there is no finished run, or its weights are damaged or those of
             another.
     """
-    result = record.finished(workdir).result
+    result = finished.read(workdir).result
     path = workdir / "weights.safetensors"
     variables = weights.load(path)
     network = {k: variables[k] for k in ("params", "batch_stats") if k in variables}

@@ -13,7 +13,7 @@ from jaxtyping import PyTree, UInt8
 from cnnjax.data import decode
 from cnnjax.data.readers import folder
 from cnnjax.errors import UsageError
-from cnnjax.training import record
+from cnnjax.training import finished
 from cnnjax.training.progress import log_line
 from experiments.config import NetworkConfig, build
 from experiments.initial_weights import weights_of
@@ -53,7 +53,7 @@ class TrainedModel:
                 experiment, or of a model that is not known here.
         """
         workdir = pathlib.Path(workdir)
-        values, result = record.finished(
+        values, result = finished.read(
             workdir, experiment=cls.EXPERIMENT, config_type=cls.CONFIG
         )
         config = cls.CONFIG(**values)

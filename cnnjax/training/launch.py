@@ -25,7 +25,7 @@ from cnnjax.names import printable
 from cnnjax.ops import fast
 from cnnjax.options import option
 from cnnjax.training import config as configs
-from cnnjax.training import devices, record, signals, verify
+from cnnjax.training import devices, finished, signals, verify
 from cnnjax.training import flags as config_flags
 from cnnjax.training.checkpoint import NotSaved
 from cnnjax.training.progress import escape_what_cannot_be_written, log_line
@@ -168,7 +168,7 @@ def _act(command: Command) -> None:
         given = config_flags.given(command.config)
         given.pop("tune_cpu", None)  # concerns this process, not the run
         with _one_line(workdir):
-            record.check_given(workdir, given, experiment=command.name)
+            finished.check_given(workdir, given, experiment=command.name)
             command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
         with _one_line(workdir), signals.ends_at_once(f"error: {_INTERRUPTED}"):

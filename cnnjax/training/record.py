@@ -7,25 +7,16 @@ all. Only the first of several processes writes; the others follow its decisions
 import dataclasses
 import json
 import pathlib
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import jax
 import tensorboardX
 
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
-from cnnjax.training import devices, earlier, flags, text_files, workdirs
+from cnnjax.training import devices, earlier, finished, flags, text_files, workdirs
 
 Row = dict[str, Any]
-_NAME, _DATA, _SUM = "experiment", "data_fingerprint", "record_sha256"
-# Keys that every result.json has, also those of revisions without a SHA-256 in it.
-_ALWAYS = {
-    "parameters_sha256": str,
-    "parameters": int,
-    "class_names": list,
-    "image_shape": list,
-    "seconds": dict,
-}
 
 
 class Record:
@@ -89,9 +80,9 @@ class Record:
     @property
     def _values(self) -> Row:
         return {
-            _NAME: self._experiment,
+            finished.NAME: self._experiment,
             **dataclasses.asdict(self._config),
-            _DATA: self._data,
+            finished.DATA: self._data,
         }
 
     def _check_same(self) -> None:
@@ -99,16 +90,18 @@ class Record:
         path = self.workdir / "config.json"
         if not path.exists():
             return
-        before = earlier.options(text_files.read_object(path, {_DATA}))
-        _check_experiment(self.workdir, before, self._experiment)
-        _check_known(self.workdir, before, type(self._config))
-        changed = _changed(before, flags.identity(self._config), type(self._config))
+        before = earlier.options(text_files.read_object(path, {finished.DATA}))
+        finished.check_experiment(self.workdir, before, self._experiment)
+        finished.check_known(self.workdir, before, type(self._config))
+        changed = finished.changed(
+            before, flags.identity(self._config), type(self._config)
+        )
         if changed:
             raise UsageError(
                 f"{self.workdir} holds a run with other flags: {changed};"
                 " name another --workdir, or --overwrite it."
             )
-        if before[_DATA] != self._data:
+        if before[finished.DATA] != self._data:
             raise UsageError(
                 f"{self.workdir} holds a run on other data than"
                 f" --dataset={self._config.dataset} has now; name another --workdir,"
@@ -158,12 +151,12 @@ class Record:
         there = (self.workdir / "result.json").exists()
         if not there:
             return None
-        return finished(self.workdir, experiment=self._experiment).result
+        return finished.read(self.workdir, experiment=self._experiment).result
 
     def finish(self, result: Row) -> None:
         """Writes result.json, with a SHA-256 that shows damage to it or the config."""
         if self._writes:
-            sealed = {**result, _SUM: json_sha256([self._values, result])}
+            sealed = {**result, finished.SUM: json_sha256([self._values, result])}
             text_files.write_json(self.workdir / "result.json", sealed)
 
     def close(self) -> None:
@@ -174,128 +167,3 @@ class Record:
             self._board.close()
         if self._writes:
             self._lock.close()
-
-
-class Finished(NamedTuple):
-    """A finished run: its options by name, and its result.json."""
-
-    config: Row
-    result: Row
-
-
-def finished(
-    workdir: pathlib.Path,
-    *,
-    experiment: str | None = None,
-    config_type: type | None = None,
-) -> Finished:
-    """The finished run in a workdir.
-
-    Args:
-        workdir: of the run.
-        experiment: name that the run must have, if any.
-        config_type: the dataclass that its options must fit, if any.
-
-    Raises:
-        UsageError: if there is none, it is of another experiment, has options that
-            are not known, or a file of it is damaged.
-    """
-    files = [workdir / name for name in ("config.json", "result.json")]
-    for file in files:
-        if not file.is_file() or workdirs.is_being_cleared(workdir):
-            why = "is missing" if not file.is_file() else "was to be overwritten"
-            raise UsageError(
-                f"{workdir} holds no finished run: {file.name} {why}; train there"
-                " first, or name another."
-            )
-    config = text_files.read_object(files[0], {_DATA})
-    result = text_files.read_object(files[1])
-    sum_ = result.pop(_SUM, None)
-    if sum_ not in (None, json_sha256([config, result])):
-        raise text_files.damaged(
-            files[1], "or config.json: they do not have their SHA-256"
-        )
-    _check_experiment(workdir, config, experiment)
-    own = {name: x for name, x in config.items() if name not in (_NAME, _DATA)}
-    options = earlier.options(own)
-    if config_type is not None:
-        _check_known(workdir, options, config_type)
-    if sum_ is None:  # earlier revisions had no SHA-256
-        _check_kinds(files[1], result)
-        if config_type is not None:
-            _check_values(files[0], config_type(**options))
-    return Finished(options, result)
-
-
-def check_given(
-    workdir: pathlib.Path, given: Row, *, experiment: str | None = None
-) -> None:
-    """Refuses flags that differ from those of a finished run to predict with.
-
-    Args:
-        workdir: of the run.
-        given: flags by name.
-        experiment: name that the run must have, if any.
-
-    Raises:
-        UsageError: if one differs, or there is no finished run.
-    """
-    changed = _changed(finished(workdir, experiment=experiment).config, given)
-    if changed:
-        raise UsageError(
-            f"{workdir} holds a run with other flags: {changed}; it predicts with its"
-            " own, leave these out."
-        )
-
-
-def _check_kinds(path: pathlib.Path, result: Row) -> None:
-    """Refuses a result of an earlier revision that it did not write like this."""
-    for name, kind in _ALWAYS.items():
-        if name not in result:
-            raise text_files.damaged(path, f"{name} is missing")
-        if not isinstance(result[name], kind):
-            raise text_files.damaged(path, f"{name} is {result[name]!r}")
-
-
-def _check_values(path: pathlib.Path, config: Any) -> None:
-    try:
-        flags.check(config)
-    except UsageError as error:
-        raise text_files.damaged(path, str(error).rstrip(".")) from None
-
-
-def _check_known(workdir: pathlib.Path, options: Row, config: type) -> None:
-    """Refuses a run with options that `config` does not have."""
-    known = {field.name for field in dataclasses.fields(config)}
-    if unknown := options.keys() - known - {_NAME, _DATA}:
-        raise UsageError(
-            f"{workdir} holds a run of another revision, with flags that this one has"
-            f" not: --{', --'.join(sorted(unknown))}; name another --workdir, or"
-            " --overwrite it."
-        )
-
-
-def _check_experiment(
-    workdir: pathlib.Path, config: Row, experiment: str | None
-) -> None:
-    """Refuses the run of another experiment; earlier revisions did not name it."""
-    name = config.get(_NAME, experiment)
-    if experiment not in (None, name):
-        raise UsageError(
-            f"{workdir} holds a run of another experiment: {name}, not {experiment};"
-            " name another --workdir."
-        )
-
-
-def _changed(before: Row, now: Row, config: type | None = None) -> str:
-    """Which flags differ, and how; empty if none does.
-
-    A flag that a run of an earlier revision did not have is the default of `config`.
-    """
-    defaults = {f.name: f.default for f in dataclasses.fields(config)} if config else {}
-    old = defaults | before
-    return ", ".join(
-        f"--{name} ({old.get(name)!r} there, {value!r} here)"
-        for name, value in now.items()
-        if old.get(name) != value
-    )

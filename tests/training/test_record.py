@@ -5,7 +5,7 @@ import pytest
 
 from cnnjax.errors import UsageError
 from cnnjax.options import option
-from cnnjax.training import record, text_files
+from cnnjax.training import finished, text_files
 from cnnjax.training.record import Record
 
 DATA = "0" * 64
@@ -48,15 +48,15 @@ def test_leaves_config_and_flagfile(tmp_path):
 
 def test_a_finished_run_is_used_with_its_own_flags(tmp_path):
     with pytest.raises(UsageError, match="holds no finished run"):
-        record.check_given(tmp_path, {})
+        finished.check_given(tmp_path, {})
     with Record(tmp_path, Config(seed=3), **OF) as keep:
         keep.begin(0)
         keep.finish({"accuracy": 1.0})
-    record.check_given(tmp_path, {"seed": 3, "dataset": "digits"})
+    finished.check_given(tmp_path, {"seed": 3, "dataset": "digits"})
     with pytest.raises(
         UsageError, match=r"--seed \(3 there, 4 here\); it predicts with"
     ):
-        record.check_given(tmp_path, {"seed": 4, "dataset": "digits"})
+        finished.check_given(tmp_path, {"seed": 4, "dataset": "digits"})
 
 
 def test_rows_go_on_where_the_checkpoint_is(tmp_path):
@@ -155,7 +155,7 @@ NO_OBJECTS = [
 def test_refuses_a_damaged_config_in_one_line(tmp_path, content):
     finish(tmp_path)
     (tmp_path / "config.json").write_bytes(content)
-    for use in (record.finished, begun):
+    for use in (finished.read, begun):
         with pytest.raises(
             UsageError, match=r"config.json is damaged \(.*overwrite"
         ) as e:
@@ -169,7 +169,7 @@ def test_refuses_a_damaged_result_in_one_line(tmp_path, content):
     finish(tmp_path)
     (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(UsageError, match=r"result.json is damaged \(") as caught:
-        record.finished(tmp_path)
+        finished.read(tmp_path)
     assert "\n" not in str(caught.value)
     with (
         Record(tmp_path, Config(), **OF) as keep,
@@ -193,12 +193,12 @@ def test_a_finished_run_notices_other_words(tmp_path, name, old, new):
     assert old in text
     (tmp_path / name).write_text(text.replace(old, new))
     with pytest.raises(UsageError, match="do not have their SHA-256"):
-        record.finished(tmp_path)
+        finished.read(tmp_path)
 
 
 def test_a_result_is_read_as_it_was_given(tmp_path):
     finish(tmp_path)
-    config, result = record.finished(tmp_path)
+    config, result = finished.read(tmp_path)
     assert config == dataclasses.asdict(Config())
     assert result == {"accuracy": 0.25, "class_names": ["a", "b"]}
 
@@ -213,11 +213,11 @@ def test_a_result_that_says_no_sum_is_of_an_earlier_revision(tmp_path):
         "seconds": {},
     }
     text_files.write_json(tmp_path / "result.json", earlier)
-    assert record.finished(tmp_path)[1] == earlier
+    assert finished.read(tmp_path)[1] == earlier
     for name in earlier:
         text_files.write_json(tmp_path / "result.json", {**earlier, name: None})
         with pytest.raises(UsageError, match=rf"is damaged \({name} is None\)"):
-            record.finished(tmp_path)
+            finished.read(tmp_path)
 
 
 def test_options_of_an_earlier_revision_have_their_types(tmp_path):
@@ -231,11 +231,11 @@ def test_options_of_an_earlier_revision_have_their_types(tmp_path):
         "seconds": {},
     }
     text_files.write_json(tmp_path / "result.json", {**kept, **whole})
-    record.finished(tmp_path, config_type=Config)
+    finished.read(tmp_path, config_type=Config)
     config = json.loads((tmp_path / "config.json").read_text())
     text_files.write_json(tmp_path / "config.json", {**config, "seed": "x"})
     with pytest.raises(UsageError, match=r"config.json is damaged \(--seed must be of"):
-        record.finished(tmp_path, config_type=Config)
+        finished.read(tmp_path, config_type=Config)
 
 
 def test_a_run_that_was_to_be_overwritten_is_no_finished_run(tmp_path):
@@ -244,7 +244,7 @@ def test_a_run_that_was_to_be_overwritten_is_no_finished_run(tmp_path):
     with pytest.raises(
         UsageError, match=r"no finished run: config.json was to be overwr"
     ):
-        record.finished(tmp_path)
+        finished.read(tmp_path)
 
 
 def test_rows_that_are_no_rows_are_left_out(tmp_path):
