@@ -8,6 +8,7 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 
 from cnnjax.errors import UsageError
 from cnnjax.training import devices, earlier, hooks, loop, memory, record, signals
@@ -62,7 +63,7 @@ def compiled_step(
     mapper = devices.mapper(config.parallelism)
     blank = states.blank(task.shapes, **_options(config, plan))
     batches = Batches(task, config, plan.steps, mapper, clock)
-    state = mapper.replicate(blank)
+    state = mapper.replicate(jax.tree.map(np.zeros_like, blank))  # alike everywhere
     step = _compiled(task, config, plan, mapper, state, batches, clock)
     clock.enter(None)
     return step
