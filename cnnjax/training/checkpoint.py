@@ -25,7 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from cnnjax.digest import array_types, json_sha256, tree_sha256
 from cnnjax.errors import UsageError
-from cnnjax.training import devices
+from cnnjax.training import devices, watch
 
 
 class NotSaved(Exception):
@@ -237,6 +237,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            if watch.others() and watch.is_of_others(error):
+                raise  # which says nothing of the disk
             words = str(error).strip() or type(error).__name__
             reason = words.splitlines()[-1].rpartition(": ")[2]
             raise NotSaved(

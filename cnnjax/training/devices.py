@@ -7,8 +7,6 @@ collectives, and `pmap`, where the step names the axis itself.
 
 import dataclasses
 import functools
-import os
-import re
 from collections.abc import Callable
 
 import jax
@@ -43,55 +41,6 @@ class Devices:
     map_step: Callable[[Callable], Callable]
     map_eval_step: Callable[[Callable], Callable]
     fetch: Callable[[PyTree], PyTree]
-
-
-def start_processes(
-    coordinator: str | None, num_processes: int | None, process_id: int | None
-) -> None:
-    """Joins the other processes of this run, where there are any.
-
-    They meet at `coordinator` (host:port) if it is given; otherwise `jax.distributed`
-    finds them under Slurm, on a TPU pod or in Kubernetes. Nothing happens where there
-    is a single process.
-    """
-    if coordinator:
-        if num_processes is None or process_id is None:
-            raise UsageError(
-                "--coordinator needs --num_processes and --process_id too."
-            )
-        if process_id >= num_processes:
-            raise UsageError(
-                f"--process_id must be below --num_processes={num_processes}, got"
-                f" {process_id}."
-            )
-        if not re.fullmatch(r".+:\d+", coordinator):
-            raise UsageError(f"--coordinator must be host:port, got {coordinator!r}.")
-        try:
-            jax.distributed.initialize(
-                coordinator, num_processes, process_id, initialization_timeout=60
-            )
-        except RuntimeError as error:
-            raise UsageError(
-                f"--coordinator={coordinator}: no meeting of {num_processes} processes"
-                f" there ({str(error).splitlines()[0]})."
-            ) from error
-    elif num_processes is not None or process_id is not None:
-        raise UsageError(
-            "--num_processes and --process_id need --coordinator=host:port."
-        )
-    elif _launched_as_one_of_many():
-        jax.distributed.initialize()
-
-
-def _launched_as_one_of_many() -> bool:
-    """Whether Slurm, Open MPI, a TPU pod or a Kubernetes job started several of us."""
-    environ = os.environ
-    return (
-        int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
-        or int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
-        or "," in environ.get("TPU_WORKER_HOSTNAMES", "")
-        or ("KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ)
-    )
 
 
 def first_process_says(yes: bool) -> bool:

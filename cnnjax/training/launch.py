@@ -13,6 +13,7 @@ import pathlib
 import platform
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ from cnnjax.names import printable
 from cnnjax.ops import fast
 from cnnjax.options import option
 from cnnjax.training import config as configs
-from cnnjax.training import devices, finished, signals, verify
+from cnnjax.training import finished, processes, signals, verify, watch
 from cnnjax.training import flags as config_flags
 from cnnjax.training.checkpoint import NotSaved
 from cnnjax.training.progress import escape_what_cannot_be_written, log_line
@@ -64,6 +65,12 @@ class LaunchOptions:
         None,
         "The folder of the raw files that --prepare reads, without a network.",
         written=False,
+    )
+    distributed: str = option(
+        "auto",
+        "Whether to join other processes (auto: those that --coordinator or a launcher"
+        " names: Slurm, Open MPI, a TPU pod, Kubernetes, JAX_COORDINATOR_ADDRESS).",
+        choices=processes.MODES,
     )
     coordinator: str | None = option(
         None, "host:port of the first of several processes."
@@ -127,6 +134,18 @@ def launch(command: Command) -> None:
 
 def _status(command: Command) -> int:
     try:
+        return _ended(command)
+    except Exception as error:
+        if not watch.others():
+            raise
+        if watch.is_of_others(error):
+            _exit(1, watch.cause(error))
+        traceback.print_exc()
+        _exit(1, f"{type(error).__name__}: {error}"[:300])
+
+
+def _ended(command: Command) -> int:
+    try:
         _act(command)
     except UsageError as error:
         _exit(2, str(error))
@@ -153,10 +172,14 @@ def _act(command: Command) -> None:
         verify.verify_resume(command.module, config)
         return
     keep_compiled()
-    devices.start_processes(
-        options.coordinator, options.num_processes, options.process_id
+    processes.join(
+        options.coordinator,
+        options.num_processes,
+        options.process_id,
+        mode=options.distributed,
     )
     tuned = fast.tune_cpu() if config.tune_cpu else []
+    watch.start()
     if tuned and options.predict is None:
         log_line(f"CPU: {', '.join(tuned)} (--notune_cpu leaves that)")
     if options.prepare:
@@ -262,4 +285,5 @@ def _help(command: Command) -> str:
 def _exit(status: int, line: str) -> NoReturn:
     sys.stderr.write(f"error: {printable(line)}\n")
     sys.stderr.flush()
+    watch.fail(status, printable(line))
     sys.exit(status)

@@ -47,9 +47,22 @@ def train(
         try:
             run.resume()
             run.fit()
-            return run.finish()
-        finally:
-            run.close()
+            result = run.finish()
+        except BaseException as error:
+            if _all_raise(error):
+                run.close()
+            raise
+        run.close()
+        return result
+
+
+def _all_raise(error: BaseException) -> bool:
+    """Whether each process has raised this error, at the same step.
+
+    Saving is a meeting of all processes: where one fails alone, it would never end.
+    """
+    together = signals.Stopped, NotFinite
+    return jax.process_count() == 1 or isinstance(error, together)
 
 
 def compiled_step(
@@ -211,9 +224,10 @@ class _Run:
             log_line(f"stops early: {self._task.score} stays at {progress.best:.4f}")
             checkpoint.save(self._state)
         # A damaged image is refused when its batch is made.
-        except (signals.Stopped, UsageError, NotFinite):
-            checkpoint.save(self._state)
-            self._checkpoints.wait()
+        except (signals.Stopped, UsageError, NotFinite) as error:
+            if _all_raise(error):
+                checkpoint.save(self._state)
+                self._checkpoints.wait()
             raise
         finally:
             self._bar.close()

@@ -12,6 +12,7 @@ import shutil
 from typing import IO
 
 from cnnjax.errors import UsageError
+from cnnjax.training.progress import log_line
 
 FILES = (
     "run.flags",
@@ -88,6 +89,11 @@ def _locked(workdir: pathlib.Path) -> IO[str]:
         raise UsageError(
             f"--workdir={workdir} is in use by another run; name another."
         ) from None
+    except OSError as error:  # of file systems that know no locks
+        log_line(
+            f"warning: {workdir} cannot be locked ({error.strerror}): take care that no"
+            " other run writes there"
+        )
     return lock
 
 

@@ -1,4 +1,6 @@
 import contextlib
+import errno
+import fcntl
 import os
 import pathlib
 import shutil
@@ -144,3 +146,15 @@ def test_refuses_a_workdir_that_is_a_file(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(UsageError, match=r"run cannot be written: File exists; name"):
         hold(tmp_path / "run")
+
+
+def test_a_file_system_without_locks_is_used_with_a_warning(
+    tmp_path, monkeypatch, capsys
+):
+    def unknown(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    hold(tmp_path / "run")
+    said = capsys.readouterr().out.replace("\n", "")
+    assert "run cannot be locked (No locks available): take care that no other" in said

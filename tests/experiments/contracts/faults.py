@@ -1,16 +1,22 @@
 """What goes wrong in a process: each is called before the command with its workdir."""
 
+import itertools
 import os
 import resource
 import signal
 import threading
+
+from cnnjax.data import batches
+from cnnjax.errors import UsageError
+from cnnjax.training import evaluate as evaluation
+from cnnjax.training import processes, watch
 
 
 def kill_in_third_save(workdir):
     """Dies while the third checkpoint is written: its folder has a temporary name."""
 
     def watch():
-        while not list((workdir / "checkpoints").glob("33*tmp*")):
+        while not list((workdir / "checkpoints").glob("3?*tmp*")):
             pass
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -44,3 +50,76 @@ def _kill_in_mining(*, kept):
 def small_files_only(workdir):
     """No file may grow beyond 20,000 bytes, as on a disk that is full."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def impatient(workdir):
+    """Waits for others for seconds only."""
+    processes.MEETING = 8
+    watch.PERIOD, watch.SILENCE, watch.GRACE = 0.5, 8.0, 1.0
+
+
+def kill_in_evaluation(workdir):
+    """Dies in the middle of the second evaluation."""
+    _in_evaluation(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def fail_in_evaluation(workdir):
+    """Fails by a mistake of the code in the middle of the second evaluation."""
+    _in_evaluation(lambda: 1 / 0)
+
+
+def _in_evaluation(fail):
+    impatient(None)
+    evaluate, calls = evaluation.evaluate, itertools.count(1)
+
+    def failing(*arguments, observe, **options):
+        number = next(calls)
+
+        def observed(values):
+            observe(values)
+            if number == 2:
+                fail()
+
+        return evaluate(*arguments, observe=observed, **options)
+
+    evaluation.evaluate = failing
+
+
+def damaged_image(workdir):
+    """Cannot read an image of its share of the thirtieth batch."""
+    impatient(workdir)
+    training, calls = batches.training, itertools.count(1)
+
+    def damaged(*arguments, **options):
+        iterator = training(*arguments, **options)
+        fetch = iterator.__next__
+
+        class Damaged:
+            def __next__(self):
+                if next(calls) == 30:
+                    raise UsageError("pictures/x.png cannot be decoded: it is cut.")
+                return fetch()
+
+            def set_state(self, state):
+                iterator.set_state(state)
+
+        return Damaged()
+
+    batches.training = damaged
+
+
+def kill_before_meeting(workdir):
+    """Dies before it has met the others."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full_disk_of_one(workdir):
+    """Like `small_files_only`, in a process of several."""
+    impatient(workdir)
+    small_files_only(workdir)
+
+
+def kill_one_in_save(workdir):
+    """Like `kill_in_third_save`, in a process of several."""
+    impatient(workdir)
+    kill_in_third_save(workdir)
