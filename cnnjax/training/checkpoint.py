@@ -5,6 +5,9 @@ SHA-256 sums of both are in the record and checked when it is read, because orba
 restores flipped bytes without an error. Saving happens in the background and
 becomes visible by a rename, so that a run killed at any moment finds whole checkpoints
 only. Of a folder the two latest are kept.
+
+Of several processes the first saves, and all read: a state is the same on each. So
+orbax, which would have them wait for each other, knows of one process only.
 """
 
 import asyncio
@@ -88,13 +91,25 @@ class Checkpoints:
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        index = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=index,
+            active_processes={index},
+            barrier_sync_key_prefix=f"{self._folder.name}_{index}",
+        )
+        saves: dict[str, Any] = {
+            "preservation_policy": checkpoint_managers.LatestN(2),
+            "create": False,
+        }
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.LatestN(2)
+            multiprocessing_options=alone,
+            **saves if index == 0 else {"read_only": True},
         )
         return ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, state: PyTree, progress: Progress) -> None:
-        """Saves in the background; a save still under way is waited for.
+        """Saves in the background, in the first process; waits for the save before it.
 
         A checkpoint of that step, which can only be the same, is left as it is.
 
@@ -106,7 +121,7 @@ class Checkpoints:
         Raises:
             NotSaved: if this or the save before it failed.
         """
-        if step in self._manager.all_steps():
+        if jax.process_index() != 0 or step in self._manager.all_steps():
             return
         record = {
             "progress": progress,
@@ -162,7 +177,10 @@ class Checkpoints:
 
         Raises:
             UsageError: if it is missing, damaged, or of another model.
+            NotSaved: if it could not be saved.
         """
+        self.wait()
+        devices.first_process_says(True)  # it is on disk now, for the others, too
         try:
             return self._read(step, targets)[0]
         except (UsageError, MemoryError, PermissionError):

@@ -237,7 +237,6 @@ class _Run:
         host = self._devices.fetch(self._state)
         steps = int(host.step)
         if self._config.patience and self._progress.best_step:
-            self._best.wait()
             step, targets = self._progress.best_step, (host, earlier.State.of(host))
             host = earlier.today(self._best.restore_step(step, *targets))
             self._state = self._devices.replicate(host)
