@@ -1,54 +1,48 @@
-"""Linear maps of one array whose transpose is written by hand."""
+"""Linear maps of images whose transpose is written by hand."""
 
-import functools
-import inspect
 from collections.abc import Callable
 
-import jax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching
+from jax.interpreters import ad
 
-from cnnjax.ops._fusion_barrier import alone
-from cnnjax.ops._lowering import lower
+from cnnjax.ops._fusion_barrier import apart
+from cnnjax.ops._lowering import Forms
+from cnnjax.ops._primitive import map_primitive
 
 
-def adjoint_pair(
-    name: str, form: Callable, adjoint: Callable, *, apart: bool = True
-) -> Callable:
-    """Returns `form(x, **options)` with `adjoint(g, **options)` for its transpose.
+def adjoint_pair(name: str, forms: Forms, adjoints: Forms) -> tuple[Callable, Callable]:
+    """Returns `form(x, *places, **options)` and `adjoint(g, *places, **options)`.
 
     Two primitives of JAX, each the other's transpose: forward and reverse derivatives
-    of every order run one of the two. Both functions take any number of leading axes
-    and count axes from the last. Options are hashable. `apart`: on CPU, x is computed
-    before and not anew in each place that reads it (see `alone`).
+    of every order run one of the two. Both are linear in their first operand and take
+    at most one more, of integers. The forms take any number of leading axes and count
+    axes from the last. Options are keyword-only and hashable.
     """
-    there = _primitive(name, form, apart)
-    back = _primitive(f"{name}_adjoint", adjoint, apart)
-    ad.deflinear2(there, lambda g, x, **options: [back.bind(g, **options)])
-    ad.deflinear2(back, lambda x, g, **options: [there.bind(x, **options)])
-    return there.bind
+    there = map_primitive(name, forms)
+    back = map_primitive(f"{name}_adjoint", adjoints)
+    _derive(there, back)
+    _derive(back, there)
+    return there.bind, back.bind
 
 
-def _primitive(name: str, form: Callable, apart: bool) -> Primitive:
-    primitive = Primitive(name)
-    options = list(inspect.signature(form).parameters)[1:]
+def _derive(primitive: Primitive, back: Primitive) -> None:
+    """Gives the primitive its derivatives: itself, and backwards the other one."""
 
-    def abstract(x, **options):
-        out = jax.eval_shape(functools.partial(form, **options), x)
-        return x.update(shape=out.shape, weak_type=False)
+    def jvp(primals, tangents, **options):
+        (x, *places), dx = primals, tangents[0]
+        y, dy = (primitive.bind(a, *places, **options) for a in (x, dx))
+        return y, dy
 
-    @functools.partial(jax.jit, static_argnames=options)
-    def run(x, **options):
-        return primitive.bind(x, **options)
+    def transpose(g, x, *places, **options):
+        none = [None] * len(places)
+        if isinstance(g, ad.Zero):
+            return [ad.Zero(x.aval), *none]
+        return [back.bind(g, *places, **options), *none]
 
-    def batch(args, dims, **options):
-        return primitive.bind(jax.numpy.moveaxis(args[0], dims[0], 0), **options), 0
+    ad.primitive_jvps[primitive] = jvp
+    ad.primitive_transposes[primitive] = transpose
 
-    def on_cpu(x, **options):
-        return alone(functools.partial(form, **options), x)
 
-    primitive.def_impl(run)
-    primitive.def_abstract_eval(abstract)
-    lower(primitive, plain=form, on_cpu=on_cpu if apart else form)
-    batching.primitive_batchers[primitive] = batch
-    return primitive
+def apart_on_cpu(form: Callable) -> Forms:
+    """One form; on CPU its operands are computed before it (see `alone`)."""
+    return {"plain": form, "cpu": apart(form)}

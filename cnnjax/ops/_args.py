@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from cnnjax.ops.arrays import AnyArray
 
 Size = int | tuple[int, int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | int | tuple[int, int] | Pads
+Precision = str | lax.Precision | None
 T = TypeVar("T")
 
 
@@ -147,6 +149,25 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
     return value
+
+
+def precision(value: Precision) -> lax.Precision:
+    """Returns `value`, or for None what `jax.default_matmul_precision` holds here.
+
+    A primitive is lowered later and elsewhere, and must not ask then. JAX's default may
+    name an algorithm of matrix products: convolutions have none and take their own
+    default, as JAX's do.
+    """
+    default = jax.config.values["jax_default_matmul_precision"]
+    try:
+        return lax.Precision((default or "default") if value is None else value)
+    except ValueError:
+        if value is None:
+            return lax.Precision.DEFAULT
+    raise ValueError(
+        "precision must be None, a jax.lax.Precision or its name (default, high, "
+        f"highest), got {value!r}."
+    )
 
 
 def pads(

@@ -76,5 +76,5 @@ def _sum_of_taps(x: jax.Array, axis: int, band: Band) -> jax.Array:
     )
 
 
-banded = adjoint_pair("banded", _apply, _apply_transposed, apart=False)
+banded, _ = adjoint_pair("banded", {"plain": _apply}, {"plain": _apply_transposed})
 """`banded(x, axis, matrix)`: the matrix times `x` along the axis, negative."""

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax.ops._adjoint import adjoint_pair
+from cnnjax.ops._adjoint import adjoint_pair, apart_on_cpu
 from cnnjax.ops.batch import total
 
 
@@ -61,5 +61,5 @@ def _shifted(late: jax.Array, early: jax.Array, axis: int) -> tuple[jax.Array, .
     return lax.concatenate(before, axis), lax.concatenate(after, axis)
 
 
-blend = adjoint_pair("blend", _blend, _gather)
+blend, _ = adjoint_pair("blend", apart_on_cpu(_blend), apart_on_cpu(_gather))
 """`blend(x, axis, factor)`: the axis, negative, made `factor` times longer."""

@@ -1,5 +1,6 @@
 """Keeping XLA on CPU from computing things again and again."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -27,3 +28,12 @@ def alone(form: Callable, *operands: jax.Array) -> jax.Array:
 
     always = lax.optimization_barrier(jnp.asarray(True))
     return lax.cond(always, form, never, *operands)
+
+
+def apart(form: Callable) -> Callable:
+    """Returns `form`, run `alone` of its operands; options are passed by name."""
+
+    def run(*operands, **options):
+        return alone(functools.partial(form, **options), *operands)
+
+    return run

@@ -4,17 +4,18 @@ These are the default on GPU and TPU, and what the faster forms must equal.
 """
 
 import dataclasses
-import functools
 import operator
 
 import jax
 from jax import lax
 
-from cnnjax.ops._args import per_axis
+from cnnjax.ops._args import Precision, per_axis
 from cnnjax.ops._geometry import Geometry
 
 
-def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+def conv(
+    x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: Precision = None
+) -> jax.Array:
     """Correlates the images x (n, h, w, in) with the kernel (kh, kw, in, out)."""
     return lax.conv_general_dilated(
         x,
@@ -24,10 +25,13 @@ def conv(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
         rhs_dilation=geometry.dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=geometry.groups,
+        precision=precision,
     )
 
 
-def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+def input_gradient(
+    g: jax.Array, kernel: jax.Array, geometry: Geometry, precision: Precision = None
+) -> jax.Array:
     """The adjoint of `conv` in its images, applied to the cotangent g."""
     more = int(_is_fatal(geometry, 0)), int(_is_fatal(geometry, 1))
     pads = per_axis(lambda pads, m: (pads[0], pads[1] - m), geometry.pads, more)
@@ -35,7 +39,10 @@ def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.A
     longer = dataclasses.replace(geometry, size=size, pads=pads)
     channels = kernel.shape[2] * geometry.groups
     x = jax.ShapeDtypeStruct((g.shape[0], *size, channels), g.dtype)
-    forward = functools.partial(conv, kernel=kernel, geometry=longer)
+
+    def forward(x):
+        return conv(x, kernel, longer, precision)
+
     dx = jax.linear_transpose(forward, x)(g)[0]
     return dx[:, : geometry.size[0], : geometry.size[1]]
 
@@ -57,9 +64,14 @@ def _is_fatal(geometry: Geometry, axis: int) -> bool:
     )
 
 
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+def kernel_gradient(
+    x: jax.Array, g: jax.Array, geometry: Geometry, precision: Precision = None
+) -> jax.Array:
     """The adjoint of `conv` in its kernel, applied to the cotangent g."""
     shape = (*geometry.window, x.shape[-1] // geometry.groups, g.shape[-1])
-    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
-    forward = functools.partial(conv, x, geometry=geometry)
-    return jax.linear_transpose(forward, kernel)(g)[0]
+    zeros = jax.ShapeDtypeStruct(shape, x.dtype)
+
+    def forward(kernel):
+        return conv(x, kernel, geometry, precision)
+
+    return jax.linear_transpose(forward, zeros)(g)[0]

@@ -19,6 +19,7 @@ def conv2d(
     padding_mode: str = "zeros",
     dilation: _args.Size = 1,
     groups: int = 1,
+    precision: _args.Precision = None,
 ) -> Float[Array, "*batch h_out w_out c_out"]:
     """Slides the kernel over the images and takes a dot product at each place.
 
@@ -52,6 +53,9 @@ def conv2d(
         padding_mode: what the padding holds; a mode of `pad`.
         dilation: pixels between neighboring taps of the kernel.
         groups: parts that the channels are divided into, each convolved alone.
+        precision: of the products in float32, on GPU and TPU: a `jax.lax.Precision` or
+            its name ("default", "high", "highest"), in the gradients too. None is what
+            `jax.default_matmul_precision` holds at the call.
 
     Returns:
         The convolved images, in the dtype of `x`; sums are taken in float32 or
@@ -59,7 +63,8 @@ def conv2d(
 
     Raises:
         ValueError: if shapes, dtypes or groups do not fit, or no window fits in the
-            padded image, or the padding reaches further than its mode allows.
+            padded image, or the padding reaches further than its mode allows, or the
+            precision is none.
 
     >>> x = jnp.arange(12.0).reshape(3, 4, 1)
     >>> edges = jnp.asarray([-1.0, 1.0]).reshape(1, 2, 1, 1)
@@ -76,7 +81,8 @@ def conv2d(
     if padding_mode != "zeros":
         x, pads = pad(x, pads, mode=padding_mode), ((0, 0), (0, 0))
     geometry = Geometry(_args.image_size(x), window, stride, pads, dilation, groups)
-    y = split(_bilinear.conv(merge(x, 3), kernel, geometry), x.shape[:-3])
+    y = _bilinear.conv(merge(x, 3), kernel, geometry, _args.precision(precision))
+    y = split(y, x.shape[:-3])
     return y if bias is None else y + _args.channel_row("bias", bias, y)
 
 
@@ -89,6 +95,7 @@ def depthwise_conv2d(
     padding: _args.Padding = "SAME",
     padding_mode: str = "zeros",
     dilation: _args.Size = 1,
+    precision: _args.Precision = None,
 ) -> Float[Array, "*batch h_out w_out c_out"]:
     """Convolves each channel alone: `conv2d` with as many groups as channels.
 
@@ -100,6 +107,7 @@ def depthwise_conv2d(
         padding: as in `conv2d`.
         padding_mode: as in `conv2d`.
         dilation: as in `conv2d`.
+        precision: as in `conv2d`.
 
     Returns:
         The convolved images, in the dtype of `x`.
@@ -122,6 +130,7 @@ def depthwise_conv2d(
         padding_mode=padding_mode,
         dilation=dilation,
         groups=x.shape[-1],
+        precision=precision,
     )
 
 
@@ -135,6 +144,7 @@ def separable_conv2d(
     padding: _args.Padding = "SAME",
     padding_mode: str = "zeros",
     dilation: _args.Size = 1,
+    precision: _args.Precision = None,
 ) -> Float[Array, "*batch h_out w_out c_out"]:
     """A depthwise convolution, then a 1x1 convolution that mixes the channels.
 
@@ -150,6 +160,7 @@ def separable_conv2d(
         padding: of the depthwise convolution, as in `conv2d`.
         padding_mode: of the depthwise convolution, as in `conv2d`.
         dilation: of the depthwise convolution, as in `conv2d`.
+        precision: of both convolutions, as in `conv2d`.
 
     Returns:
         The convolved images, in the dtype of `x`.
@@ -169,5 +180,6 @@ def separable_conv2d(
         padding=padding,
         padding_mode=padding_mode,
         dilation=dilation,
+        precision=precision,
     )
-    return conv2d(y, pointwise, bias=bias, padding="VALID")
+    return conv2d(y, pointwise, bias=bias, padding="VALID", precision=precision)

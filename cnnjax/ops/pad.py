@@ -1,5 +1,8 @@
 """Padding of images, in the modes that convolutions know."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
@@ -40,8 +43,12 @@ def pad(
     _args.choice("mode", mode, MODES)
     pads = _args.explicit_pads(padding)
     _check_reach(pads, _args.image_size(x), mode)
-    widths = ((0, 0),) * (x.ndim - 3) + (*pads, (0, 0))
-    return jnp.pad(x, widths, mode="constant" if mode == "zeros" else mode)
+    name = "constant" if mode == "zeros" else mode
+    padded = functools.partial(jnp.pad, pad_width=(*pads, (0, 0)), mode=name)
+    # Batch axes are mapped over: "edge" would slice them too, which no mesh allows.
+    for _ in x.shape[:-3]:
+        padded = jax.vmap(padded)
+    return padded(x)
 
 
 def _check_reach(pads: _args.Pads, size: tuple[int, int], mode: str) -> None:

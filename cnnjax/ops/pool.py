@@ -15,10 +15,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from cnnjax.ops import _args, _largest, _windows, fast
+from cnnjax.ops import _args, _largest
 from cnnjax.ops._geometry import Geometry
+from cnnjax.ops._sums import window_sum
 from cnnjax.ops.arrays import AnyArray
-from cnnjax.ops.batch import merge, split
 
 
 def max_pool(
@@ -58,7 +58,7 @@ def max_pool(
            [13., 15.]], dtype=float32)
     """
     x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
-    return _over_batch(_largest.max_pool, x, geometry)
+    return _largest.max_pool(x, geometry)
 
 
 def avg_pool(
@@ -96,7 +96,7 @@ def avg_pool(
     """
     x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
     wide = x.astype(_args.wide(x.dtype))
-    total = _over_batch(_sum, wide, geometry)
+    total = window_sum(wide, geometry=geometry)
     counts = _counts(geometry).astype(wide.dtype)
     return (total / counts.reshape((1,) * (x.ndim - 3) + counts.shape)).astype(x.dtype)
 
@@ -136,8 +136,8 @@ def max_pool_with_argmax(
            [13, 15]], dtype=int32)
     """
     x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
-    where = _over_batch(_largest.positions, lax.stop_gradient(x), geometry)
-    return _over_batch(_largest.max_pool, x, geometry), where
+    where = _largest.positions(lax.stop_gradient(x), geometry)
+    return _largest.max_pool(x, geometry), where
 
 
 def global_avg_pool(x: Float[AnyArray, "*batch h w c"]) -> Float[Array, "*batch c"]:
@@ -214,16 +214,6 @@ def _parse(x, window, stride, padding, dilation, ceil_mode) -> tuple[Array, Geom
             f"dilated by {dilation} on images of {size} padded by {pads}."
         )
     return x, geometry
-
-
-def _over_batch(form, x: Array, geometry: Geometry) -> Array:
-    return split(form(merge(x, 3), geometry), x.shape[:-3])
-
-
-def _sum(x: Array, geometry: Geometry) -> Array:
-    if fast.on_cpu() and len(geometry.taps) <= _windows.MOST:
-        return _windows.total(x, geometry)
-    return _windows.plain(x, geometry, np.asarray(0, x.dtype), lax.add)
 
 
 @functools.cache

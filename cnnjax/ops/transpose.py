@@ -23,6 +23,7 @@ def conv2d_transpose(
     groups: int = 1,
     output_size: _args.Size | None = None,
     overlap: str = "sum",
+    precision: _args.Precision = None,
 ) -> Float[Array, "*batch h_out w_out c_out"]:
     """Lays the kernel, weighted by each pixel, onto a larger image.
 
@@ -49,13 +50,14 @@ def conv2d_transpose(
             stride (h - 1) + dilation (kh - 1) + 1 - padding.
         overlap: "sum" adds what the kernels lay on one pixel; "mean" divides by the
             number of taps that reach it, so that no checkerboard appears.
+        precision: as in `conv2d`.
 
     Returns:
         Images of `output_size`, in the dtype of `y`.
 
     Raises:
         ValueError: if the convolution of an image of `output_size` has not the size
-            of `y`, or the shapes or dtypes do not fit.
+            of `y`, or the shapes or dtypes do not fit, or the precision is none.
 
     >>> y, kernel = jnp.ones((1, 2, 1)), jnp.ones((1, 3, 1, 1))
     >>> conv2d_transpose(y, kernel, stride=2, padding="VALID").ravel()
@@ -69,7 +71,9 @@ def conv2d_transpose(
     _args.choice("overlap", overlap, ("sum", "mean"))
     geometry = _geometry(y, kernel, stride, padding, dilation, output_size)
     geometry = dataclasses.replace(geometry, groups=groups)
-    x = _bilinear.input_gradient(merge(y, 3), kernel, geometry)
+    x = _bilinear.input_gradient(
+        merge(y, 3), kernel, geometry, _args.precision(precision)
+    )
     if overlap == "mean":
         x = x / _reach(geometry).astype(x.dtype)
     x = split(x, y.shape[:-3])

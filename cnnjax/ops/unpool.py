@@ -1,13 +1,16 @@
 """Enlarging images again: the three ways back from a pooled image."""
 
+import math
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Integer, Shaped
 
 from cnnjax.ops import _args
+from cnnjax.ops._adjoint import adjoint_pair
 from cnnjax.ops.arrays import AnyArray
-from cnnjax.ops.batch import merge
 from cnnjax.ops.known import known
 
 
@@ -30,12 +33,7 @@ def nearest_unpool(
     Array([[1, 1, 2, 2],
            [1, 1, 2, 2]], dtype=int32)
     """
-    y, (height, width) = _args.images("y", y), _args.pair("factor", factor)
-    *batch, rows, columns, channels = y.shape
-    cells = jnp.broadcast_to(
-        y[..., :, None, :, None, :], (*batch, rows, height, columns, width, channels)
-    )
-    return cells.reshape(*batch, rows * height, columns * width, channels)
+    return _copies(_args.images("y", y), factor=_args.pair("factor", factor))
 
 
 def bed_of_nails_unpool(
@@ -92,7 +90,7 @@ def max_unpool(
            [5., 0.]], dtype=float32)
     """
     y = _args.images("y", y)
-    height, width = _args.pair("output_size", output_size)
+    height, width = size = _args.pair("output_size", output_size)
     indices, values = jnp.asarray(indices), known(indices)
     if indices.shape != y.shape:
         raise ValueError(
@@ -101,14 +99,7 @@ def max_unpool(
     if not jnp.issubdtype(indices.dtype, jnp.integer):
         raise ValueError(f"indices must be integers, got {indices.dtype}.")
     _check_inside(values, height * width)
-    flat, channels = merge(y, 3), y.shape[-1]
-    flat = flat.reshape(len(flat), y.shape[-3] * y.shape[-2], channels)
-    where = indices.reshape(flat.shape)
-    image = np.arange(len(flat))[:, None, None]
-    zeros = jnp.zeros((len(flat), height * width, channels), y.dtype)
-    place = zeros.at[image, where, np.arange(channels)[None, None]]
-    x = place.set(flat, mode="drop", wrap_negative_indices=False)
-    return x.reshape(*y.shape[:-3], height, width, channels)
+    return _placed(y, indices, size=size)
 
 
 def _check_inside(indices: np.ndarray | None, pixels: int) -> None:
@@ -119,3 +110,43 @@ def _check_inside(indices: np.ndarray | None, pixels: int) -> None:
         raise ValueError(
             f"indices must lie in [0, {pixels}), got values from {low} to {high}."
         )
+
+
+def _copy(y: Array, *, factor: tuple[int, int]) -> Array:
+    (height, width), (*batch, rows, columns, channels) = factor, y.shape
+    cells = jnp.broadcast_to(
+        y[..., :, None, :, None, :], (*batch, rows, height, columns, width, channels)
+    )
+    return cells.reshape(*batch, rows * height, columns * width, channels)
+
+
+def _sum_copies(g: Array, *, factor: tuple[int, int]) -> Array:
+    (height, width), (*batch, rows, columns, channels) = factor, g.shape
+    shape = (*batch, rows // height, height, columns // width, width, channels)
+    return g.reshape(shape).sum((-4, -2))
+
+
+def _place(y: Array, indices: Array, *, size: tuple[int, int]) -> Array:
+    height, width = size
+    *batch, rows, columns, channels = y.shape
+    channel = np.arange(channels)[None]
+
+    def place(values, where):
+        pixels = jnp.zeros((height * width, channels), values.dtype)
+        at = pixels.at[where, channel]
+        return at.set(values, mode="drop", wrap_negative_indices=False)
+
+    flat, where = (
+        a.reshape(math.prod(batch), rows * columns, channels) for a in (y, indices)
+    )
+    # Image by image: a batch that is split over devices is not gathered.
+    return jax.vmap(place)(flat, where).reshape(*batch, height, width, channels)
+
+
+def _pick(g: Array, indices: Array, *, size: tuple[int, int]) -> Array:
+    zeros = jnp.zeros(indices.shape, g.dtype)
+    return jax.vjp(lambda y: _place(y, indices, size=size), zeros)[1](g)[0]
+
+
+_copies, _ = adjoint_pair("nearest_unpool", {"plain": _copy}, {"plain": _sum_copies})
+_placed, _ = adjoint_pair("max_unpool", {"plain": _place}, {"plain": _pick})

@@ -1,8 +1,10 @@
-"""One device and eight agree, under jit over a mesh, pmap and shard_map."""
+"""One device and eight agree, under jit over either mesh, pmap and shard_map."""
 
 import os
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import functools
@@ -90,12 +92,61 @@ for check in (False, True):
 print("agreed")
 """
 
+EXPLICIT = """
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
 
-def test_eight_devices_agree_with_one():
+from tests.ops.cases import BATCH, cases
+
+CASES = cases()
+arrays = [case.arrays for case in CASES]
+
+
+def program(arrays):
+    pairs = zip(CASES, arrays, strict=True)
+    return [case.value_and_gradients(*a) for case, a in pairs]
+
+
+def each_example(arrays):
+    kernels = arrays[0][1]
+    gradient = jax.grad(CASES[0].loss, 1)
+    return jax.vmap(lambda x: gradient(x[None], kernels))(arrays[0][0])
+
+
+def agree(mesh):
+    def put(a):
+        spec = P("data") if len(a) == BATCH else P()
+        return jax.device_put(a, NamedSharding(mesh, spec))
+
+    split = jax.tree.map(put, arrays)
+    compiled = jax.jit(program).lower(split).compile()
+    assert "all-gather" not in compiled.as_text(), "the batch is gathered"
+    for case, got, expected in zip(CASES, compiled(split), one, strict=True):
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4, err_msg=case.name)
+            axis = "data" if len(a) == BATCH else None
+            assert jax.typeof(a).sharding.spec[0] == axis, case.name
+    mapped = jax.jit(each_example)(split)
+    np.testing.assert_allclose(mapped, examples, rtol=1e-3, atol=1e-4)
+
+
+one, examples = jax.jit(program)(arrays), jax.jit(each_example)(arrays)
+mesh = jax.make_mesh((8,), ("data",))
+assert mesh.axis_types == (jax.sharding.AxisType.Explicit,)
+agree(mesh)
+with jax.set_mesh(mesh):
+    agree(mesh)
+print("agreed")
+"""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, EXPLICIT], ids=["auto", "explicit"])
+def test_eight_devices_agree_with_one(program):
     flags = "--xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM],
+        [sys.executable, "-W", "error", "-c", program],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,4 +1,3 @@
-import functools
 import os
 import subprocess
 import sys
@@ -6,9 +5,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from cnnjax import ops
 from cnnjax.ops._fusion_barrier import alone
 
 PROGRAM = """
@@ -73,20 +70,3 @@ def test_alone_is_not_seen_through():
     x = jnp.ones((64, 64))
     compiled = jax.jit(lambda x: alone(jnp.sin, jnp.cos(x))).lower(x).compile()
     assert "conditional" in compiled.as_text()
-
-
-@pytest.mark.parametrize(
-    "op",
-    [
-        functools.partial(ops.avg_pool, window=2),
-        functools.partial(ops.resize, size=16),
-        functools.partial(ops.resize, size=11),
-    ],
-    ids=["tiles", "whole factor", "few taps"],
-)
-def test_an_eager_call_is_compiled_once(normal, caplog, op):
-    x = normal(1, 8, 8, 1)
-    op(x)
-    with jax.log_compiles():
-        op(x)
-    assert "ompil" not in caplog.text

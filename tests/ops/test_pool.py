@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from cnnjax import ops
-from cnnjax.ops import fast
+from cnnjax.ops import _lowering
 from tests import reference
 
 WINDOWS = [  # window, stride, padding
@@ -121,7 +121,13 @@ FURTHER = [  # window, stride, padding, dilation, ceil_mode
 further = pytest.mark.parametrize(
     ("window", "stride", "pads", "dilation", "ceil_mode"), FURTHER
 )
-platform = pytest.mark.parametrize("on_cpu", [True, False], ids=["cpu", "elsewhere"])
+
+
+@pytest.fixture(params=["taps", "plain"])
+def form(request, monkeypatch):
+    """Every pool in this form, as on a platform that chose it for all."""
+    for row in _lowering.POOLS.values():
+        monkeypatch.setitem(row, "cpu", request.param)
 
 
 def _options(stride, pads, dilation, ceil_mode):
@@ -130,12 +136,11 @@ def _options(stride, pads, dilation, ceil_mode):
 
 
 @further
-@platform
+@pytest.mark.usefixtures("form")
 def test_the_largest_is_the_first_and_not_a_number_larger_than_all(
-    rng, monkeypatch, on_cpu, window, stride, pads, dilation, ceil_mode
+    rng, window, stride, pads, dilation, ceil_mode
 ):
     """Value, position, gradient and second derivative, against a loop's position."""
-    monkeypatch.setattr(fast, "on_cpu", lambda: on_cpu)
     where = window, stride, pads, dilation, ceil_mode
     x = rng.choice(
         np.array([np.nan, -np.inf, -1, 0, 1, np.inf], "float32"), (2, 9, 8, 3)
@@ -170,11 +175,8 @@ def test_the_largest_is_the_first_and_not_a_number_larger_than_all(
 
 
 @further
-@platform
-def test_further_windows_match_loops(
-    normal, monkeypatch, on_cpu, window, stride, pads, dilation, ceil_mode
-):
-    monkeypatch.setattr(fast, "on_cpu", lambda: on_cpu)
+@pytest.mark.usefixtures("form")
+def test_further_windows_match_loops(normal, window, stride, pads, dilation, ceil_mode):
     where = stride, pads, dilation, ceil_mode
     x = normal(2, 9, 8, 3)
 

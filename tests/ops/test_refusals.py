@@ -110,6 +110,18 @@ ROWS = [  # operator, arguments, options, message
         {},
         "kernel must have 4 input channels .* got 3",
     ),
+    (
+        ops.conv2d,
+        (X, K),
+        {"precision": "full"},
+        "precision must be None, .* got 'full'",
+    ),
+    (
+        ops.conv2d_transpose,
+        (X, jnp.ones((3, 3, 6, 4))),
+        {"precision": "F32_F32_F32"},
+        "precision must be None, .* got 'F32_F32_F32'",
+    ),
     (ops.conv2d_transpose, (X, K), {}, r"kernel must have the shape .*, out, 4\)"),
     (
         ops.conv2d_transpose,
