@@ -81,7 +81,6 @@ class Log:
             )
         speed = self._bar.update(step, metrics["loss"], examples=self._batch_size)
         if step % self._plan.row == 0 or step == self._plan.steps:
-            metrics["learning_rate"] = float(np.asarray(self._plan.schedule(step - 1)))
             if speed:
                 metrics["images_per_second"] = speed
             self.write(step, "train", metrics)

@@ -38,6 +38,7 @@ def make_step(
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     *,
+    schedule: optax.Schedule,
     seed: int,
     augment: Augment,
     ema: float = 0.0,
@@ -49,7 +50,8 @@ def make_step(
     The loss is the mean over the batch, and over `axis_name` where the step is mapped.
     The batch is cut into `accumulate` parts whose gradients are averaged. A step
     whose loss, gradient or updated parameters are not finite changes nothing but
-    `finite`.
+    `finite`. `schedule` is that of the optimizer: its learning rate at this step is
+    among the metrics.
     """
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -62,7 +64,8 @@ def make_step(
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
         norm = optax.tree.norm(grads)
-        metrics = {**metrics, "gradient_norm": norm}
+        rate = jnp.asarray(schedule(state.step), jnp.float32)
+        metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate}
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         updated = State(

@@ -84,6 +84,7 @@ def _compiled(
     step = loop.make_step(
         task.loss_fn(mapper.axis_name),
         plan.optimizer,
+        schedule=plan.schedule,
         seed=config.seed,
         augment=task.augment,
         ema=config.ema,
