@@ -169,10 +169,12 @@ class Evaluate:
         validation, score = self._task.validation, self._task.score
         split = "test" if validation is None else "validation"
         source = self._task.test if validation is None else validation
-        metrics = self._evaluator(source, states.delivered(state)).metrics
+        variables = [states.delivered(state)]
         if state.ema is not None:
-            raw = self._evaluator(source, states.trained(state)).metrics
-            metrics |= {f"raw_{name}": value for name, value in raw.items()}
+            variables.append(states.trained(state))
+        metrics, *raw = (e.metrics for e in self._evaluator(source, *variables))
+        if raw:
+            metrics |= {f"raw_{name}": value for name, value in raw[0].items()}
         self._log.write(step, split, metrics)
         self._bar.evaluated(step, f"{split} {score} {metrics[score]:.4f}")
         self._progress.record_score(step, metrics[score])

@@ -107,8 +107,9 @@ class TestLog:
 def evaluating(log, bar, devices, *, scores, validation=None):
     """The hook, and its stand-ins for evaluator and folder of the best state."""
     task = types.SimpleNamespace(validation=validation, test="test", score="accuracy")
-    results = [types.SimpleNamespace(metrics={"accuracy": x}) for x in scores]
-    evaluator, best = mock.Mock(side_effect=results), mock.Mock()
+    results = iter([types.SimpleNamespace(metrics={"accuracy": x}) for x in scores])
+    evaluator, best = mock.Mock(), mock.Mock()
+    evaluator.side_effect = lambda _, *variables: [next(results) for _ in variables]
     progress = TrainProgress()
     hook = hooks.Evaluate(task, plan(), evaluator, devices, log, bar, progress, best)
     return hook, evaluator, best, progress
@@ -156,8 +157,9 @@ class TestEvaluate:
         state = at(5)
         state.ema = {"params": {"w": "average"}}
         hook(5, state, METRICS)
-        given = [call.args[1]["params"]["w"] for call in evaluator.call_args_list]
-        assert given == ["average", 5]
+        _, *variables = evaluator.call_args.args
+        assert [given["params"]["w"] for given in variables] == ["average", 5]
+        evaluator.assert_called_once()
         assert rows[0]["test/accuracy"] == progress.best == 0.5
         assert rows[0]["test/raw_accuracy"] == 0.9
 
