@@ -142,6 +142,11 @@ class TestOfEightDevices:
         whole, cut = (params[f"{mapper} none {n}"] for n in (1, PARTS))
         np.testing.assert_allclose(whole, cut, rtol=1e-5, atol=1e-6)
 
+    def test_a_batch_norm_has_one_collective_in_each_direction(self, stepped, mapper):
+        counts, _ = stepped
+        norms = 2
+        assert counts[f"{mapper} batch 1"]["all"] == 1 + 2 * norms
+
     @pytest.mark.parametrize("case", ["none 1", "batch 1", f"batch {PARTS}"])
     def test_a_step_is_that_of_one_device(self, stepped, mapper, case):
         _, params = stepped
