@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
+from cnnjax.metrics.confusion import confusion_matrix
 from cnnjax.ops.arrays import AnyArray, HostNumber
 
 
@@ -32,15 +33,14 @@ def classification_sums(
     at_label = jnp.take_along_axis(log_p, jnp.where(known, labels, 0)[:, None], axis=1)
     losses = jnp.where(known, -at_label[:, 0], jnp.nan)
     predicted = logits.argmax(axis=-1)
-    counted = mask.astype(jnp.int32)
-    # Negative indices would wrap; `drop` leaves out what lies beyond the end only.
-    rows = jnp.where(known, labels, classes)
-    confusion = jnp.zeros((classes, classes), jnp.int32)
+    confusion = confusion_matrix(
+        labels[None], predicted[None], (known & mask)[None], classes=classes
+    )
     return {
-        "count": counted.sum(),
+        "count": mask.sum(dtype=jnp.int32),
         "correct": (mask & (predicted == labels)).sum(dtype=jnp.int32),
         "loss": jnp.where(mask, losses, 0).sum(),
-        "confusion": confusion.at[rows, predicted].add(counted, mode="drop"),
+        "confusion": confusion,
     }
 
 

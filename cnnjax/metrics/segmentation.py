@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from cnnjax.metrics import boundary
+from cnnjax.metrics.confusion import confusion_matrix
 from cnnjax.ops.arrays import AnyArray, HostNumber
 
 _VOID = 255  # the label of a pixel that counts nowhere
@@ -49,14 +50,12 @@ def segmentation_sums(
     labels = jnp.where(mask[:, None, None], labels.astype(jnp.int32), _VOID)
     predicted = logits.argmax(axis=-1).astype(jnp.int32)
     known = (labels >= 0) & (labels < classes)
-    # One index, counted: on CPU two to six times as fast as a pair of them, and five
-    # times or more as fast as a product of one-hot matrices (of 2 and 20 classes).
-    pair = jnp.where(known, labels * classes + predicted, classes**2)
-    confusion = jnp.zeros(classes**2, jnp.int32).at[pair.ravel()].add(1, mode="drop")
+    shape = len(labels), height * width
+    pixels = (x.reshape(shape) for x in (labels, predicted, known))
     return {
         "count": mask.sum(dtype=jnp.int32),
         "loss": _losses(logits, labels, known).sum(),
-        "confusion": confusion.reshape(classes, classes),
+        "confusion": confusion_matrix(*pixels, classes=classes),
         **boundary.boundary_sums(predicted, labels, known, classes, tolerance),
     }
 

@@ -211,23 +211,42 @@ def _batch_norm_tangent(dx, dscale, dbias, x, mean, factor, scale, *, axis_name)
     """With z = (x - mean) factor: dz = factor (dx - m[dx] - z m[dx z])."""
     z = (x.astype(scale.dtype) - mean) * factor
     dx_wide = dx.astype(scale.dtype)
-    dmean = _mean(dx_wide, axis_name)
-    along = _mean(dx_wide * z, axis_name)
+    dmean, along = _mean(dx_wide), _mean(dx_wide * z)
+    if axis_name is not None:
+        dmean, along = lax.pmean(jnp.stack([dmean, along]), axis_name)
     slope = scale * factor
     dy = slope * dx_wide + (dbias - slope * dmean) + (dscale - slope * along) * z
     return dy.astype(x.dtype), dmean, 2 * along / factor
 
 
 def _statistics(x, dtype, axis_name) -> tuple[Array, Array]:
-    """Mean and variance, the variance around the mean: no cancellation."""
+    """Mean and variance, the variance around the mean: no cancellation.
+
+    Of several devices each takes those of its share, and one collective tells them all:
+    the variance is the mean of theirs plus the variance of their means (Chan, Golub &
+    LeVeque, 1983, equation 2.1, for parts of equal size).
+    """
     x = x.astype(dtype)
-    mean = _mean(x, axis_name)
-    return mean, _mean(jnp.square(x - mean), axis_name)
+    mean = _mean(x)
+    variance = _mean(jnp.square(x - mean))
+    if axis_name is None:
+        return mean, variance
+    means, variances = _gathered(jnp.stack([mean, variance]), axis_name)
+    return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
-def _mean(x: Array, axis_name: str | None) -> Array:
-    mean = x.mean(range(x.ndim - 1), keepdims=True)
-    return mean if axis_name is None else lax.pmean(mean, axis_name)
+def _gathered(rows: Array, axis_name: str) -> Array:
+    """Each of the rows of all devices: a sum in which each fills a place of its own.
+
+    What `all_gather` returns may differ between devices, as far as `shard_map` knows.
+    """
+    places = jnp.zeros((len(rows), lax.axis_size(axis_name), *rows.shape[1:]))
+    places = places.astype(rows.dtype).at[:, lax.axis_index(axis_name)].set(rows)
+    return lax.psum(places, axis_name)
+
+
+def _mean(x: Array) -> Array:
+    return x.mean(range(x.ndim - 1), keepdims=True)
 
 
 def _scaled(x: Array, mean: Array, slope: Array, bias: Array) -> Array:

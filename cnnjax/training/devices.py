@@ -1,8 +1,9 @@
 """Where state and batches live, and how a step is mapped over the devices.
 
 Data parallelism: every device holds the whole state and a contiguous share of each
-batch. Two mappers do the same work: `jit` over a mesh, where XLA inserts the
-collectives, and `pmap`, where the step names the axis itself.
+batch. Two mappers do the same work, `jit` over a mesh and `pmap`. Where there are
+several devices the step says itself what they exchange, by the name of the axis:
+left to XLA, gradients would be summed over the devices for each part of a batch.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ class Devices:
     """A mapper over all devices of all processes.
 
     Attributes:
-        axis_name: what the step must average over, or None where XLA does.
+        axis_name: what the step must average over; None if it sees the whole batch.
         replicate: a host tree -> the same on every device.
         shard: this process's share of a batch -> the global batch.
         map_step: `(state, batch) -> (state, metrics)` -> the same, mapped, to be
@@ -73,25 +74,18 @@ def mapper(parallelism: str) -> Devices:
 def _jit() -> Devices:
     everywhere = NamedSharding(_mesh(), PartitionSpec())
     shared = NamedSharding(_mesh(), PartitionSpec(AXIS))
+    several = jax.device_count() > 1
     return Devices(
-        axis_name=None,
+        axis_name=AXIS if several else None,
         replicate=lambda tree: jax.device_put(tree, everywhere),
         shard=functools.partial(_placed, sharding=shared),
         map_step=lambda step: jax.jit(
-            step,
+            _on_shares(step) if several else step,
             in_shardings=(everywhere, shared),
             out_shardings=everywhere,
             donate_argnums=0,
         ),
-        map_eval_step=lambda eval_step: jax.jit(
-            jax.shard_map(
-                _gathered(eval_step),
-                mesh=_mesh(),
-                in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-                out_specs=PartitionSpec(),
-                check_vma=False,
-            )
-        ),
+        map_eval_step=lambda eval_step: jax.jit(_on_shares(_gathered(eval_step))),
         fetch=_first_copy,
     )
 
@@ -119,6 +113,20 @@ def _pmap() -> Devices:
 
 
 MAPPERS: dict[str, Callable[[], Devices]] = {"jit": _jit, "pmap": _pmap}
+
+
+def _on_shares(function: Callable) -> Callable:
+    """`(replicated, batch) -> replicated`, with `function` on each device's share.
+
+    `check_vma` would have JAX sum gradients that the step averages itself.
+    """
+    return jax.shard_map(
+        function,
+        mesh=_mesh(),
+        in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
 
 
 def _gathered(eval_step: Callable) -> Callable:

@@ -5,7 +5,7 @@ are added in float64 or int64 on the host: the result depends neither on the bat
 size nor on the number of devices.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -56,23 +56,41 @@ class Evaluator:
         self._clock, self._poll = clock, poll
         self._compiled: Any = None
 
-    def __call__(self, source: Source, variables: PyTree) -> Evaluation:
-        """Evaluates `variables`, which are on the devices, on all of `source`."""
-        observer = self._task.observer()
+    def __call__(self, source: Source, *variables: PyTree) -> list[Evaluation]:
+        """Evaluates each of `variables`, which are on the devices, on all of `source`.
+
+        The source is read once, and each of its batches evaluated with all of them.
+        """
         if self._compiled is None:
-            self._compiled = self._compile(source, variables)
+            self._compiled = self._compile(source, variables[0])
         self._clock.enter("evaluate")
+        observers = [self._task.observer() for _ in variables]
+
+        def observe(values: Sequence[PyTree]) -> None:
+            for observer, theirs in zip(observers, values, strict=True):
+                observer.observe(theirs)
+
         sums = evaluate(
-            self._compiled,
+            self._step_of_each,
             variables,
             self._batches.evaluation(source),
             self._devices,
-            observe=observer.observe,
+            observe=observe,
             poll=self._poll,
         )
-        metrics = {**self._task.compute_metrics(sums), **observer.metrics()}
+        evaluations = [
+            Evaluation({**self._task.compute_metrics(s), **o.metrics()}, s, o)
+            for s, o in zip(sums, observers, strict=True)
+        ]
         self._clock.enter("train")
-        return Evaluation(metrics, sums, observer)
+        return evaluations
+
+    def _step_of_each(
+        self, variables: Sequence[PyTree], batch: PyTree
+    ) -> tuple[list[PyTree], list[PyTree]]:
+        """Sums, and values of each example, by each of `variables`."""
+        results = [self._compiled(one, batch) for one in variables]
+        return [sums for sums, _ in results], [values for _, values in results]
 
     def _compile(self, source: Source, variables: PyTree) -> Any:
         self._clock.enter("compile")
@@ -89,8 +107,8 @@ def evaluate(
     *,
     observe: Observe | None = None,
     poll: Callable[[], None] = lambda: None,
-) -> dict[str, np.ndarray]:
-    """The sums of `eval_step` over all batches.
+) -> PyTree:
+    """The sums of `eval_step` over all batches; None if there are none.
 
     Args:
         eval_step: mapped by `devices.map_eval_step`: (variables, batch) -> (sums,
@@ -101,7 +119,7 @@ def evaluate(
         observe: called with the values of each batch.
         poll: called before each batch; raises to stop.
     """
-    totals: dict[str, np.ndarray] = {}
+    totals: PyTree = None
     pending: PyTree | None = None
     for batch in batches:
         poll()
@@ -112,14 +130,12 @@ def evaluate(
     return totals if pending is None else _add(totals, devices.fetch(pending), observe)
 
 
-def _add(
-    totals: dict[str, np.ndarray], result: PyTree, observe: Observe | None
-) -> dict[str, np.ndarray]:
+def _add(totals: PyTree, result: PyTree, observe: Observe | None) -> PyTree:
     sums, values = result
     if observe is not None:
         observe(values)
     wide = jax.tree.map(_wide, sums)
-    return jax.tree.map(np.add, totals, wide) if totals else wide
+    return wide if totals is None else jax.tree.map(np.add, totals, wide)
 
 
 def _wide(x: np.ndarray) -> np.ndarray:

@@ -81,7 +81,6 @@ class Log:
             )
         speed = self._bar.update(step, metrics["loss"], examples=self._batch_size)
         if step % self._plan.row == 0 or step == self._plan.steps:
-            metrics["learning_rate"] = float(np.asarray(self._plan.schedule(step - 1)))
             if speed:
                 metrics["images_per_second"] = speed
             self.write(step, "train", metrics)
@@ -170,10 +169,12 @@ class Evaluate:
         validation, score = self._task.validation, self._task.score
         split = "test" if validation is None else "validation"
         source = self._task.test if validation is None else validation
-        metrics = self._evaluator(source, states.delivered(state)).metrics
+        variables = [states.delivered(state)]
         if state.ema is not None:
-            raw = self._evaluator(source, states.trained(state)).metrics
-            metrics |= {f"raw_{name}": value for name, value in raw.items()}
+            variables.append(states.trained(state))
+        metrics, *raw = (e.metrics for e in self._evaluator(source, *variables))
+        if raw:
+            metrics |= {f"raw_{name}": value for name, value in raw[0].items()}
         self._log.write(step, split, metrics)
         self._bar.evaluated(step, f"{split} {score} {metrics[score]:.4f}")
         self._progress.record_score(step, metrics[score])

@@ -38,6 +38,7 @@ def make_step(
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     *,
+    schedule: optax.Schedule,
     seed: int,
     augment: Augment,
     ema: float = 0.0,
@@ -47,9 +48,12 @@ def make_step(
     """The update of a state by a batch.
 
     The loss is the mean over the batch, and over `axis_name` where the step is mapped.
-    The batch is cut into `accumulate` parts whose gradients are averaged. A step
-    whose loss, gradient or updated parameters are not finite changes nothing but
-    `finite`.
+    The batch is cut into `accumulate` parts whose gradients are averaged; the devices
+    average theirs once, after the last part. A batch norm takes its statistics over
+    one part on all devices, and moves the running ones with each part. A step whose
+    loss, gradient or updated parameters are not finite changes nothing but `finite`.
+    `schedule` is that of the optimizer: its learning rate at this step is among the
+    metrics.
     """
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -62,7 +66,8 @@ def make_step(
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
         norm = optax.tree.norm(grads)
-        metrics = {**metrics, "gradient_norm": norm}
+        rate = jnp.asarray(schedule(state.step), jnp.float32)
+        metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate}
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         updated = State(
@@ -121,18 +126,19 @@ def _gradients(
         )
         return grads, batch_stats, metrics
 
-    def part(
-        batch_stats: PyTree, inputs: tuple
-    ) -> tuple[PyTree, tuple[PyTree, Metrics]]:
+    def part(carry: tuple, inputs: tuple) -> tuple[tuple, Metrics]:
+        batch_stats, total = carry
         grads, (batch_stats, metrics) = grad_fn(state.params, batch_stats, *inputs)
-        return batch_stats, (grads, metrics)
+        return (batch_stats, jax.tree.map(jnp.add, total, grads)), metrics
 
     # Part i holds the examples i, i + parts, …: each stays on the device that has it.
     cut = jax.tree.map(
         lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), (batch, keys)
     )
-    batch_stats, (grads, metrics) = jax.lax.scan(part, state.batch_stats, cut)
-    grads, metrics = jax.tree.map(lambda x: x.mean(axis=0), (grads, metrics))
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    (batch_stats, total), metrics = jax.lax.scan(part, (state.batch_stats, zeros), cut)
+    grads = jax.tree.map(lambda x: x / parts, total)
+    metrics = jax.tree.map(lambda x: x.mean(axis=0), metrics)
     return grads, batch_stats, metrics
 
 

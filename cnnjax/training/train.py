@@ -98,6 +98,7 @@ def _compiled(
     step = loop.make_step(
         task.loss_fn(mapper.axis_name),
         plan.optimizer,
+        schedule=plan.schedule,
         seed=config.seed,
         augment=task.augment,
         ema=config.ema,
@@ -241,14 +242,14 @@ class _Run:
             host = earlier.today(self._best.restore_step(step, *targets))
             self._state = self._devices.replicate(host)
         delivered = states.delivered(self._state)
-        metrics, sums, observer = self._evaluator(self._task.test, delivered)
-        self._log.write(steps, "test", metrics)
+        (evaluation,) = self._evaluator(self._task.test, delivered)
+        self._log.write(steps, "test", evaluation.metrics)
         self._clock.enter(None)
         variables = states.delivered(host)
         images = steps * self._config.batch_size
         took = cost(variables, self._clock.seconds, steps=steps, images=images)
         took["resumed_at"] = self._progress.resumed_at
-        return TrainingResult(variables, metrics, sums, observer, took)
+        return TrainingResult(variables, *evaluation, took)
 
     def close(self) -> None:
         """Waits for what is being saved."""

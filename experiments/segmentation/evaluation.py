@@ -2,30 +2,49 @@
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Integer, PyTree
 
 from cnnjax import metrics
 
 _VOID = 255
 
 
+def image_values(
+    predicted: Integer[Array, "n h w"], batch: PyTree, *, classes: int
+) -> PyTree:
+    """What `ImageScores` takes of the images of a batch, on the devices.
+
+    Pixels leave the devices only where there are two classes: for the Rand error.
+    """
+    label = batch["label"]
+    known = label != _VOID
+    values = {
+        "index": batch["index"],
+        "mask": batch["mask"],
+        "labelled": known.sum(axis=(1, 2)),
+        "right": (known & (predicted == label)).sum(axis=(1, 2)),
+    }
+    if classes == 2:
+        values |= {"truth": label == 1, "cell": predicted == 1}
+    return values
+
+
 class ImageScores:
     """Pixel accuracy and index of each image, and of binary masks the Rand error."""
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    def __init__(self) -> None:
         self._scores: list[tuple[float, int]] = []
         self._rand: PyTree = None
 
     def observe(self, values: PyTree) -> None:
-        """Takes the labels and predictions of a batch."""
+        """Takes the `image_values` of a batch."""
         for i in np.flatnonzero(values["mask"]):
-            label, predicted = values["label"][i], values["predicted"][i]
-            known = label != _VOID
-            right = (label == predicted)[known].mean() if known.any() else 1.0
-            self._scores.append((float(right), int(values["index"][i])))
-            if self._classes == 2:
-                sums = metrics.rand_score_sums(predicted == 1, label.astype(np.int32))
+            right, labelled = int(values["right"][i]), int(values["labelled"][i])
+            accuracy = right / labelled if labelled else 1.0
+            self._scores.append((accuracy, int(values["index"][i])))
+            if "cell" in values:
+                truth = values["truth"][i].astype(np.int32)
+                sums = metrics.rand_score_sums(values["cell"][i], truth)
                 self._rand = (
                     sums
                     if self._rand is None

@@ -11,6 +11,7 @@ from cnnjax.training import loop
 from cnnjax.training.task import Task, TrainingResult
 from experiments.data import sample
 from experiments.segmentation.data import border_map
+from experiments.segmentation.task import SegmentationTask
 from experiments.trainer import Figures, TrainedRun
 
 _AUGMENTED = 16
@@ -46,18 +47,17 @@ def figures(run: TrainedRun) -> Figures:
 
 
 def _draw_predictions(
-    task: Task,
+    task: SegmentationTask,
     result: TrainingResult,
     class_names: Sequence[str],
     path: pathlib.Path,
 ) -> None:
     """The best, median and worst test images."""
-    eval_step = jax.jit(lambda variables, batch: task.eval_step(variables, batch)[1])
+    predict = jax.jit(task.predict)
     rows = []
     for name, right, index in result.observer.best_median_worst():
         batch = task.test.fetch(np.array([index]))
-        one = {**batch, "mask": np.ones(1, bool), "index": np.array([index], np.int32)}
-        predicted = eval_step(result.variables, one)["predicted"]
+        predicted = predict(result.variables, batch["image"])
         image, label = batch["image"][0], batch["label"][0]
         caption = f"{name}: test image {index}, {right:.1%} right"
         rows.append(plots.Segmented(image, label, np.asarray(predicted[0]), caption))

@@ -1,12 +1,13 @@
 """Segmentation as a task: its network, its loss and its metrics."""
 
-import functools
+import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from cnnjax import losses, metrics
 from cnnjax.data import Dataset, Source
@@ -19,7 +20,18 @@ from experiments.network import Loss, check_smoothing, initial, make_loss_fn
 from experiments.segmentation import network
 from experiments.segmentation.config import Config
 from experiments.segmentation.data import with_borders
-from experiments.segmentation.evaluation import ImageScores
+from experiments.segmentation.evaluation import ImageScores, image_values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentationTask(Task):
+    """A task whose network tells the class of each pixel.
+
+    Attributes:
+        predict: (variables, images) -> class of each pixel.
+    """
+
+    predict: Callable[[PyTree, Array], Int[Array, "n h w"]]
 
 
 def make_task(
@@ -28,7 +40,7 @@ def make_task(
     validation: Source | None,
     scaling: PyTree,
     workdir: pathlib.Path,
-) -> Task:
+) -> SegmentationTask:
     """The task of segmenting `data`."""
     del workdir
     classes = len(data.class_names)
@@ -51,20 +63,18 @@ def make_task(
 
     shapes, initialize = initial(config, init)
 
-    def eval_step(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
-        images = scaled(pixels(batch["image"]), scaling)
+    def log_probabilities(variables: PyTree, images: Array) -> Array:
+        images = scaled(pixels(images), scaling)
         scores = network.probabilities(model, variables, images, flips=config.flips)
-        logits = jnp.log(jnp.maximum(scores, jnp.finfo(jnp.float32).tiny))
-        sums = metrics.segmentation_sums(logits, batch["label"], batch["mask"])
-        values = {
-            "index": batch["index"],
-            "mask": batch["mask"],
-            "label": batch["label"],
-            "predicted": logits.argmax(axis=-1).astype(jnp.uint8),
-        }
-        return sums, values
+        return jnp.log(jnp.maximum(scores, jnp.finfo(jnp.float32).tiny))
 
-    return Task(
+    def eval_step(variables: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
+        logits = log_probabilities(variables, batch["image"])
+        sums = metrics.segmentation_sums(logits, batch["label"], batch["mask"])
+        predicted = logits.argmax(axis=-1)
+        return sums, image_values(predicted, batch, classes=classes)
+
+    return SegmentationTask(
         train=train,
         validation=validation,
         test=data.test,
@@ -73,9 +83,10 @@ def make_task(
         loss_fn=make_loss_fn(config, classes, scaling, loss, apply=network.apply),
         augment=augment,
         eval_step=eval_step,
-        observer=functools.partial(ImageScores, classes),
+        observer=ImageScores,
         compute_metrics=metrics.segmentation_summary,
         score="mean_iou",
+        predict=lambda *arguments: log_probabilities(*arguments).argmax(axis=-1),
     )
 
 

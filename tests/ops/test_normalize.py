@@ -97,6 +97,19 @@ def test_batch_norm_over_a_named_axis_sees_the_whole_batch(normal):
     np.testing.assert_allclose(dx_parts, dx, rtol=1e-3, atol=1e-5)
 
 
+def test_batch_norm_over_a_named_axis_does_not_cancel_far_from_zero(normal):
+    # Each share has a mean of its own.
+    offsets = jnp.asarray([0.0, 0.1, -0.05, 0.2]).reshape(4, 1, 1, 1, 1)
+    x = 0.1 * normal(4, 16, 8, 8, 2) + (1000 + offsets)
+    norm = functools.partial(ops.batch_norm, scale=None, bias=None, axis_name="parts")
+    y, mean, variance = jax.vmap(norm, axis_name="parts")(x)
+    exact = np.asarray(x, float)
+    axes = (0, 1, 2, 3)
+    np.testing.assert_allclose(mean[0], exact.mean(axes), rtol=1e-6)
+    np.testing.assert_allclose(variance[0], exact.var(axes), rtol=1e-3)
+    np.testing.assert_allclose(np.var(y, axes), 1, rtol=2e-3)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_statistics_of_half_precision_are_float32(normal, dtype):
     x = normal(8, 8, 8, 4).astype(dtype)

@@ -111,7 +111,7 @@ def examples(count):
 
 def test_an_evaluator_gives_metrics_of_sums_and_observer(made):
     scale = made.replicate(np.array(2, np.float32))
-    metrics, sums, observer = made.evaluator()(examples(7), scale)
+    ((metrics, sums, observer),) = made.evaluator()(examples(7), scale)
     assert metrics == {"total": 42, "observed": 7}
     assert sums == {"total": 42}
     assert observer.indices == list(range(7))
@@ -119,9 +119,26 @@ def test_an_evaluator_gives_metrics_of_sums_and_observer(made):
 
 def test_an_evaluator_compiles_once_for_all_sources(made):
     evaluator, scale = made.evaluator(), made.replicate(np.array(1, np.float32))
-    totals = [evaluator(examples(n), scale).metrics for n in (7, 3)]
+    totals = [evaluator(examples(n), scale)[0].metrics for n in (7, 3)]
     assert totals == [{"total": 21, "observed": 7}, {"total": 3, "observed": 3}]
     assert made.compiled == ["A batch"]
+
+
+def test_an_evaluator_reads_the_source_once_for_several_variables(made):
+    scales = [made.replicate(np.array(scale, np.float32)) for scale in (1, 2)]
+    evaluator, source, fetched = made.evaluator(), examples(7), []
+    evaluator(source, scales[0])  # compiles, by a batch of its own
+
+    class Counted(Arrays):
+        def fetch(self, indices):
+            fetched.extend(indices)
+            return super().fetch(indices)
+
+    counted = Counted(source.fetch(np.arange(7))["image"], np.arange(7, dtype=np.int32))
+    evaluations = evaluator(counted, *scales)
+    assert [e.metrics["total"] for e in evaluations] == [21, 42]
+    assert [e.observer.indices for e in evaluations] == [list(range(7))] * 2
+    assert fetched == [*range(7), 6]  # the last batch is filled up
 
 
 def test_an_evaluator_counts_its_time_and_leaves_the_clock_training(made):

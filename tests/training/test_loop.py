@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from cnnjax.training import loop, state
+from cnnjax.training import loop, optimizers, state
 
 
 def linear_loss(params, batch_stats, batch, keys):
@@ -28,7 +28,8 @@ def begun(optimizer, **options):
 
 
 def made(optimizer, loss=linear_loss, **options):
-    options = {"seed": 0, "augment": no_augmentation, **options}
+    defaults = {"schedule": lambda step: 0.1, "seed": 0, "augment": no_augmentation}
+    options = {**defaults, **options}
     return jax.jit(loop.make_step(loss, optimizer, **options))
 
 
@@ -42,6 +43,19 @@ def test_step_descends_the_mean_gradient(rng):
     norm = np.linalg.norm(gradient)
     np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-5)
     assert int(after.step) == 1
+
+
+@pytest.mark.parametrize("name", optimizers.SCHEDULES)
+def test_metrics_have_the_learning_rate_of_the_step(rng, name):
+    schedule = optimizers.schedule(name, learning_rate=0.3, steps=6, warmup_steps=2)
+    step = made(optax.sgd(schedule), schedule=schedule)
+    now, batch = begun(optax.sgd(schedule)), batch_of(rng)
+    rates = []
+    for _ in range(6):
+        now, metrics = step(now, batch)
+        rates.append(metrics["learning_rate"])
+    expected = [schedule(number) for number in range(6)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -107,9 +121,10 @@ def test_augmentation_and_loss_draw_from_different_keys(rng):
         seen["loss"] = keys
         return linear_loss(params, batch_stats, batch, keys)
 
-    step = loop.make_step(loss, optax.sgd(0.1), seed=0, augment=augment)
     with jax.disable_jit():
-        step(begun(optax.sgd(0.1)), batch_of(rng))
+        made(optax.sgd(0.1), loss, augment=augment)(
+            begun(optax.sgd(0.1)), batch_of(rng)
+        )
     first, second = (np.asarray(jax.random.key_data(k)) for k in seen.values())
     assert not (first == second).all(axis=1).any()
 
