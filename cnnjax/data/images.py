@@ -97,7 +97,8 @@ def _example(
 def shape_of(infos: Iterable[ImageInfo], options: Options) -> tuple[int, int, int]:
     """Returns the first picture's height and width, and the channels of all.
 
-    One channel if every picture is gray, else three.
+    One channel if every picture is gray, else three. Where they will be resized, none
+    is asked after the first colored one.
 
     Raises:
         UsageError: if sizes differ and `options` name no size to bring them to.
@@ -106,6 +107,8 @@ def shape_of(infos: Iterable[ImageInfo], options: Options) -> tuple[int, int, in
     first = next(remaining)
     gray = first.gray
     for info in remaining:
+        if options.resizes and not gray:
+            break
         if not options.resizes and info.size != first.size:
             raise _unequal(first.name, first.size, info.name, info.size)
         gray = gray and info.gray

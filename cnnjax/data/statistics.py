@@ -29,7 +29,7 @@ def channel_mean_std(
         count += sum(image.shape[0] * image.shape[1] for image in images)
         for of_image, of_squares in parallel_map(_sums, images):
             total, squares = total + of_image, squares + of_squares
-    mean = total / (255 * count)
+    mean = np.asarray(total / (255 * count))
     std = np.sqrt(np.maximum(squares / (255**2 * count) - np.square(mean), 0))
     std = np.where(std > 0, std, 1)
     return mean.astype(np.float32), std.astype(np.float32)
