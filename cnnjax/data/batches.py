@@ -125,6 +125,35 @@ def evaluation(
     return _iterate(source, make, -(-len(source) // batch_size), threads)
 
 
+def like(
+    source: Source,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    masked: bool = False,
+) -> Examples:
+    """Returns a batch of the shapes and types of this process's slices.
+
+    One example is fetched for it, which stands for all.
+
+    Args:
+        source: where examples come from.
+        batch_size: examples a batch, over all processes.
+        process_index: which slice of each batch it stands for.
+        process_count: how many slices there are.
+        masked: whether it stands for those of `evaluation`, else of `training`.
+
+    Raises:
+        UsageError: if the processes do not divide a batch.
+    """
+    share = _share(batch_size, process_index, process_count)
+    count = share.stop - share.start
+    first = _fetch(source, np.zeros(1, np.int32))
+    batch = {name: np.repeat(column, count, axis=0) for name, column in first.items()}
+    return {**batch, "mask": np.ones(count, bool)} if masked else batch
+
+
 def _share(batch_size, process_index, process_count):
     if batch_size < 1:
         raise UsageError(f"batch_size must be positive, got {batch_size}.")

@@ -64,11 +64,27 @@ def decode(
     Raises:
         UsageError: if it is missing, damaged, or no picture.
     """
+    return pixels(decode_picture(data, channels=channels, name=name))
+
+
+def decode_picture(
+    data: bytes | pathlib.Path, *, channels: int, name: str
+) -> Image.Image:
+    """Returns what `decode` does as Pillow has it, of mode "L" or "RGB".
+
+    Arguments and errors are those of `decode`. Pillow resizes it as it is, and only
+    the result becomes an array.
+    """
     with opened(data, name=name) as picture:
         picture.load()
         if _orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
-        return _pixels(picture, channels)
+        return _plain(picture, channels)
+
+
+def pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w channels"]:
+    """Returns the pixels of a gray ("L") or colored ("RGB") picture."""
+    return np.asarray(picture).reshape(picture.height, picture.width, -1)
 
 
 def recolor(
@@ -81,12 +97,13 @@ def recolor(
         channels: 1 for gray, 3 for RGB.
     """
     plain = image[..., 0] if image.shape[-1] == 1 else image
-    return _pixels(Image.fromarray(plain), channels)
+    return pixels(_plain(Image.fromarray(plain), channels))
 
 
-def _pixels(picture, channels):
-    plain = _opaque(_eight_bits(picture)).convert("L" if channels == 1 else "RGB")
-    return np.asarray(plain).reshape(plain.height, plain.width, channels)
+def _plain(picture, channels):
+    mode = "L" if channels == 1 else "RGB"
+    opaque = _opaque(_eight_bits(picture))
+    return opaque if opaque.mode == mode else opaque.convert(mode)  # which would copy
 
 
 def header(data: bytes | pathlib.Path, *, name: str) -> ImageInfo:

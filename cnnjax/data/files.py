@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable
 from typing import BinaryIO
 
+from cnnjax.data.decoded import parallel_map
 from cnnjax.errors import UsageError
 
 _KINDS = (
@@ -80,12 +81,14 @@ def names_and_sizes(
 
     Encoded pictures that are bytes already have no file, and no line.
     """
-    return "\n".join(
-        f"{path.relative_to(root).as_posix() if root else path.name} "
-        f"{path.stat().st_size}"
-        for path in paths
-        if isinstance(path, pathlib.Path)
-    )
+    files = [os.fspath(path) for path in paths if isinstance(path, pathlib.Path)]
+    if root is None:
+        names = [os.path.basename(file) for file in files]
+    else:
+        above = os.path.join(root, "")
+        names = [file.removeprefix(above).replace(os.sep, "/") for file in files]
+    sizes = parallel_map(os.path.getsize, files)  # a network may take its time for each
+    return "\n".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True))
 
 
 def memory() -> int:

@@ -4,17 +4,19 @@ Masks come out as classes, uint8 (h, w), resized with the image to the nearest p
 the rest of a square that a fitted image leaves is void.
 """
 
+import functools
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
+from PIL import Image
 
 from cnnjax.data import decoded
-from cnnjax.data.decode import ImageInfo, decode, header
+from cnnjax.data.decode import ImageInfo, decode_picture, header, pixels
 from cnnjax.data.decoded import Encoded, Example, Listed, View, parallel_map, portions
 from cnnjax.data.labels import VOID, decode_ids
-from cnnjax.data.resize import Resize, resize_image
+from cnnjax.data.resize import Resize, resize_picture
 from cnnjax.data.source import Source
 from cnnjax.errors import UsageError
 
@@ -92,24 +94,37 @@ def pair_source(
     """
     height, width, channels = resized = resize.shape(shape)
 
-    def decode_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, str]:
-        image = decode(pair.image, channels=channels, name=pair.name)
-        ids = _ids(pair)
-        _check_sizes(pair, image.shape[:2], ids.shape)
-        return image, lookup[ids], pair.name
-
-    def make(pair: tuple[np.ndarray, np.ndarray, str]) -> Example:
-        image, mask, name = pair
-        if resize.size is not None:
-            options = {"size": resize.size, "resize_mode": resize.mode}
-            image, valid_size = resize_image(image, **options)
-            mask = resize_mask(mask, valid_size=valid_size, **options)
-        if image.shape != resized:
-            raise UsageError(f"{name} had another size when the run started.")
-        return {"image": image, "label": mask}
-
+    decode = functools.partial(_decoded, channels=channels, lookup=lookup)
+    make = functools.partial(_example, resize=resize, shape=resized)
     view = View(make, height * width * (channels + 1))
-    return decoded.sources(encoded, decode_pair, [view])[0]
+    return decoded.sources(encoded, decode, [view])[0]
+
+
+def _decoded(
+    pair: Pair, *, channels: int, lookup: UInt8[np.ndarray, " ids"]
+) -> tuple[Image.Image, UInt8[np.ndarray, "h w"], str]:
+    image = decode_picture(pair.image, channels=channels, name=pair.name)
+    ids = _ids(pair)
+    _check_sizes(pair, (image.height, image.width), ids.shape)
+    return image, lookup[ids], pair.name
+
+
+def _example(
+    pair: tuple[Image.Image, UInt8[np.ndarray, "h w"], str],
+    *,
+    resize: Resize,
+    shape: tuple[int, int, int],
+) -> Example:
+    picture, mask, name = pair
+    if resize.size is None:
+        image = pixels(picture)
+    else:
+        options = {"size": resize.size, "resize_mode": resize.mode}
+        image, valid_size = resize_picture(picture, **options)
+        mask = resize_mask(mask, valid_size=valid_size, **options)
+    if image.shape != shape:
+        raise UsageError(f"{name} had another size when the run started.")
+    return {"image": image, "label": mask}
 
 
 def resize_mask(

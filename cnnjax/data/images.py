@@ -1,17 +1,19 @@
 """Encoded pictures as sources, resized as asked for: see `decoded`."""
 
+import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
+from PIL import Image
 
 from cnnjax.data import decoded
 from cnnjax.data.dataset import Options
-from cnnjax.data.decode import ImageInfo, decode, header
+from cnnjax.data.decode import ImageInfo, decode_picture, header, pixels
 from cnnjax.data.decoded import Encoded, Example, View, portions
-from cnnjax.data.resize import Resize, resize_image
+from cnnjax.data.resize import Resize, resize_picture
 from cnnjax.data.source import Source
 from cnnjax.errors import UsageError
 
@@ -53,41 +55,50 @@ class EncodedImages:
             UsageError: if a picture of a source that fits in memory is damaged.
         """
         views = [self._view(resize) for resize in resizes]
-        found = decoded.sources(self.encoded, self._decode, views, labels=self.labels)
+        decode = functools.partial(_decoded, channels=self.shape[2])
+        found = decoded.sources(self.encoded, decode, views, labels=self.labels)
         labels = [source.labels for source in found if source.labels is not None]
         for source in found:
             source.labels = labels[0] if labels else None
         return list(found)
 
-    def _decode(self, picture: Picture) -> tuple[UInt8[np.ndarray, "h w c"], Picture]:
-        channels = self.shape[2]
-        return decode(picture.data, channels=channels, name=picture.name), picture
-
     def _view(self, resize: Resize) -> View:
         shape = resize.shape(self.shape)
-
-        def make(decoded) -> Example:
-            image, picture = decoded
-            valid_size = image.shape[:2]
-            if resize.size is not None:
-                image, valid_size = resize_image(
-                    image, size=resize.size, resize_mode=resize.mode
-                )
-            elif image.shape != shape:
-                raise _unequal("the others", shape, picture.name, image.shape)
-            label = np.asarray(picture.label, np.int32)
-            example = {"image": image, "label": label}
-            if resize.mode == "fit":
-                example["valid_size"] = np.array(valid_size, np.int32)
-            return example
-
+        make = functools.partial(_example, resize=resize, shape=shape)
         return View(make, int(np.prod(shape)))
+
+
+def _decoded(picture: Picture, *, channels: int) -> tuple[Image.Image, Picture]:
+    image = decode_picture(picture.data, channels=channels, name=picture.name)
+    return image, picture
+
+
+def _example(
+    decoded: tuple[Image.Image, Picture],
+    *,
+    resize: Resize,
+    shape: tuple[int, int, int],
+) -> Example:
+    image, picture = decoded
+    valid_size = image.height, image.width
+    if resize.size is not None:
+        options = {"size": resize.size, "resize_mode": resize.mode}
+        square, valid_size = resize_picture(image, **options)
+    elif valid_size != shape[:2]:
+        raise _unequal("the others", shape, picture.name, valid_size)
+    else:
+        square = pixels(image)
+    example = {"image": square, "label": np.asarray(picture.label, np.int32)}
+    if resize.mode == "fit":
+        example["valid_size"] = np.array(valid_size, np.int32)
+    return example
 
 
 def shape_of(infos: Iterable[ImageInfo], options: Options) -> tuple[int, int, int]:
     """Returns the first picture's height and width, and the channels of all.
 
-    One channel if every picture is gray, else three.
+    One channel if every picture is gray, else three. Where they will be resized, none
+    is asked after the first colored one.
 
     Raises:
         UsageError: if sizes differ and `options` name no size to bring them to.
@@ -96,6 +107,8 @@ def shape_of(infos: Iterable[ImageInfo], options: Options) -> tuple[int, int, in
     first = next(remaining)
     gray = first.gray
     for info in remaining:
+        if options.resizes and not gray:
+            break
         if not options.resizes and info.size != first.size:
             raise _unequal(first.name, first.size, info.name, info.size)
         gray = gray and info.gray

@@ -5,12 +5,13 @@
 black square; its valid size says how much of the square it covers.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
+
+from cnnjax.data.decode import pixels
 
 RESIZE_MODES = ("crop", "fit")
 
@@ -32,25 +33,37 @@ def resize_image(
     image: UInt8[np.ndarray, "h w c"], *, size: int, resize_mode: str
 ) -> tuple[UInt8[np.ndarray, "size size c"], tuple[int, int]]:
     """Returns `image` as a square, and the height and width that are valid in it."""
-    height, width, channels = image.shape
+    options = {"size": size, "resize_mode": resize_mode}
+    parts = [resize_picture(picture, **options) for picture in _pictures(image)]
+    squares, (valid_size, *_) = zip(*parts, strict=True)
+    return np.concatenate(squares, axis=-1), valid_size
+
+
+def resize_picture(
+    picture: Image.Image, *, size: int, resize_mode: str
+) -> tuple[UInt8[np.ndarray, "size size c"], tuple[int, int]]:
+    """Returns the pixels of `resize_image`, of a gray ("L") or an "RGB" picture."""
+    width, height = picture.size
     if resize_mode == "crop":
         side = min(height, width)
         left, top = (width - side) / 2, (height - side) / 2
         box, valid_size = (left, top, left + side, top + side), (size, size)
     else:
-        valid_size = fitted_size((height, width), size)
-        box = (0, 0, width, height)
-    square = np.zeros((size, size, channels), np.uint8)
-    for part in _pictures(channels):
-        picture = Image.fromarray(image[..., part])
-        resized = picture.resize(valid_size[::-1], Image.Resampling.BILINEAR, box=box)
-        square[: valid_size[0], : valid_size[1], part] = np.asarray(resized)
+        box, valid_size = (0, 0, width, height), fitted_size((height, width), size)
+    resized = picture.resize(valid_size[::-1], Image.Resampling.BILINEAR, box=box)
+    part = pixels(resized)
+    if valid_size == (size, size):
+        return part, valid_size
+    square = np.zeros((size, size, part.shape[2]), np.uint8)
+    square[: valid_size[0], : valid_size[1]] = part
     return square, valid_size
 
 
-def _pictures(channels: int) -> Sequence[int | slice]:
+def _pictures(image: UInt8[np.ndarray, "h w c"]) -> list[Image.Image]:
     """Channels as Pillow has them in one picture: RGB together, others by one."""
-    return [slice(3)] if channels == 3 else range(channels)
+    if image.shape[2] == 3:
+        return [Image.fromarray(image)]
+    return [Image.fromarray(image[..., part]) for part in range(image.shape[2])]
 
 
 def fitted_size(image_size: tuple[int, int], size: int) -> tuple[int, int]:

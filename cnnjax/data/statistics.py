@@ -1,12 +1,13 @@
 """Mean and standard deviation of the pixels of a data set."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8, UInt64
 
+from cnnjax.data.decoded import parallel_map
 from cnnjax.data.source import Source
 
 _EXAMPLES = 10_000
-_CHUNK = 16  # examples at once: their pixels become numbers of eight bytes
+_CHUNK = 64  # examples at once: some for every thread or process that decodes
 
 
 def channel_mean_std(
@@ -16,26 +17,39 @@ def channel_mean_std(
 
     Of all examples, or of 10,000 drawn by `seed` where there are more. Pixels beyond
     the valid size of a fitted image do not count. The std of a constant channel is 1.
+    Sums are of whole numbers, so that their order does not matter.
     """
     chosen = np.arange(len(source))
     if len(source) > _EXAMPLES:
         chosen = np.random.default_rng(seed).choice(chosen, _EXAMPLES, replace=False)
-    count, total, squares = 0, np.zeros(()), np.zeros(())
+    chosen = np.sort(chosen)
+    count, total, squares = 0, np.uint64(0), np.uint64(0)
     for start in range(0, len(chosen), _CHUNK):
-        pixels = _pixels(source.fetch(np.sort(chosen)[start : start + _CHUNK]))
-        count += len(pixels)
-        total = total + pixels.sum(axis=0)
-        squares = squares + np.square(pixels).sum(axis=0)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+        images = _images(source.fetch(chosen[start : start + _CHUNK]))
+        count += sum(image.shape[0] * image.shape[1] for image in images)
+        for of_image, of_squares in parallel_map(_sums, images):
+            total, squares = total + of_image, squares + of_squares
+    mean = np.asarray(total / (255 * count))
+    std = np.sqrt(np.maximum(squares / (255**2 * count) - np.square(mean), 0))
     std = np.where(std > 0, std, 1)
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def _pixels(examples: dict[str, np.ndarray]) -> Float32[np.ndarray, "pixels c"]:
-    images = examples["image"].astype(np.float64) / 255
+def _images(examples: dict[str, np.ndarray]) -> list[UInt8[np.ndarray, "h w c"]]:
+    """Returns what is valid of each image."""
+    images = examples["image"]
     if "valid_size" not in examples:
-        return images.reshape(-1, images.shape[-1])
-    places = np.indices(images.shape[1:3])[None]  # (1, 2, h, w)
-    inside = (places < examples["valid_size"][:, :, None, None]).all(axis=1)
-    return images[inside]
+        return list(images)
+    pairs = zip(images, examples["valid_size"], strict=True)
+    return [image[:height, :width] for image, (height, width) in pairs]
+
+
+def _sums(
+    image: UInt8[np.ndarray, "h w c"],
+) -> tuple[UInt64[np.ndarray, " c"], UInt64[np.ndarray, " c"]]:
+    """Returns the sums of the values and of their squares in each channel."""
+    height, width, channels = image.shape
+    rows = image.reshape(height, width * channels).astype(np.uint32)
+    columns = (x.sum(axis=0, dtype=np.uint64) for x in (rows, np.square(rows)))
+    total, squares = (x.reshape(width, channels).sum(axis=0) for x in columns)
+    return total, squares

@@ -80,12 +80,20 @@ class Batches:
             yield batch
 
     def like_training(self) -> PyTree:
-        """A batch of the shapes and types of the training batches."""
-        return self._devices.shard(next(self._training(self._task.train, seed=0)))
+        """A batch on the devices of the shapes and types of the training batches."""
+        size = self._config.batch_size
+        like = self._shares(batches.like, self._task.train, batch_size=size)
+        return self._devices.shard(like)
+
+    def like_evaluation(self, source: Source) -> PyTree:
+        """A batch on the devices of the shapes and types of those of `source`."""
+        size = self._evaluation_size()
+        like = self._shares(batches.like, source, batch_size=size, masked=True)
+        return self._devices.shard(like)
 
     def evaluation(self, source: Source) -> Iterator[PyTree]:
         """All batches of `source`, on the host: the share of this process."""
-        size = self._task.evaluation_batch or self._config.batch_size
+        size = self._evaluation_size()
         shares = self._shares(batches.evaluation, source, batch_size=size)
         return reported(shares, "evaluation", -(-len(source) // size))
 
@@ -97,7 +105,10 @@ class Batches:
         """The round of the step after `step`; the first round is 0."""
         return step * self._task.rounds // self._steps
 
-    def _shares(self, read: Callable, source: Source, **options: Any) -> Iterator:
+    def _evaluation_size(self) -> int:
+        return self._task.evaluation_batch or self._config.batch_size
+
+    def _shares(self, read: Callable, source: Source, **options: Any) -> Any:
         return read(
             source,
             process_index=jax.process_index(),

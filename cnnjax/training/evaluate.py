@@ -95,7 +95,7 @@ class Evaluator:
     def _compile(self, source: Source, variables: PyTree) -> Any:
         self._clock.enter("compile")
         mapped = self._devices.map_eval_step(self._task.eval_step)
-        like = self._devices.shard(next(self._batches.evaluation(source)))
+        like = self._batches.like_evaluation(source)
         return memory.compiled(mapped, variables, like, what="A batch")
 
 

@@ -140,6 +140,23 @@ def test_evaluation_counts_every_example_once(make, size, count):
     assert seen == list(range(13))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_example_is_like_a_batch(count, masked):
+    options = {"batch_size": 6, "process_count": count, "process_index": count - 1}
+    fetched = []
+    few = source(20)
+    few.fetch = lambda indices, fetch=few.fetch: (
+        fetched.append(indices) or fetch(indices)
+    )
+    like = batches.like(few, masked=masked, **options)
+    assert sum(len(indices) for indices in fetched) == 1
+    read = batches.evaluation if masked else batches.training
+    batch = next(iter(read(source(20), **options, **({} if masked else {"seed": 0}))))
+    shapes = {name: (column.shape, column.dtype) for name, column in batch.items()}
+    assert shapes == {name: (x.shape, x.dtype) for name, x in like.items()}
+
+
 def test_threads_are_for_sources_that_take_work():
     slow = Slow(20)
     take(batches.training(slow, batch_size=5, seed=0), 4)

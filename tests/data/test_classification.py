@@ -28,13 +28,13 @@ def folder(tmp_path, rng):
 @pytest.fixture
 def decodings(monkeypatch):
     """How often each picture has been decoded, by its name."""
-    counts, decode = collections.Counter(), images.decode
+    counts, decode = collections.Counter(), images.decode_picture
 
     def counted(data, *, channels, name):
         counts[name] += 1
         return decode(data, channels=channels, name=name)
 
-    monkeypatch.setattr(images, "decode", counted)
+    monkeypatch.setattr(images, "decode_picture", counted)
     return counts
 
 

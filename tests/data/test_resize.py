@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from PIL import Image
 
-from cnnjax.data.resize import resize_image, resize_images
+from cnnjax.data.resize import resize_image, resize_images, resize_picture
 
 
 def ramp(height, width):
@@ -62,3 +63,16 @@ def test_every_channel_is_resized_as_a_gray_image(rng, channels, resize_mode):
         gray, expected = resize_image(image[..., [channel]], **options)
         np.testing.assert_array_equal(square[..., [channel]], gray)
         assert valid_size == expected
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resize_mode", ["crop", "fit"])
+@pytest.mark.parametrize("shape", [(31, 20), (12, 12), (5, 70)])
+def test_a_picture_is_resized_as_its_pixels_are(rng, channels, resize_mode, shape):
+    image = rng.integers(0, 256, (*shape, channels), dtype=np.uint8)
+    picture = Image.fromarray(image if channels == 3 else image[..., 0])
+    options = {"size": 12, "resize_mode": resize_mode}
+    square, valid_size = resize_picture(picture, **options)
+    expected, expected_size = resize_image(image, **options)
+    np.testing.assert_array_equal(square, expected)
+    assert valid_size == expected_size

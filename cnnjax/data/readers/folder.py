@@ -99,8 +99,8 @@ def _pictures(classes, names, ignored) -> list[Picture]:
     """Returns the pictures in `classes`, and adds what is none to `ignored`."""
     found = []
     for folder in classes:
-        inside = _listed(folder)
-        paths = [path for path in inside if _is_picture(path)]
+        inside = _entries(folder)
+        paths = [path for path, is_dir in inside if _is_picture(path, is_dir)]
         if not paths:
             raise UsageError(
                 f"{folder} has no images (of {', '.join(SUFFIXES)}): "
@@ -108,7 +108,7 @@ def _pictures(classes, names, ignored) -> list[Picture]:
             )
         label = names.index(folder.name)
         found += [Picture(path, label, str(path)) for path in paths]
-        ignored += [path for path in inside if not _is_picture(path)]
+        ignored += [path for path, is_dir in inside if not _is_picture(path, is_dir)]
     ignored += _listed(classes[0].parent, files=True)
     return found
 
@@ -126,21 +126,32 @@ def _note(root, ignored):
     return f"Left aside {len(ignored)} files and folders: {some}{more}."
 
 
-def _is_picture(path):
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+def _is_picture(path, is_dir):
+    return not is_dir and path.suffix.lower() in SUFFIXES
 
 
 def _listed(folder, *, files=None, suffixes=None):
     """Returns what is in `folder` in natural order: files, folders, or (None) both."""
+    return [
+        path
+        for path, is_folder in _entries(folder)
+        if (files is None or is_folder != files)
+        and (suffixes is None or path.name.lower().endswith(suffixes))
+    ]
+
+
+def _entries(folder) -> list[tuple[pathlib.Path, bool]]:
+    """Returns what is in `folder` in natural order, and whether it is a folder.
+
+    The listing says so by itself: no file is asked for its type.
+    """
     with os.scandir(folder) as entries:
         found = [
-            folder / entry.name
+            (folder / entry.name, entry.is_dir())
             for entry in entries
             if not entry.name.startswith((".", "__"))
-            and (files is None or entry.is_dir() != files)
-            and (suffixes is None or entry.name.lower().endswith(suffixes))
         ]
-    return sorted(found, key=lambda path: _natural(path.name))
+    return sorted(found, key=lambda found: _natural(found[0].name))
 
 
 def _natural(name):

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -262,3 +264,20 @@ def test_refuses_folders_that_make_no_sense(tmp_path, make, message):
 def test_refuses_a_folder_that_is_not_there(where):
     with pytest.raises(UsageError, match=f"folder: there is no folder '{where}'"):
         data.load(f"folder:{where}")
+
+
+def test_the_listing_asks_each_file_for_its_size_alone(tmp_path, monkeypatch):
+    paint_classes(tmp_path, "ab", 5, mode="RGB")
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
+    asked, stat = [], os.stat
+
+    def counted(path, *args, **kwargs):
+        if str(path).endswith(".png"):
+            asked.append(str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", counted)
+    found = data.load(f"folder:{tmp_path}", image_size=4, uncropped_size=6)
+    assert found.image_shape == (4, 4, 3)
+    # The first two are opened: for their headers, which say that all is colored.
+    assert len(asked) == 10 + 2
