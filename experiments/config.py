@@ -4,14 +4,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-import jax.numpy as jnp
-
 from cnnjax.models import layers
 from cnnjax.models.build import build as build_model
 from cnnjax.models.build import own_options
 from cnnjax.models.network import Network
 from cnnjax.options import option, redefine
-from cnnjax.training.config import TrainingConfig
+from cnnjax.training.config import PRECISIONS, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +113,7 @@ def build(
         for name, option in own_options(config.MODELS).items()
         if name not in always or config.model in option.models
     }
+    dtype, products = PRECISIONS[config.precision]
     return build_model(
         config.MODELS,
         config.model,
@@ -124,6 +123,7 @@ def build(
         norm=config.norm,
         activation=config.activation,
         dropout=config.dropout,
-        dtype=jnp.dtype(config.precision),
+        dtype=dtype,
+        precision=products,
         axis_name=axis_name,
     )

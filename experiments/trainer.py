@@ -182,6 +182,7 @@ def _finish(
         "class_names": run.data.class_names,
         "image_shape": run.data.image_shape,
         "image_size": run.data.image_size,
+        "precision": run.config.precision,
         "provenance": origin,
     }
     if jax.process_index() == 0:

@@ -4,12 +4,14 @@ The backbone of a network computes named features of images; its head computes l
 of features. `features.py` differentiates with respect to features and replaces them.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -40,6 +42,9 @@ class Network(nn.Module):
         dropout: share of the features zeroed in training, where the model says; it
             may be a traced array.
         dtype: of the computation; parameters and logits are float32.
+        precision: of products of float32 on GPU and TPU, a name that
+            `jax.default_matmul_precision` takes ("highest": float32); None leaves it to
+            that.
         axis_name: the mapped axis over which batch norms take their statistics,
             where the model runs inside `pmap` or `shard_map`.
 
@@ -53,6 +58,7 @@ class Network(nn.Module):
     activation: str | None = None
     dropout: float | Float[Array, ""] = 0.0
     dtype: Any = jnp.float32
+    precision: str | None = None
     axis_name: str | None = None
 
     # The model's own choices.
@@ -122,7 +128,8 @@ class Network(nn.Module):
                 f"The head of {type(self).__name__} takes the feature {self.LAST}, got"
                 f" {', '.join(features) or 'none'}."
             )
-        return self.classify(features, train=train, keys=keys)[0]
+        with _products_in(self.precision):
+            return self.classify(features, train=train, keys=keys)[0]
 
     def __call__(
         self,
@@ -153,11 +160,12 @@ class Network(nn.Module):
         keys: Key[Array, " n"] | None,
     ) -> tuple[Float[Array, "n *positions k"], Features]:
         """The output of backbone and head, or of the backbone alone, and features."""
-        features = self.backbone(images, train=train, keys=keys)
-        if self.classes is None:
-            output = features[self.LAST]
-        else:
-            output, features = self.classify(features, train=train, keys=keys)
+        with _products_in(self.precision):
+            features = self.backbone(images, train=train, keys=keys)
+            if self.classes is None:
+                output = features[self.LAST]
+            else:
+                output, features = self.classify(features, train=train, keys=keys)
         for collection in (PERTURBATIONS, REPLACEMENTS):
             for name in self.variables.get(collection, {}):
                 check_choice("A feature to change", name, features)
@@ -228,6 +236,13 @@ def check_choice(name: str, choice: str | None, choices: Collection[str]) -> Non
     """
     if choice is not None and choice not in choices:
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {choice!r}.")
+
+
+def _products_in(precision: str | None) -> contextlib.AbstractContextManager:
+    """Where products that are traced have this precision, and so their gradients."""
+    if precision is None:
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(precision)
 
 
 def _like(x: Array, value: Array, name: str) -> Array:

@@ -1,12 +1,23 @@
 """Options that all training experiments share, under the same flags."""
 
 import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
 
 from cnnjax.data.augment import images as augment
 from cnnjax.data.augment.spec import listed
 from cnnjax.data.load import schemes
 from cnnjax.options import option
 from cnnjax.training import devices, optimizers
+
+# Name -> type of the activations, and the precision of products of float32 where
+# accelerators have several: JAX's own default there is not that of float32.
+PRECISIONS: dict[str, tuple[Any, str]] = {
+    "float32": (jnp.float32, "highest"),
+    "tf32": (jnp.float32, "high"),
+    "bfloat16": (jnp.bfloat16, "default"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +117,15 @@ class TrainingConfig:
     )
     precision: str = option(
         "float32",
-        "Numbers that the layers compute with; parameters stay float32.",
-        choices=("float32", "bfloat16"),
+        "Numbers that the layers compute with; parameters stay float32 (float32: in all"
+        " products, on GPU and TPU, too; tf32: there products that are faster and at"
+        " least as precise as those of TensorFloat-32).",
+        choices=PRECISIONS,
+    )
+    deterministic: bool = option(
+        True,
+        "Computes without the algorithms of a GPU whose results differ from time to"
+        " time.",
     )
     augment: str = option(
         "crop:2",

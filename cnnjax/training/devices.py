@@ -44,6 +44,18 @@ class Devices:
     fetch: Callable[[PyTree], PyTree]
 
 
+def compiler_options(*, deterministic: bool) -> dict[str, bool]:
+    """Options of the compiler for the programs of a run.
+
+    Args:
+        deterministic: without algorithms of a GPU whose results differ from time to
+            time, such as sums by atomic additions.
+    """
+    if not deterministic or jax.default_backend() != "gpu":
+        return {}
+    return {"xla_gpu_exclude_nondeterministic_ops": True}
+
+
 def first_process_says(yes: bool) -> bool:
     """The first process's value, on all processes; each of them must call this."""
     if jax.process_count() == 1:

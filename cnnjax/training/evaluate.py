@@ -5,7 +5,7 @@ are added in float64 or int64 on the host: the result depends neither on the bat
 size nor on the number of devices.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +40,7 @@ class Evaluator:
         batches: of a source.
         devices: that the step is mapped over.
         clock: counts the time spent.
+        options: of the compiler.
         poll: called before each batch; raises to stop.
     """
 
@@ -50,10 +51,11 @@ class Evaluator:
         devices: Devices,
         clock: Clock,
         *,
+        options: Mapping[str, bool],
         poll: Callable[[], None],
     ) -> None:
         self._task, self._batches, self._devices = task, batches, devices
-        self._clock, self._poll = clock, poll
+        self._clock, self._options, self._poll = clock, options, poll
         self._compiled: Any = None
 
     def __call__(self, source: Source, *variables: PyTree) -> list[Evaluation]:
@@ -96,7 +98,9 @@ class Evaluator:
         self._clock.enter("compile")
         mapped = self._devices.map_eval_step(self._task.eval_step)
         like = self._batches.like_evaluation(source)
-        return memory.compiled(mapped, variables, like, what="A batch")
+        return memory.compiled(
+            mapped, variables, like, what="A batch", options=self._options
+        )
 
 
 def evaluate(

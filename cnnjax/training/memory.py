@@ -1,6 +1,7 @@
 """Refuses programs that need more memory than there is, before they run."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -37,18 +38,24 @@ def check_model(shapes: PyTree) -> None:
     _check(_COPIES * size, f"To train {count:,} parameters")
 
 
-def compiled(mapped: Any, *arguments: PyTree, what: str) -> Any:
+def compiled(
+    mapped: Any,
+    *arguments: PyTree,
+    what: str,
+    options: Mapping[str, bool] | None = None,
+) -> Any:
     """A jitted function compiled for such arguments.
 
     Args:
         mapped: the function.
         *arguments: arrays of the shapes, types and devices that it will be given.
         what: what it does, for the message.
+        options: of the compiler.
 
     Raises:
         UsageError: if it needs more memory than there is.
     """
-    program = mapped.lower(*arguments).compile()
+    program = mapped.lower(*arguments).compile(dict(options) if options else None)
     check_program(program, what=what)
     return program
 

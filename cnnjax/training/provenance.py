@@ -1,5 +1,6 @@
 """Provenance of a result: code, versions, machine, data, command."""
 
+import contextlib
 import importlib.metadata
 import os
 import pathlib
@@ -21,6 +22,7 @@ def provenance(fingerprint: str) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            **_cudnn(),
         },
         "devices": {
             "platform": jax.default_backend(),
@@ -29,10 +31,31 @@ def provenance(fingerprint: str) -> dict[str, Any]:
             "processes": jax.process_count(),
             "cores": os.cpu_count(),
             "machine": platform.machine(),
+            "runtime": jax.devices()[0].client.platform_version,
+            "driver": _nvidia_driver(),
         },
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "data": fingerprint,
         "command": shlex.join(sys.argv),
     }
+
+
+def _cudnn() -> dict[str, str]:
+    """Version of cuDNN by the name of its package, where one is installed."""
+    found = {}
+    for name in ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _nvidia_driver() -> str | None:
+    """The line in which the driver of NVIDIA's GPUs names itself."""
+    try:
+        lines = pathlib.Path("/proc/driver/nvidia/version").read_text().splitlines()
+    except OSError:
+        return None
+    return lines[0] if lines else None
 
 
 def _git() -> dict[str, Any]:

@@ -107,7 +107,8 @@ def _compiled(
     )
     clock.enter("compile")
     mapped, like = mapper.map_step(step), batches.like_training()
-    return memory.compiled(mapped, state, like, what="A batch")
+    options = devices.compiler_options(deterministic=config.deterministic)
+    return memory.compiled(mapped, state, like, what="A batch", options=options)
 
 
 class _Run:
@@ -132,7 +133,12 @@ class _Run:
         self._devices = devices.mapper(config.parallelism)
         self._batches = Batches(task, config, plan.steps, self._devices, clock)
         self._evaluator = Evaluator(
-            task, self._batches, self._devices, clock, poll=stop.poll
+            task,
+            self._batches,
+            self._devices,
+            clock,
+            options=devices.compiler_options(deterministic=config.deterministic),
+            poll=stop.poll,
         )
 
     def resume(self) -> None:

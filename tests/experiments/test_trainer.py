@@ -3,7 +3,9 @@
 import dataclasses
 import itertools
 import json
+import os
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ from PIL import Image
 from cnnjax import plots
 from cnnjax.data import load
 from cnnjax.errors import UsageError
-from cnnjax.training import memory, progress
+from cnnjax.training import devices, memory, progress
 from experiments import classification, trainer
 from experiments.classification import Config
 
@@ -193,3 +195,34 @@ def test_overwriting_trains_the_same_again_and_counts_its_time(finished):
     seconds = json.loads((workdir / "result.json").read_text())["seconds"]
     assert seconds["input_wait"] <= seconds["train"] < seconds["total"]
     assert not (workdir / "predictions.json").exists()
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_step_and_evaluation_are_compiled_as_is_asked(
+    tmp_path, monkeypatch, deterministic
+):
+    seen, compiled = [], memory.compiled
+
+    def recorded(*arguments, options, **others):
+        seen.append(options)
+        return compiled(*arguments, options=options, **others)
+
+    config = dataclasses.replace(TINY, deterministic=deterministic)
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        expected = devices.compiler_options(deterministic=deterministic)
+    assert bool(expected) == deterministic
+    monkeypatch.setattr(
+        devices, "compiler_options", lambda *, deterministic: dict(expected)
+    )
+    monkeypatch.setattr(memory, "compiled", recorded)
+    classification.run(config, tmp_path)
+    assert seen == [expected, expected]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["precision"] == "float32"
+    assert result["provenance"]["xla_flags"] == os.environ["XLA_FLAGS"]
+    assert result["provenance"]["devices"]["runtime"]
+
+
+def test_nothing_is_excluded_where_no_gpu_computes():
+    assert devices.compiler_options(deterministic=True) == {}

@@ -97,7 +97,7 @@ def made(monkeypatch):
     source = Batches(task, config, 1, mapped, clock)
 
     def evaluator(poll=lambda: None):
-        return Evaluator(task, source, mapped, clock, poll=poll)
+        return Evaluator(task, source, mapped, clock, options={}, poll=poll)
 
     return types.SimpleNamespace(
         evaluator=evaluator, clock=clock, compiled=compiled, replicate=mapped.replicate
