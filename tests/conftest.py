@@ -13,6 +13,9 @@ os.environ.setdefault(
     " --xla_cpu_parallel_codegen_split_count=1",
 )
 
+# Also on a host with a GPU, whose memory workers would fight for.
+os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
+
 import jax
 import numpy as np
 import pytest
