@@ -15,7 +15,7 @@ from cnnjax.options import option
 # first pixel of its cell, or at all four.
 UNPOOLINGS: dict[str, Callable[[Array, Array], Array]] = {
     "remembered": lambda x, indices: ops.max_unpool(
-        x, indices, (2 * x.shape[1], 2 * x.shape[2])
+        x, indices, (2 * x.shape[1], 2 * x.shape[2]), window=2
     ),
     "first": lambda x, indices: ops.bed_of_nails_unpool(x, 2),
     "copy": lambda x, indices: ops.nearest_unpool(x, 2),

@@ -40,6 +40,20 @@ def positions(x: jax.Array, geometry: Geometry) -> jax.Array:
     return _places(_winner.bind(x, geometry=geometry), geometry)
 
 
+def put(y: jax.Array, places: jax.Array, geometry: Geometry) -> jax.Array:
+    """Images of zeros and of each value at its place, in windows that tile them.
+
+    A value whose place is not in its own window is left out.
+    """
+    place = jnp.divmod(places.astype("int32"), np.int32(geometry.size[1]))
+    starts = _starts(geometry, y.ndim)
+    down, across = (p - start for p, start in zip(place, starts, strict=True))
+    height, width = geometry.window
+    inside = (down >= 0) & (down < height) & (across >= 0) & (across < width)
+    kept = jnp.where(inside, y, jnp.zeros((), y.dtype))
+    return _put(kept, _tap(down, across, geometry), geometry=geometry)
+
+
 def _places(tap: jax.Array, geometry: Geometry) -> jax.Array:
     """The pixel that each window has at this tap: row * width + column."""
     steps = jnp.divmod(tap.astype("int32"), np.int32(geometry.window[1]))
@@ -105,13 +119,16 @@ def _plain_winner(x: jax.Array, *, geometry: Geometry) -> jax.Array:
     best, column = _first_along(x, across, axis=x.ndim - 2)
     _, row = _first_along(best, down, axis=x.ndim - 3)
     column = jnp.take_along_axis(column, row, axis=x.ndim - 3, mode="promise_in_bounds")
-    starts = _starts(geometry, x.ndim)
     down, across = (
         (place - start) // np.int32(dilation)
         for place, start, dilation in zip(
-            (row, column), starts, geometry.dilation, strict=True
+            (row, column), _starts(geometry, x.ndim), geometry.dilation, strict=True
         )
     )
+    return _tap(down, across, geometry)
+
+
+def _tap(down: jax.Array, across: jax.Array, geometry: Geometry) -> jax.Array:
     tap = down * np.int32(geometry.window[1]) + across
     return tap.astype(_windows.tap_dtype(geometry))
 
@@ -178,7 +195,7 @@ _largest = map_primitive(
 _winner = map_primitive(
     "window_argmax", _forms("max_pool_gradient", _plain_winner, _taps_winner)
 )
-_take, _ = adjoint_pair(
+_take, _put = adjoint_pair(
     "window_take",
     _gradient_forms(_plain_take, _taps_take),
     _gradient_forms(*map(_windows.transposed, (_plain_take, _taps_take))),

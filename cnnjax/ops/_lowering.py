@@ -23,6 +23,8 @@ POOLS: dict[str, dict[str, str]] = {
 }
 """The form of each pool by platform: "plain", of XLA's own windows, or tap by tap.
 
+`max_unpool` of a window puts values as the gradient of `max_pool` does.
+
 Only CPU has been measured; elsewhere XLA's forms stand where they mean the same. Its
 gradient of the largest does not (it passes over NaN, knows no dilation and keeps the
 images), and the plain form that does ends in a scatter, which adds in no fixed order on

@@ -32,8 +32,8 @@ def max_pool(
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Largest value in each window.
 
-    The gradient goes to the first of the largest values, row by row. On CPU it
-    keeps one byte for each output: which tap of the window won.
+    The gradient goes to the first of the largest values, row by row. It keeps one byte
+    for each output, two where a window has more than 256 taps: which of them won.
 
     Args:
         x: images, with any number of leading batch axes.

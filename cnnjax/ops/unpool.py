@@ -8,8 +8,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Integer, Shaped
 
-from cnnjax.ops import _args
+from cnnjax.ops import _args, _largest
 from cnnjax.ops._adjoint import adjoint_pair
+from cnnjax.ops._geometry import Geometry
 from cnnjax.ops.arrays import AnyArray
 from cnnjax.ops.known import known
 
@@ -65,6 +66,8 @@ def max_unpool(
     y: Float[AnyArray, "*batch h w c"],
     indices: Integer[AnyArray, "*batch h w c"],
     output_size: _args.Size,
+    *,
+    window: _args.Size | None = None,
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Puts each value where `max_pool_with_argmax` found it, zeros elsewhere.
 
@@ -75,6 +78,9 @@ def max_unpool(
         y: pooled images, with any number of leading batch axes.
         indices: row * width + column of each value in its image of `output_size`.
         output_size: height and width of the images before pooling, in pixels.
+        window: of the pool that found the indices, if its windows tiled the images.
+            Then each value can only lie in its own window, where it is put without a
+            scatter; what lies outside of it is left out.
 
     Returns:
         Images of `output_size`.
@@ -82,7 +88,8 @@ def max_unpool(
     Raises:
         ValueError: if the shapes of `y` and `indices` differ, or `indices` are not
             integers, or lie outside of `output_size` (seen when their values are
-            known; of traced ones such values are left out).
+            known; of traced ones such values are left out), or the windows are not as
+            many as the pixels of `y`.
 
     >>> y, indices = jnp.asarray([[[5.0]]]), jnp.asarray([[[2]]])
     >>> max_unpool(y, indices, 2)[..., 0]
@@ -99,7 +106,16 @@ def max_unpool(
     if not jnp.issubdtype(indices.dtype, jnp.integer):
         raise ValueError(f"indices must be integers, got {indices.dtype}.")
     _check_inside(values, height * width)
-    return _placed(y, indices, size=size)
+    if window is None:
+        return _placed(y, indices, size=size)
+    window = _args.pair("window", window)
+    geometry = Geometry(size, window, window)
+    if geometry.out != _args.image_size(y):
+        raise ValueError(
+            f"window must tile images of {size} as many times as y has pixels, "
+            f"{_args.image_size(y)}, got {window}, which does {geometry.out} times."
+        )
+    return _largest.put(y, indices, geometry)
 
 
 def _check_inside(indices: np.ndarray | None, pixels: int) -> None:

@@ -64,6 +64,7 @@ def cases() -> list[Case]:
             ]
         ),
         case(_largest_by_places, x, window=2),
+        case(_largest_by_places, x, window=2, tiled=True),
         case(ops.global_avg_pool, x),
         case(ops.global_max_pool, x),
         case(ops.max_unpool, normal(*indices.shape), indices, output_size=(6, 7)),
@@ -86,9 +87,11 @@ def cases() -> list[Case]:
     ]
 
 
-def _largest_by_places(x, *, window):
+def _largest_by_places(x, *, window, tiled=False):
     """`max_pool_with_argmax` and `max_unpool` of what it found."""
-    return ops.max_unpool(*ops.max_pool_with_argmax(x, window), x.shape[1:3])
+    y, indices = ops.max_pool_with_argmax(x, window)
+    tiles = window if tiled else None
+    return ops.max_unpool(y, indices, x.shape[1:3], window=tiles)
 
 
 def _crops(x):

@@ -147,6 +147,12 @@ ROWS = [  # operator, arguments, options, message
         {"groups": 2.0},
         "groups must be a positive integer, got 2.0",
     ),
+    (
+        ops.max_unpool,
+        (X, INDICES, (12, 18)),
+        {"window": 2},
+        r"window must tile .* \(6, 8\), got \(2, 2\), which does \(6, 9\) times",
+    ),
     (ops.pad, (X, -1), {}, "padding must not be negative, got -1"),
     (ops.pad, (X, 1), {"mode": "mirror"}, "mode must be one of zeros, reflect"),
     (ops.pad, (X, (6, 0)), {"mode": "reflect"}, r"at most \(5, 7\) for an image of"),

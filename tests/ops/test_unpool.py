@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cnnjax import ops
+from cnnjax.ops import _lowering
 
 
 @pytest.mark.parametrize("factor", [2, (3, 2)])
@@ -57,6 +58,51 @@ def test_max_unpooling_has_the_gradient_of_a_gather(normal):
     flat = np.asarray(g).reshape(2, 48, 3)
     expected = np.take_along_axis(flat, np.asarray(indices).reshape(2, -1, 3), 1)
     np.testing.assert_allclose(dy, expected.reshape(y.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "window"), [((6, 8), 2), ((7, 8), (2, 3)), ((20, 9), 9)]
+)
+@pytest.mark.parametrize("form", ["taps", "plain"])
+def test_a_window_gives_the_same_without_a_scatter(
+    normal, monkeypatch, size, window, form
+):
+    monkeypatch.setitem(_lowering.POOLS["max_pool_gradient"], "cpu", form)
+    x, g = normal(2, *size, 3), normal(2, *size, 3)
+    y, indices = ops.max_pool_with_argmax(x, window)
+
+    def both(**options):
+        def unpooled(y, indices):
+            return ops.max_unpool(y, indices, size, **options)
+
+        program = jax.jit(lambda y, i, g: (jax.vjp(unpooled, y, i), g))
+        (back, pull), _ = program(y, indices, g)
+        return back, pull(g)[0]
+
+    for ours, scattered in zip(both(window=window), both(), strict=True):
+        np.testing.assert_array_equal(ours, scattered)
+
+
+def test_what_lies_outside_of_its_window_is_left_out():
+    y, indices = jnp.arange(1.0, 5).reshape(2, 2, 1), np.array([[0, 1], [10, 99]])
+    unpool = jax.jit(lambda i: ops.max_unpool(y, i[..., None], 4, window=2))
+    expected = np.zeros((4, 4))
+    expected[0, 0] = 1
+    np.testing.assert_array_equal(unpool(indices)[..., 0], expected)
+
+
+def test_a_window_needs_no_scatter_anywhere(normal):
+    y, indices = ops.max_pool_with_argmax(normal(2, 6, 8, 3), 2)
+
+    def loss(y, indices):
+        return jnp.sin(ops.max_unpool(y, indices, (6, 8), window=2)).sum()
+
+    traced = jax.jit(jax.grad(loss)).trace(y, indices)
+    for platform in ("cpu", "cuda", "tpu"):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert "scatter" not in text
+        assert "stablehlo.gather" not in text
+        assert ("stablehlo.case" in text) == (platform == "cpu")
 
 
 OUTSIDE = [-1, -4, -100, 4, 127]
