@@ -12,6 +12,7 @@ READMES = (
     "README.md",
     "CONTRIBUTING.md",
     "cnnjax/ops/README.md",
+    "cnnjax/training/README.md",
     *(f"experiments/{name}/README.md" for name in EXPERIMENTS),
 )
 # Behind `python -m experiments.`, or in a column with this in its head.
