@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import os
 import re
+import socket
+import zlib
 from collections.abc import Callable
 
 import jax
@@ -17,6 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from cnnjax.data import processes
 from cnnjax.errors import UsageError
 
 AXIS = "data"
@@ -99,6 +102,22 @@ def first_process_says(yes: bool) -> bool:
     if jax.process_count() == 1:
         return yes
     return bool(multihost_utils.broadcast_one_to_all(np.array(yes)))
+
+
+def workers(asked: int | None) -> int:
+    """The number of processes that decode images for this one.
+
+    `asked`, or else one for each core that this process may use; processes of a host
+    that may use the same cores share them. Each of them must call this.
+    """
+    if asked is not None:
+        return asked
+    cores = processes.cores()
+    place = zlib.crc32(repr((socket.gethostname(), cores)).encode())
+    places = np.array([place])
+    if jax.process_count() > 1:
+        places = multihost_utils.process_allgather(np.uint32(place))
+    return max(1, len(cores) // int(np.count_nonzero(places == place)))
 
 
 def check_batch_size(
