@@ -148,7 +148,9 @@ class _Worker:
         status = self._process.wait()
         if status >= 0:
             return f"exit status {status}"
-        return f"{signal.Signals(-status).name}: perhaps for want of memory"
+        killed = status == -signal.SIGKILL
+        hint = ", perhaps for want of memory" if killed else ""
+        return f"{signal.Signals(-status).name}{hint}"
 
 
 def serve(descriptor: str) -> None:

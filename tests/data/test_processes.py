@@ -98,7 +98,7 @@ def test_the_first_refusal_is_told_and_the_workers_go_on(pool):
 def test_a_worker_that_was_killed_is_told(pool):
     pool.examples(row, range(64))
     os.kill(pids(pool)[0], signal.SIGKILL)
-    with pytest.raises(UsageError, match=r"lost \(SIGKILL: perhaps .* --workers=0"):
+    with pytest.raises(UsageError, match=r"lost \(SIGKILL, perhaps .* --workers=0"):
         pool.examples(row, range(64))
 
 
