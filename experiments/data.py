@@ -7,6 +7,7 @@ from jaxtyping import Int
 
 from cnnjax.data import Dataset, load
 from cnnjax.data.source import Source
+from cnnjax.training import devices
 from cnnjax.training.config import TrainingConfig
 
 
@@ -22,6 +23,7 @@ def load_dataset(config: TrainingConfig, **options: Any) -> Dataset:
         holdout=config.holdout,
         seed=config.seed,
         data_dir=config.data_dir,
+        workers=devices.workers(config.workers),
         **options,
     )
 

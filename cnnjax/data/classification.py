@@ -19,8 +19,11 @@ class ClassifiedImages(Protocol):
 
     shape: tuple[int, int, int]
 
-    def sources(self, resizes: Sequence[Resize]) -> list[Source]:
-        """Returns the images as a source for each of `resizes`."""
+    def sources(self, resizes: Sequence[Resize], *, workers: int) -> list[Source]:
+        """Returns the images as a source for each of `resizes`.
+
+        Encoded ones are decoded by so many processes, if on fetch.
+        """
         ...
 
 
@@ -34,8 +37,8 @@ class ImageArrays:
         self.labels = labels
         self.shape = images.shape[1:]
 
-    def sources(self, resizes: Sequence[Resize]) -> list[Source]:
-        """Returns a source for each of `resizes`.
+    def sources(self, resizes: Sequence[Resize], *, workers: int = 0) -> list[Source]:
+        """Returns a source for each of `resizes`; nothing is left for `workers`.
 
         Resized once where that fits into `decoded.MEMORY_LIMIT`, else on fetch.
         """
@@ -108,8 +111,11 @@ def classification(
     """
     side = options.side(train.shape[:2])
     resize = Resize(side, options.resize_mode)
-    training, *uncropped = train.sources([resize, *_uncropped(options)])
-    tests = None if test is None else test.sources([resize])[0]
+    workers = options.workers
+    training, *uncropped = train.sources(
+        [resize, *_uncropped(options)], workers=workers
+    )
+    tests = None if test is None else test.sources([resize], workers=workers)[0]
     _check_splits(training, tests, class_names, name)
     parts = [identity, *class_names, *_contents(training), *_contents(tests)]
     if tests is None:

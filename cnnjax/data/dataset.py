@@ -58,6 +58,7 @@ class Options:
     task: str = "classification"
     binary: bool = False
     uncropped_size: int | None = None
+    workers: int = 0
 
     @property
     def resizes(self) -> bool:

@@ -1,19 +1,20 @@
 """Encoded examples as sources: decoded once into memory if they fit, else on fetch.
 
 One pool of threads serves the whole process: Pillow releases the interpreter's lock
-while it decodes.
+while it decodes. What is decoded on fetch may be left to processes, see `processes`.
 """
 
 import concurrent.futures
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
+from cnnjax.data import workers
+from cnnjax.data.workers import stacked
 from cnnjax.data.source import Columns, Examples
 
 MEMORY_LIMIT = 2**30  # bytes of pixels that a split may have to be kept in memory
@@ -76,10 +77,12 @@ class Decoded(Generic[Item]):
         view: View,
         *,
         labels: Int32[np.ndarray, " n"] | None = None,
+        workers: int = 0,
     ):
         self.encoded = encoded
         self.labels = labels
-        self._example = lambda item: view.make(decode(item))
+        self._example = functools.partial(_example, decode, view.make)
+        self._workers = workers
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -91,7 +94,9 @@ class Decoded(Generic[Item]):
             UsageError: if one is damaged or not what it was when the run started.
         """
         items = self.encoded.read(indices)  # at once, as array_record is fastest
-        return _stacked(parallel_map(self._example, items))
+        if self._workers:
+            return workers.pool(self._workers).examples(self._example, items)
+        return stacked(parallel_map(self._example, items))
 
 
 def sources(
@@ -100,6 +105,7 @@ def sources(
     views: Sequence[View],
     *,
     labels: Int32[np.ndarray, " n"] | None = None,
+    workers: int = 0,
 ) -> list[Columns | Decoded[Item]]:
     """Returns a source for each of `views`, in memory where `MEMORY_LIMIT` allows.
 
@@ -110,14 +116,17 @@ def sources(
         decode: encoded item -> decoded item, of which views make examples.
         views: ways to make examples of decoded items.
         labels: all labels, if they are known without decoding.
+        workers: processes to decode in what is decoded on fetch, for which `decode`
+            and the views must be picklable; 0: threads of this process.
 
     Raises:
         UsageError: if an item of a source that fits in memory is damaged.
     """
     fit = [0 < len(encoded) * view.nbytes <= MEMORY_LIMIT for view in views]
     kept = iter(_into_memory(encoded, decode, list(itertools.compress(views, fit))))
+    options = {"labels": labels, "workers": workers}
     return [
-        Columns(next(kept)) if fits else Decoded(encoded, decode, view, labels=labels)
+        Columns(next(kept)) if fits else Decoded(encoded, decode, view, **options)
         for view, fits in zip(views, fit, strict=True)
     ]
 
@@ -155,7 +164,7 @@ def _into_memory(encoded, decode, views) -> list[Examples]:
     for indices in portions(len(encoded)):
         rows = parallel_map(examples, encoded.read(indices))
         for filled, of_view in zip(columns, zip(*rows, strict=True), strict=True):
-            for name, part in _stacked(of_view).items():
+            for name, part in stacked(of_view).items():
                 if name not in filled:
                     shape = (len(encoded), *part.shape[1:])
                     filled[name] = np.empty(shape, part.dtype)
@@ -163,12 +172,12 @@ def _into_memory(encoded, decode, views) -> list[Examples]:
     return columns
 
 
-def _stacked(rows: Sequence[Example]) -> Examples:
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+def _example(decode: Callable, make: Callable, item: Any) -> Example:
+    return make(decode(item))
 
 
 def _threads() -> int:
-    return os.cpu_count() or 1
+    return len(workers.cores())
 
 
 @functools.cache

@@ -90,7 +90,9 @@ def detection(
     )
     sources = [
         AnnotatedImages(
-            EncodedImages(Pictures(part), shape).sources([resize])[0],
+            EncodedImages(Pictures(part), shape).sources(
+                [resize], workers=options.workers
+            )[0],
             _columns(rows, most, resize.size),
         )
         for part, rows in zip(parts, infos, strict=True)

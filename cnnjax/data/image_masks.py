@@ -80,6 +80,7 @@ def pair_source(
     *,
     shape: tuple[int, int, int],
     lookup: UInt8[np.ndarray, " ids"],
+    workers: int = 0,
 ) -> Source:
     """Returns `encoded` as a source, in memory where `decoded.MEMORY_LIMIT` allows.
 
@@ -88,6 +89,7 @@ def pair_source(
         resize: how to resize them.
         shape: height, width and channels of each, before resizing.
         lookup: the class of each id.
+        workers: processes to decode in on fetch; 0: threads of this process.
 
     Raises:
         UsageError: if a picture of a source that fits in memory is damaged.
@@ -97,7 +99,7 @@ def pair_source(
     decode = functools.partial(_decoded, channels=channels, lookup=lookup)
     make = functools.partial(_example, resize=resize, shape=resized)
     view = View(make, height * width * (channels + 1))
-    return decoded.sources(encoded, decode, [view])[0]
+    return decoded.sources(encoded, decode, [view], workers=workers)[0]
 
 
 def _decoded(

@@ -48,15 +48,20 @@ class EncodedImages:
         self.shape = shape
         self.labels = labels
 
-    def sources(self, resizes: Sequence[Resize]) -> list[Source]:
+    def sources(self, resizes: Sequence[Resize], *, workers: int = 0) -> list[Source]:
         """Returns a source for each of `resizes`, in memory where that fits.
+
+        What does not fit is decoded on fetch, by so many processes as `workers` says
+        or (0) by threads.
 
         Raises:
             UsageError: if a picture of a source that fits in memory is damaged.
         """
         views = [self._view(resize) for resize in resizes]
         decode = functools.partial(_decoded, channels=self.shape[2])
-        found = decoded.sources(self.encoded, decode, views, labels=self.labels)
+        found = decoded.sources(
+            self.encoded, decode, views, labels=self.labels, workers=workers
+        )
         labels = [source.labels for source in found if source.labels is not None]
         for source in found:
             source.labels = labels[0] if labels else None

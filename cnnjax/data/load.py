@@ -66,6 +66,7 @@ def load(
     resize_mode: str = "crop",
     uncropped_size: int | None = None,
     binary: bool = False,
+    workers: int = 0,
 ) -> Dataset:
     """Returns the data set that `location`, "scheme:where", names.
 
@@ -86,6 +87,8 @@ def load(
         uncropped_size: height and width of the squares into which `Dataset.uncropped`
             fits the training images, for random crops (classification).
         binary: makes one class, 1, of all ids of a mask but 0.
+        workers: processes to decode the images in that do not fit in memory; 0: threads
+            of this process.
 
     Raises:
         UsageError: if the data are missing, damaged or not fit for the task.
@@ -93,7 +96,15 @@ def load(
     scheme, _, where = location.partition(":")
     _check_scheme(scheme, location, task)
     options = Options(
-        holdout, seed, data_dir, image_size, resize_mode, task, binary, uncropped_size
+        holdout=holdout,
+        seed=seed,
+        data_dir=data_dir,
+        image_size=image_size,
+        resize_mode=resize_mode,
+        task=task,
+        binary=binary,
+        uncropped_size=uncropped_size,
+        workers=workers,
     )
     _check_options(options)
     reader = importlib.import_module(f"cnnjax.data.readers.{scheme}")

@@ -51,7 +51,13 @@ def segmentation(
     shape = shape_of((info.image for info in infos), options)
     resize = Resize(options.side(shape[:2]), options.resize_mode)
     sources = [
-        pair_source(pairs, resize, shape=shape, lookup=legend.lookup())
+        pair_source(
+            pairs,
+            resize,
+            shape=shape,
+            lookup=legend.lookup(),
+            workers=options.workers,
+        )
         for _, pairs in splits
     ]
     parts = [identity, str(legend), *(f"{x.image.size} {x.pixels}" for x in infos)]

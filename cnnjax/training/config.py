@@ -159,6 +159,14 @@ class TrainingConfig:
     init_from: str = option(
         "", "A run or a .safetensors/.npz file whose weights to start from."
     )
+    workers: int | None = option(
+        None,
+        "Processes that decode images which do not fit in memory (none given: one for"
+        " each core that this process may use; 0: threads of this process).",
+        at_least=0,
+        at_most=1000,
+        compared=False,
+    )
     tune_cpu: bool = option(
         True, "Sets the allocator and compiler for speed, for the whole process (CPU)."
     )

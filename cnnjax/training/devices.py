@@ -8,6 +8,8 @@ left to XLA, gradients would be summed over the devices for each part of a batch
 
 import dataclasses
 import functools
+import socket
+import zlib
 from collections.abc import Callable
 
 import jax
@@ -16,6 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from cnnjax.data import workers
 from cnnjax.errors import UsageError
 
 AXIS = "data"
@@ -61,6 +64,22 @@ def first_process_says(yes: bool) -> bool:
     if jax.process_count() == 1:
         return yes
     return bool(multihost_utils.broadcast_one_to_all(np.array(yes)))
+
+
+def workers(asked: int | None) -> int:
+    """The number of processes that decode images for this one.
+
+    `asked`, or else one for each core that this process may use; processes of a host
+    that may use the same cores share them. Each of them must call this.
+    """
+    if asked is not None:
+        return asked
+    cores = workers.cores()
+    place = zlib.crc32(repr((socket.gethostname(), cores)).encode())
+    places = np.array([place])
+    if jax.process_count() > 1:
+        places = multihost_utils.process_allgather(np.uint32(place))
+    return max(1, len(cores) // int(np.count_nonzero(places == place)))
 
 
 def check_batch_size(

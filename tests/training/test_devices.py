@@ -1,5 +1,6 @@
 """Mappers agree, on four CPU devices of a process of their own."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from cnnjax.errors import UsageError
 from cnnjax.training import devices
@@ -113,3 +115,21 @@ def test_takes_a_batch_that_divides():
 def test_a_single_process_speaks_for_itself():
     assert devices.first_process_says(True) is True
     assert devices.first_process_says(False) is False
+
+
+def test_workers_are_as_many_as_asked_for_or_as_cores():
+    assert devices.workers(3) == 3
+    assert devices.workers(0) == 0
+    assert devices.workers(None) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("beside", "count"), [(1, 4), (3, 2), (11, 1)])
+def test_processes_that_may_use_the_same_cores_share_them(monkeypatch, beside, count):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(jax, "process_count", lambda: beside + 3)
+    monkeypatch.setattr(
+        multihost_utils,
+        "process_allgather",  # those of another host, too
+        lambda place: np.array([place] * (beside + 1) + [place + 1] * 2),
+    )
+    assert devices.workers(None) == count
