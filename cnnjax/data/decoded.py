@@ -1,7 +1,7 @@
 """Encoded examples as sources: decoded once into memory if they fit, else on fetch.
 
 One pool of threads serves the whole process: Pillow releases the interpreter's lock
-while it decodes. What is decoded on fetch may be left to processes, see `processes`.
+while it decodes. What is decoded on fetch may be left to processes, see `workers`.
 """
 
 import concurrent.futures
@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
 from cnnjax.data import workers
-from cnnjax.data.workers import stacked
 from cnnjax.data.source import Columns, Examples
+from cnnjax.data.workers import stacked
 
 MEMORY_LIMIT = 2**30  # bytes of pixels that a split may have to be kept in memory
 PORTION = 256  # examples that are read at once

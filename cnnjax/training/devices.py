@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from cnnjax.data import workers
+from cnnjax.data import workers as decoding
 from cnnjax.errors import UsageError
 
 AXIS = "data"
@@ -74,7 +74,7 @@ def workers(asked: int | None) -> int:
     """
     if asked is not None:
         return asked
-    cores = workers.cores()
+    cores = decoding.cores()
     place = zlib.crc32(repr((socket.gethostname(), cores)).encode())
     places = np.array([place])
     if jax.process_count() > 1:

@@ -168,6 +168,6 @@ def test_a_damaged_picture_is_named(folder):
 
 def test_what_lies_in_memory_starts_no_process(folder, monkeypatch):
     monkeypatch.setattr(decoded, "MEMORY_LIMIT", 2**30)
-    monkeypatch.setattr(processes, "pool", None)
+    monkeypatch.setattr(workers, "pool", None)
     found = data.load(f"folder:{folder}", image_size=8, workers=2)
     assert next(batches.training(found.train, batch_size=5, seed=0))
