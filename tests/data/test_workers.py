@@ -142,8 +142,8 @@ print(*(worker._process.pid for worker in pool._workers), flush=True)
 def test_batches_are_the_same_with_any_number_of_workers(folder, uncropped):
     options = {"image_size": 8, "uncropped_size": uncropped}
     parts = []
-    for workers in (0, 1, 2):
-        found = data.load(f"folder:{folder}", workers=workers, **options)
+    for count in (0, 1, 2):
+        found = data.load(f"folder:{folder}", workers=count, **options)
         source = found.uncropped or found.train
         iterator = batches.training(source, batch_size=5, seed=0)
         first = [next(iterator) for _ in range(9)]
