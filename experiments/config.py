@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from cnnjax.models import layers
 from cnnjax.models.build import build as build_model
 from cnnjax.models.build import own_options
-from cnnjax.models.network import Network
+from cnnjax.models.network import REMATS, Network
 from cnnjax.options import option, redefine
 from cnnjax.training.config import PRECISIONS, TrainingConfig
 
@@ -34,6 +34,12 @@ class NetworkConfig(TrainingConfig):
         " lowest.",
         at_least=0,
         below=1,
+    )
+    remat: str = option(
+        "off",
+        "What the gradient computes again instead of keeping it, to save memory"
+        " (blocks: all but the inputs of blocks).",
+        choices=REMATS,
     )
     image_size: int | None = option(
         None,
@@ -126,4 +132,5 @@ def build(
         dtype=dtype,
         precision=products,
         axis_name=axis_name,
+        remat=config.remat,
     )

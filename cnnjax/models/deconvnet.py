@@ -32,18 +32,23 @@ class DeconvNet(EncoderDecoder):
     ) -> Features:
         """Features of the images: `down1` to `down5`, `fc7`, `up5` to `up1`."""
         stages = vgg.stages(self.channels)
-        encoder = vgg.Encoder(self.unit, stages, self.feature, name="encoder")
+        encoder = vgg.Encoder(
+            self.unit, stages, self.run_block, self.feature, name="encoder"
+        )
         down, indices = encoder(images, train=train)
         x, wide = down[-1], self.channels(4096)
         for number, (name, window) in enumerate((("fc6", 7), ("fc7", 1))):
             unit = self.unit(wide, window, padding="VALID", name=name)
-            x = unit(x, train=train)
+            x = self.run_block(unit, x, train=train)
             if train:
                 x = dropout(x, keys, rate=self.dropout, number=number)
         x = self.feature("fc7", x)
         features = {f"down{i}": x for i, x in enumerate(down, 1)} | {"fc7": x}
         unit = functools.partial(self.unit, conv=ConvTranspose)
-        x = unit(stages[-1][-1], 7, padding="VALID", name="fc6_back")(x, train=train)
-        decoder = Decoder(unit, stages, self.unpooling, self.feature, name="decoder")
+        back = unit(stages[-1][-1], 7, padding="VALID", name="fc6_back")
+        x = self.run_block(back, x, train=train)
+        decoder = Decoder(
+            unit, stages, self.unpooling, self.run_block, self.feature, name="decoder"
+        )
         up = decoder(x, indices, train=train)
         return features | {f"up{i}": x for i, x in enumerate(up, 1)}

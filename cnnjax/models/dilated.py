@@ -54,7 +54,8 @@ class Dilated(Segmenter):
             apart = self.dilation**power
             conv = functools.partial(Conv, dilation=apart)
             unit = self.unit(channels, padding=apart, conv=conv, name=f"layer{i}")
-            x = self.feature(f"layer{i}", unit(x, train=train))
+            x = self.run_block(unit, x, train=train)
+            x = self.feature(f"layer{i}", x)
             features[f"layer{i}"] = x
         return features
 

@@ -55,6 +55,7 @@ class Decoder(nn.Module):
     unit: Callable[..., nn.Module]
     stages: vgg.Stages
     unpooling: str
+    run_block: Callable[..., Array]
     feature: Callable[[str, Array], Array]
 
     @nn.compact
@@ -71,7 +72,8 @@ class Decoder(nn.Module):
         for i in reversed(range(len(self.stages))):
             x = UNPOOLINGS[self.unpooling](x, indices[i])
             channels = (*self.stages[i][:0:-1], outputs[i])
-            x = ConvStack(self.unit, channels, name=f"stage{i + 1}")(x, train=train)
+            block = ConvStack(self.unit, channels, name=f"stage{i + 1}")
+            x = self.run_block(block, x, train=train)
             x = self.feature(f"up{i + 1}", x)
             features.append(x)
         return features[::-1]

@@ -57,11 +57,13 @@ class FCN(Segmenter, kw_only=True):
     ) -> Features:
         """Features of the images: `down1` to `down5` and `fc7`."""
         stages = vgg.stages(self.channels)
-        encoder = vgg.Encoder(self.unit, stages, self.feature, name="encoder")
+        encoder = vgg.Encoder(
+            self.unit, stages, self.run_block, self.feature, name="encoder"
+        )
         down, _ = encoder(images, train=train)
         x, wide = down[-1], self.channels(4096)
         for number, (name, window) in enumerate((("fc6", 7), ("fc7", 1))):
-            x = self.unit(wide, window, name=name)(x, train=train)
+            x = self.run_block(self.unit(wide, window, name=name), x, train=train)
             if train:
                 x = dropout(x, keys, rate=self.dropout, number=number)
         features = {f"down{i}": x for i, x in enumerate(down, 1)}

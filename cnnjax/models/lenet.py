@@ -7,6 +7,8 @@ keeps the size, so that 28x28 images need no border.
 61,706 parameters for 28x28 gray images and ten classes.
 """
 
+import functools
+
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
@@ -39,13 +41,14 @@ class LeNet(Classifier):
         check_images(images, model="LeNet", smallest=self.SMALLEST, instead=instead)
 
         features = {}
-        x = self.unit(self.channels(6), 5, name="c1")(images, train=train)
+        run = functools.partial(self.run_block, train=train)
+        x = run(self.unit(self.channels(6), 5, name="c1"), images)
         x = features["stem"] = self.feature("stem", x)
         x = ops.max_pool(x, 2)
-        x = self.unit(self.channels(16), 5, padding="VALID", name="c3")(x, train=train)
+        x = run(self.unit(self.channels(16), 5, padding="VALID", name="c3"), x)
         x = features["stage1"] = self.feature("stage1", x)
         x = ops.max_pool(x, 2)
-        x = self.unit(self.channels(120), 5, padding="VALID", name="c5")(x, train=train)
+        x = run(self.unit(self.channels(120), 5, padding="VALID", name="c5"), x)
         x = features["stage2"] = self.feature("stage2", x)
         x = ops.global_avg_pool(x)
         x = self.activate(Dense(self.channels(84), dtype=self.dtype, name="f6")(x))

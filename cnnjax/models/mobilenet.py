@@ -74,21 +74,22 @@ class MobileNet(StemClassifier):
         check_images(images, model="MobileNet")
         small = self.stem == "small"
         stem = self.unit(self.channels(32), stride=1 if small else 2, name="stem")
-        x = self.feature("stem", stem(images, train=train))
+        x = self.feature("stem", self.run_block(stem, images, train=train))
         features = {"stem": x}
         for i, (expansion, channels, blocks, stride) in enumerate(STAGES, 1):
             first = 1 if small and i == 2 else stride
             for j in range(blocks):
-                x = InvertedResidual(
+                block = InvertedResidual(
                     unit=self.unit,
                     channels=self.channels(channels),
                     stride=first if j == 0 else 1,
                     expansion=expansion,
                     name=f"stage{i}_block{j + 1}",
-                )(x, train=train)
+                )
+                x = self.run_block(block, x, train=train)
             x = features[f"stage{i}"] = self.feature(f"stage{i}", x)
         last = max(1280, self.channels(1280))
-        x = self.unit(last, 1, name="last")(x, train=train)
+        x = self.run_block(self.unit(last, 1, name="last"), x, train=train)
         x = features["last"] = self.feature("last", x)
         features["pooled"] = self.feature("pooled", ops.global_avg_pool(x))
         return features

@@ -21,6 +21,9 @@ from cnnjax.options import violation
 
 Features = dict[str, Array]
 
+# What is computed again for the gradient, to save memory.
+REMATS = ("off", "blocks")
+
 # Collections of variables by which a caller changes features, by the feature's name:
 # arrays that are added to features, as with Linen's `perturb`, and arrays that stand
 # in for them. No network creates them, so they cost nothing where nobody asks.
@@ -47,6 +50,8 @@ class Network(nn.Module):
             that.
         axis_name: the mapped axis over which batch norms take their statistics,
             where the model runs inside `pmap` or `shard_map`.
+        remat: a name in `REMATS`: "blocks" keeps the inputs of blocks alone for the
+            gradient and computes each block again (Chen et al., 2016).
 
     Raises:
         UsageError: if the value of an option is not allowed.
@@ -60,6 +65,7 @@ class Network(nn.Module):
     dtype: Any = jnp.float32
     precision: str | None = None
     axis_name: str | None = None
+    remat: str = "off"
 
     # The model's own choices.
     NORM: ClassVar[str] = "batch"
@@ -80,6 +86,7 @@ class Network(nn.Module):
             raise UsageError(
                 f"dropout must be at least 0 and below 1, got {self.dropout}."
             )
+        check_choice("remat", self.remat, REMATS)
         check_choice("norm", self.norm, self.NORMS)
         check_choice("activation", self.activation, ACTIVATIONS)
         for field in own_fields(type(self)):
@@ -183,6 +190,20 @@ class Network(nn.Module):
         if self.has_variable(PERTURBATIONS, name):
             x = x + _like(x, self.get_variable(PERTURBATIONS, name), name)
         return x
+
+    @nn.nowrap
+    def run_block(
+        self, block: nn.Module, x: Float[Array, "n h w c"], *, train: bool
+    ) -> Float[Array, "n h_out w_out k"]:
+        """The output of a block, or of a unit that stands by itself.
+
+        With `remat` "blocks" the gradient keeps x and computes the rest again.
+        """
+
+        def run(block: nn.Module, x: Array) -> Array:
+            return block(x, train=train)
+
+        return (run if self.remat == "off" else nn.remat(run))(block, x)
 
     @property
     def unit(self) -> Callable[..., ConvNorm]:

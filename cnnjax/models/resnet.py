@@ -73,20 +73,21 @@ class ResNet(StemClassifier, kw_only=True):
         small = self.stem == "small"
         window, stride = (3, 1) if small else (7, 2)
         stem = self.unit(self.channels(64), window, stride, name="stem")
-        x = self.feature("stem", stem(images, train=train))
+        x = self.feature("stem", self.run_block(stem, images, train=train))
         features = {"stem": x}
         if not small:
             x = ops.max_pool(x, 3, stride=2, padding=1)
         for i, count in enumerate(self.blocks):
             for j in range(count):
-                x = Block(
+                block = Block(
                     unit=self.unit,
                     activation=self.activation or self.ACTIVATION,
                     channels=self.channels(64 * 2**i),
                     stride=2 if i > 0 and j == 0 else 1,
                     bottleneck=self.bottleneck,
                     name=f"stage{i + 1}_block{j + 1}",
-                )(x, train=train)
+                )
+                x = self.run_block(block, x, train=train)
             x = features[f"stage{i + 1}"] = self.feature(f"stage{i + 1}", x)
         features["pooled"] = self.feature("pooled", ops.global_avg_pool(x))
         return features
@@ -123,17 +124,18 @@ class ResNet9(Classifier):
         instead = "resnet18 with the small stem takes any size"
         check_images(images, model="ResNet9", smallest=self.SMALLEST, instead=instead)
 
-        x = self.unit(self.channels(64), name="stem")(images, train=train)
-        x = self.feature("stem", x)
+        stem = self.unit(self.channels(64), name="stem")
+        x = self.feature("stem", self.run_block(stem, images, train=train))
         features = {"stem": x}
         for i, count in enumerate((128, 256, 512), 1):
             unit = functools.partial(self.unit, self.channels(count))
-            x = ops.max_pool(unit(name=f"stage{i}")(x, train=train), 2)
+            run = functools.partial(self.run_block, train=train)
+            x = ops.max_pool(run(unit(name=f"stage{i}"), x), 2)
             if i != 2:
                 # The branch ends in an activation: its norm's scale starts at 1, for
                 # at 0 a ReLU would never pass a gradient.
-                y = unit(name=f"stage{i}_branch1")(x, train=train)
-                x = x + unit(name=f"stage{i}_branch2")(y, train=train)
+                y = run(unit(name=f"stage{i}_branch1"), x)
+                x = x + run(unit(name=f"stage{i}_branch2"), y)
             x = features[f"stage{i}"] = self.feature(f"stage{i}", x)
         features["pooled"] = self.feature("pooled", ops.global_max_pool(x))
         return features

@@ -25,13 +25,20 @@ class SegNet(EncoderDecoder):
     ) -> Features:
         """Features of the images: `down1` to `down5` and `up5` to `up1`."""
         stages = vgg.stages(self.channels)
-        encoder = vgg.Encoder(self.unit, stages, self.feature, name="encoder")
+        encoder = vgg.Encoder(
+            self.unit, stages, self.run_block, self.feature, name="encoder"
+        )
         down, indices = encoder(images, train=train)
         x = down[-1]
         if train:
             x = dropout(x, keys, rate=self.dropout, number=0)
         decoder = Decoder(
-            self.unit, stages, self.unpooling, self.feature, name="decoder"
+            self.unit,
+            stages,
+            self.unpooling,
+            self.run_block,
+            self.feature,
+            name="decoder",
         )
         up = decoder(x, indices, train=train)
         features = {f"down{i}": x for i, x in enumerate(down, 1)}

@@ -132,17 +132,18 @@ class UNet(Segmenter):
         features = {}
         x = images
         for level in range(self.depth):
-            x = double(level, f"down{level}")(x, train=train)
+            x = self.run_block(double(level, f"down{level}"), x, train=train)
             x = features[f"down{level}"] = self.feature(f"down{level}", x)
             x = ops.max_pool(x, 2)
-        x = double(self.depth, "bottom")(x, train=train)
+        x = self.run_block(double(self.depth, "bottom"), x, train=train)
         if train:
             x = dropout(x, keys, rate=self.dropout, number=0)
         x = features["bottom"] = self.feature("bottom", x)
         for level in reversed(range(self.depth)):
             x = self._upsample(x, counts[level], name=f"upsample{level}")
             skip = _middle(features[f"down{level}"], x.shape)
-            x = double(level, f"up{level}")(jnp.concatenate([skip, x], -1), train=train)
+            x = jnp.concatenate([skip, x], -1)
+            x = self.run_block(double(level, f"up{level}"), x, train=train)
             x = features[f"up{level}"] = self.feature(f"up{level}", x)
         return features
 

@@ -25,11 +25,13 @@ Stages = tuple[tuple[int, ...], ...]
 class Encoder(nn.Module):
     """Stages of convolutions built by `unit`, each followed by a 2x2 max-pool.
 
-    The pooled features pass through `feature` under the names `down1` and so on.
+    `run_block` runs each stage (`Network.run_block`). The pooled features pass through
+    `feature` under the names `down1` and so on.
     """
 
     unit: Callable[..., nn.Module]
     stages: Stages
+    run_block: Callable[..., Array]
     feature: Callable[[str, Array], Array]
 
     @nn.compact
@@ -39,7 +41,8 @@ class Encoder(nn.Module):
         """For each stage, the pooled features and the indices of the maxima."""
         pooled, indices = [], []
         for i, channels in enumerate(self.stages, 1):
-            x = ConvStack(self.unit, channels, name=f"stage{i}")(x, train=train)
+            block = ConvStack(self.unit, channels, name=f"stage{i}")
+            x = self.run_block(block, x, train=train)
             x, where = ops.max_pool_with_argmax(x, 2)
             x = self.feature(f"down{i}", x)
             pooled.append(x)

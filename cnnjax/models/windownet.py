@@ -82,7 +82,7 @@ class WindowNet(Network):
             unit = self.unit(
                 self.channels(channels), window, padding="VALID", name=name
             )
-            return unit(x, train=train)
+            return self.run_block(unit, x, train=train)
 
         x = layer(images, 32, 3, "conv1")
         x = self.feature("stage1", layer(x, 32, 3, "conv2"))
