@@ -38,7 +38,7 @@ class NetworkConfig(TrainingConfig):
     remat: str = option(
         "off",
         "What the gradient computes again instead of keeping it, to save memory"
-        " (blocks: all but the inputs of blocks).",
+        " (blocks: all but the inputs of blocks; XLA does so on GPU and TPU alone).",
         choices=REMATS,
     )
     image_size: int | None = option(
