@@ -17,6 +17,7 @@ a folder of the workdir.
 
 import os
 import pathlib
+import signal
 import sys
 
 import jax
@@ -53,6 +54,8 @@ def run_all(workdir: pathlib.Path) -> int:
             "--only names rows of one suite, got it with --suite=all.", file=sys.stderr
         )
         return 2
+    # As Ctrl-C does, so that what runs is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = [flags.FLAGS[f.name].serialize() for f in (ROUNDS, PRECISION) if f.present]
     return 0 if all_suites.run(given, workdir) else 1
 

@@ -1,5 +1,8 @@
+import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -53,3 +56,23 @@ def test_only_is_refused_with_all_suites():
     done = subprocess.run([*command, "--only=pool"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "--only names rows of one suite" in done.stderr
+
+
+def test_what_runs_ends_with_the_list(tmp_path):
+    command = [sys.executable, "-m", "experiments.benchmark", "--suite=all"]
+    program = subprocess.Popen(
+        [*command, f"--workdir={tmp_path}"], stdout=subprocess.PIPE, text=True
+    )
+    while "at most" not in program.stdout.readline():
+        assert program.poll() is None
+    children = pathlib.Path(f"/proc/{program.pid}/task/{program.pid}/children")
+    if not children.exists():
+        program.kill()
+        pytest.skip("this system does not list the children of a process")
+    while not (child := children.read_text().strip()):
+        time.sleep(0.01)
+    time.sleep(1)  # it is being started
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(60) == 143
+    program.stdout.close()
+    assert not pathlib.Path(f"/proc/{child}").exists()
