@@ -34,7 +34,7 @@ PACKAGES = {
     "detection": detection,
     "benchmark": benchmark,
 }
-ELSEWHERE = ("--flagfile=", "--verify_resume", "--prepare")
+ELSEWHERE = ("--flagfile=", "--verify_resume", "--prepare", "--suite=all")
 OTHER_FLAGS = {"flagfile", "help", "require"}  # absl's, and pip's --require-hashes
 COMMANDS = sorted({command for readme in ALL for command in readme.commands})
 TO_RUN = [(n, a) for n, a in COMMANDS if not any(x.startswith(ELSEWHERE) for x in a)]
@@ -218,10 +218,10 @@ def test_commands_run(name, arguments, paths, finished, tmp_path, monkeypatch):
 
 def time_one_row(values, workdir, monkeypatch):
     """Times the smallest row of a suite, on the smallest images."""
-    row = {"ops": "nearest", "steps": "small", "loops": "vmap", "detection": "1,000"}
-    work = dataclasses.replace(WORKS[0], images=(2, 8, 8, 1))
+    row = {"ops": "nearest", "steps": "small", "loops": "vmap", "detection": "1000"}
+    work = dataclasses.replace(WORKS["cpu"][0], images=(2, 8, 8, 1))
     for suite in (steps, loops):
-        monkeypatch.setattr(suite, "WORKS", (work,))
+        monkeypatch.setattr(suite, "WORKS", {"cpu": (work,)})
     command = importlib.import_module("experiments.benchmark.__main__")
     records = command.SUITES[values.suite](
         only=row[values.suite],

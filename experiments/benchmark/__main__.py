@@ -4,16 +4,20 @@
     python -m experiments.benchmark --suite=steps
     python -m experiments.benchmark --suite=loops
     python -m experiments.benchmark --suite=detection
+    python -m experiments.benchmark --suite=all
 
 Every round times each contestant once, one after another in one process, so that a
 slow phase of the machine hits all alike; the median over rounds counts. On CPU ours is
 compiled with `fast.COMPILER_OPTIONS`, all others with XLA's defaults; all of them keep
 freed memory (`fast.keep_memory`). Each suite writes its tables into the workdir, as
-Markdown and as JSON. On two cores `ops` takes about four minutes; in `steps` it is
-`torch.compile` that takes longest.
+Markdown and as JSON, row by row. On two cores `ops` takes about four minutes; in
+`steps` it is `torch.compile` that takes longest. `all` runs `all_suites.TASKS`, each in
+a folder of the workdir.
 """
 
+import os
 import pathlib
+import signal
 import sys
 
 import jax
@@ -21,7 +25,7 @@ from absl import app, flags, logging
 
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
-from experiments.benchmark import detection, loops, ops, steps
+from experiments.benchmark import all_suites, detection, loops, ops, steps
 from experiments.benchmark.precision import PRECISIONS, computing_in
 
 SUITES = {
@@ -30,8 +34,10 @@ SUITES = {
     "loops": loops.run,
     "detection": detection.run,
 }
-SUITE = flags.DEFINE_enum("suite", "ops", list(SUITES), "What to time.")
-ONLY = flags.DEFINE_string("only", "", "Times the rows whose name contains this.")
+SUITE = flags.DEFINE_enum("suite", "ops", [*SUITES, "all"], "What to time.")
+ONLY = flags.DEFINE_string(
+    "only", "", "Times the rows whose names contain one of these, joined by commas."
+)
 ROUNDS = flags.DEFINE_integer(
     "rounds", 9, "Number of times that each contestant is timed.", 1
 )
@@ -41,9 +47,27 @@ PRECISION = flags.DEFINE_enum(
 )
 
 
+def run_all(workdir: pathlib.Path) -> int:
+    """Runs the list of suites; returns the exit status."""
+    if ONLY.value:
+        print(
+            "--only names rows of one suite, got it with --suite=all.", file=sys.stderr
+        )
+        return 2
+    # As Ctrl-C does, so that what runs is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    given = [flags.FLAGS[f.name].serialize() for f in (ROUNDS, PRECISION) if f.present]
+    return 0 if all_suites.run(given, workdir) else 1
+
+
 def main(argv):
     """Runs the suite that the flags name."""
     del argv
+    workdir = pathlib.Path(WORKDIR.value)
+    # JAX and PyTorch share the card: neither may take most of it at the start.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if SUITE.value == "all":
+        sys.exit(run_all(workdir))
     logging.set_verbosity(logging.WARNING)  # JAX tells of each backend there is not
     fast.keep_memory()
     # So that times of compilation are measured, not those of a cache.
@@ -53,7 +77,7 @@ def main(argv):
             SUITES[SUITE.value](
                 only=ONLY.value,
                 rounds=ROUNDS.value,
-                workdir=pathlib.Path(WORKDIR.value),
+                workdir=workdir,
                 precision=PRECISION.value,
             )
     except UsageError as refusal:

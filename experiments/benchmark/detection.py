@@ -21,7 +21,8 @@ from cnnjax.detection import dense_scores, nms
 from cnnjax.errors import UsageError
 from cnnjax.models.windownet import WindowNet
 from cnnjax.ops import arithmetic, fast
-from experiments.benchmark import timing
+from experiments.benchmark import selection, tables, timing
+from experiments.benchmark.timing import Contestant
 
 Pick = Callable[[], np.ndarray]
 
@@ -30,7 +31,7 @@ IOU = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table: its rows, timed in so many rounds, become lines below `head`."""
+    """A table before it is filled: its rows, timed in so many rounds, give records."""
 
     name: str
     head: tuple[str, ...]
@@ -48,13 +49,15 @@ def run(
         One record for each row: its name and what its table shows.
 
     Raises:
-        UsageError: if no row has `only` in its name, or products are not of float32.
+        UsageError: if one of `only` is in the name of no row, or products are not of
+            float32.
     """
     if precision != "float32":
         raise UsageError(
             f"--suite=detection is timed in float32, got --precision={precision}."
         )
-    names = timing.chosen((row for t in TABLES for row in t.rows), only)
+    every = selection.everywhere(row for t in TABLES for row in t.rows)
+    names = selection.chosen(every, only)
     records = []
     for table in TABLES:
         rows = [row for row in table.rows if row in names]
@@ -66,21 +69,16 @@ def run(
 def _fill(
     table: Table, rows: list[str], rounds: int, workdir: pathlib.Path
 ) -> list[dict]:
-    records, lines = [], []
-    for row in rows:
-        records.append({"row": row, **table.rows[row](rounds)})
-        lines.append(timing.line([row, *table.cells(records[-1])]))
-        print(lines[-1], flush=True)
-    timing.write(
+    filled = tables.Table(
         f"detection_{table.name}",
         table.head,
-        lines,
-        [table.below],
-        records,
-        rounds=rounds,
-        workdir=workdir,
+        lambda record: [record["row"], *table.cells(record)],
+        lambda _: [table.below],
+        rounds,
+        workdir,
     )
-    return records
+    filled.fill(rows, lambda row: [{"row": row, **table.rows[row](rounds)}])
+    return filled.records
 
 
 def clustered(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +108,8 @@ def suppression(count: int, rounds: int) -> dict:
                 f"{count} boxes: ours picks {len(picks['ours'])} and {name} "
                 f"{len(picked)}, not the same."
             )
-    ms = timing.milliseconds(calls, rounds)
+    contestants = {name: Contestant(call) for name, call in calls.items()}
+    ms = timing.milliseconds(contestants, rounds)
     return {"picks": len(picks["ours"]), "ms": ms, "extra_mib": mib}
 
 
@@ -180,7 +179,7 @@ SUPPRESSION = Table(
         "ours extra MiB",
     ),
     {
-        f"{count:,} boxes": functools.partial(suppression, count)
+        f"{count} boxes": functools.partial(suppression, count)
         for count in (1_000, 5_000, 20_000)
     },
     _suppression_cells,
@@ -214,11 +213,11 @@ def windows(side: int, width: float, stride: int, rounds: int) -> dict:
             f"{side} pixels, stride {stride}: dense scores differ from those of crops "
             f"by {abs(dense - crops).max():.2g}."
         )
-    calls = {
-        name: lambda program=program: jax.block_until_ready(program(image))
+    contestants = {
+        name: Contestant(functools.partial(program, image))
         for name, program in programs.items()
     }
-    ms = timing.milliseconds(calls, rounds)
+    ms = timing.milliseconds(contestants, rounds)
     # Strides finer than the network's own take as many shifted images.
     shifted = (model.STRIDE // math.gcd(model.STRIDE, stride)) ** 2
     multiply_adds = {
@@ -280,7 +279,7 @@ WINDOWS = Table(
         "crops/dense",
     ),
     {
-        f"width {width:g}, stride {stride}": functools.partial(
+        f"width {width:g} stride {stride}": functools.partial(
             windows, 512, width, stride
         )
         for width, stride in ((0.5, 8), (0.5, 4), (1.0, 4), (0.5, 2))

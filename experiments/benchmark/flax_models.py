@@ -63,39 +63,53 @@ class SmallNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut."""
+    """Two convolutions or a bottleneck of three, and a shortcut."""
 
     channels: int
     stride: int
+    bottleneck: bool
     dtype: Any
 
     @nn.compact
     def __call__(self, x: Images) -> Images:
         """The images after the block."""
-        unit = functools.partial(Unit, self.channels, dtype=self.dtype)
-        y = unit(stride=self.stride, name="unit1")(x)
-        y = unit(activation=None, name="unit2")(y)
+        unit = functools.partial(Unit, dtype=self.dtype)
+        linear = functools.partial(unit, activation=None)
+        c, stride = self.channels, self.stride
+        if self.bottleneck:
+            y = unit(c, 1, name="unit1")(x)
+            y = unit(c, 3, stride, name="unit2")(y)
+            y = linear(4 * c, 1, name="unit3")(y)
+        else:
+            y = unit(c, 3, stride, name="unit1")(x)
+            y = linear(c, 3, name="unit2")(y)
         if x.shape != y.shape:
-            shortcut = unit(1, self.stride, activation=None, name="shortcut")
-            x = shortcut(x)
+            x = linear(y.shape[-1], 1, stride, name="shortcut")(x)
         return nn.relu(x + y)
 
 
-class ResNet18(nn.Module):
-    """ResNet-18 with the stem for small images."""
+class ResNet(nn.Module):
+    """ResNets; those of small images have a stem that keeps their size."""
 
     classes: int
+    blocks: tuple[int, ...]
+    bottleneck: bool
+    small: bool
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images: Images) -> Logits:
         """Logits of images."""
-        x = Unit(64, dtype=self.dtype, name="stem")(images)
-        for i in range(4):
-            for j in range(2):
+        window, stride = (3, 1) if self.small else (7, 2)
+        x = Unit(64, window, stride, dtype=self.dtype, name="stem")(images)
+        if not self.small:
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for i, count in enumerate(self.blocks):
+            for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
                 name = f"stage{i + 1}_block{j + 1}"
-                x = Block(64 * 2**i, stride, self.dtype, name=name)(x)
+                block = Block(64 * 2**i, stride, self.bottleneck, self.dtype, name=name)
+                x = block(x)
         return _head(x, self.classes)
 
 
@@ -192,7 +206,12 @@ def _head(x: Images, classes: int) -> Logits:
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "small CNN": SmallNet,
-    "ResNet-18": ResNet18,
+    "ResNet-18": functools.partial(
+        ResNet, blocks=(2, 2, 2, 2), bottleneck=False, small=True
+    ),
+    "ResNet-50": functools.partial(
+        ResNet, blocks=(3, 4, 6, 3), bottleneck=True, small=False
+    ),
     "U-Net": UNet,
     "MobileNetV2": MobileNet,
 }

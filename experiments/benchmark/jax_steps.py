@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +34,10 @@ class Side:
     options: dict[str, bool | str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Stepper:
-    """A step that continues from its last state and returns the loss."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepper(timing.Contestant):
+    """Steps that go on, each from the state of the last, and return the loss."""
 
-    step: Callable[[], Any]
     compile_seconds: float
     peak_mib: float | None
 
@@ -47,8 +45,8 @@ class Stepper:
 def stepper(side: Side, batch: Batch) -> Stepper:
     """Compiles the step of `side` for steps on `batch`, over and over.
 
-    A step waits for its result, and its state is donated. Compiling is all from the
-    function to the program; the peak is of arguments, results and what is between.
+    The state is donated. Compiling is all from the function to the program; the peak
+    is of arguments, results and what is between.
     """
     state = jax.tree.map(jnp.array, side.state)  # copies, to be donated
     batch = jax.device_put(batch)
@@ -60,10 +58,15 @@ def stepper(side: Side, batch: Batch) -> Stepper:
 
     def step() -> Array:
         nonlocal state
-        state, loss = jax.block_until_ready(compiled(state, batch))
+        state, loss = compiled(state, batch)
         return loss
 
-    return Stepper(step, seconds, peak / 2**20)
+    return Stepper(
+        call=step,
+        wait=lambda loss: jax.block_until_ready((state, loss)),
+        compile_seconds=seconds,
+        peak_mib=peak / 2**20,
+    )
 
 
 def sides(work: Work, dtype: str) -> dict[str, Side]:

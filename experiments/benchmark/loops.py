@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from experiments.benchmark import precision as precisions
-from experiments.benchmark import timing
+from experiments.benchmark import selection, timing
 from experiments.benchmark.jax_steps import Side, Step, sides, stepper
+from experiments.benchmark.tables import Table
 from experiments.benchmark.workloads import WORKS, Work
 
 HEAD = ("loop", "layers", "ms a step outside", "ms a step inside", "inside/outside")
@@ -30,33 +31,31 @@ def run(
         inside.
 
     Raises:
-        UsageError: if no loop has `only` in its name.
+        UsageError: if one of `only` is in the name of no loop.
     """
-    work = WORKS[0]
-    names = timing.chosen(LOOPS, only)
+    work = WORKS["cpu"][0]
+    names = selection.chosen(selection.everywhere(LOOPS), only)
     both = sides(work, precisions.dtype(precision))
-    calls = {}
-    for layers, side in both.items():
-        calls[f"{layers}, outside"] = stepper(side, work.batch()).step
-        for name in names:
-            calls[f"{layers}, {name}"] = stepper(*LOOPS[name](side, work)).step
-    ms = timing.milliseconds(calls, rounds)
-    records = [
-        {
-            "loop": name,
-            "layers": layers,
-            "outside": ms[f"{layers}, outside"],
-            "inside": ms[f"{layers}, {name}"] / TIMES,
-        }
-        for name in names
-        for layers in both
-    ]
-    lines = [_line(r) for r in records]
-    print("\n".join(lines))
-    timing.write(
-        "loops", HEAD, lines, [f"{work}."], records, rounds=rounds, workdir=workdir
-    )
-    return records
+
+    def time(name: str) -> list[dict]:
+        steppers = {}
+        for layers, side in both.items():
+            steppers[f"{layers}, outside"] = stepper(side, work.batch())
+            steppers[f"{layers}, inside"] = stepper(*LOOPS[name](side, work))
+        ms = timing.milliseconds(steppers, rounds)
+        return [
+            {
+                "loop": name,
+                "layers": layers,
+                "outside": ms[f"{layers}, outside"],
+                "inside": ms[f"{layers}, inside"] / TIMES,
+            }
+            for layers in both
+        ]
+
+    table = Table("loops", HEAD, _cells, lambda _: [f"{work}."], rounds, workdir)
+    table.fill(names, time)
+    return table.records
 
 
 def _scanned(side: Side, work: Work) -> tuple[Side, dict[str, Array]]:
@@ -75,10 +74,9 @@ def _stacked(tree):
     return jax.tree.map(lambda x: jnp.stack([x] * TIMES), tree)
 
 
-def _line(record: dict) -> str:
+def _cells(record: dict) -> list:
     outside, inside = record["outside"], record["inside"]
-    cells = [record["loop"], record["layers"], outside, inside, inside / outside]
-    return timing.line(cells)
+    return [record["loop"], record["layers"], outside, inside, inside / outside]
 
 
 LOOPS: dict[str, Callable[[Side, Work], tuple[Side, dict[str, Array]]]] = {

@@ -1,7 +1,8 @@
-"""The nineteen operators that `experiments.benchmark` times, three ways each.
+"""The operators that `experiments.benchmark` times.
 
 A row has the same function by our operators, by `lax` (differentiated by JAX) and by
-PyTorch, and the shapes of its arguments: images first, then parameters.
+PyTorch, for some also tap by tap (`tap_forms`), and the shapes of its arguments: images
+first, then parameters.
 """
 
 import dataclasses
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax import ops
+from cnnjax.ops._geometry import Geometry
+from experiments.benchmark import tap_forms
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -25,6 +28,16 @@ class Row:
     ours: Callable
     plain: Callable
     torch: Callable
+    taps: Callable | None = None
+
+    def times(self, count: int) -> "Row":
+        """The row on a batch so many times as large."""
+        images, *parameters = self.shapes
+        larger = (count * images[0], *images[1:])
+        return dataclasses.replace(self, shapes=(larger, *parameters))
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def _conv(
@@ -51,9 +64,27 @@ def _conv(
     def torch(f, x, k):
         return f.conv2d(x, k, None, stride, pad, dilation, groups)
 
+    def taps(x, k):
+        return tap_forms.depthwise(
+            x, k, _geometry(size, window, stride, pad, dilation, groups)
+        )
+
     image = (batch, size, size, channels)
     kernel = (window, window, channels // groups, outputs)
-    return Row(name, (image, kernel), ours, plain, torch)
+    depthwise = groups == channels
+    return Row(name, (image, kernel), ours, plain, torch, taps if depthwise else None)
+
+
+def _geometry(size, window, stride, pad, dilation=1, groups=1) -> Geometry:
+    """Of square images and windows."""
+    return Geometry(
+        (size, size),
+        (window, window),
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        (dilation, dilation),
+        groups,
+    )
 
 
 def _transposed(name, batch, size, channels, outputs, window, pad, extra) -> Row:
@@ -91,13 +122,14 @@ def _windows(x, window, stride, pad, init, operation):
     )
 
 
-def _max_pool(name, window, pad) -> Row:
+def _max_pool(name, batch, size, window, pad) -> Row:
     return Row(
         name,
-        (_IMAGES,),
+        ((batch, size, size, 64),),
         lambda x: ops.max_pool(x, window, stride=2, padding=pad),
         lambda x: _windows(x, window, 2, pad, -float("inf"), lax.max),
         lambda f, x: f.max_pool2d(x, window, 2, pad),
+        lambda x: tap_forms.max_pool(x, _geometry(size, window, 2, pad)),
     )
 
 
@@ -106,7 +138,7 @@ def _resize(name, ours, method, torch_options) -> Row:
         name,
         ((64, 16, 16, 64),),
         ours,
-        lambda x: jax.image.resize(x, (64, 32, 32, 64), method),
+        lambda x: jax.image.resize(x, (len(x), 32, 32, 64), method),
         lambda f, x: f.interpolate(x, scale_factor=2, **torch_options),
     )
 
@@ -122,28 +154,29 @@ def _plain_batch_norm(x, scale, bias):
 
 _IMAGES = (64, 32, 32, 64)
 
-ROWS = (
-    _conv("3x3, 64 channels, 32x32", 64, 32, 64, 64, 3),
-    _conv("3x3, 128 channels, 16x16", 64, 16, 128, 128, 3),
-    _conv("3x3, 256 channels, 8x8", 64, 8, 256, 256, 3),
-    _conv("1x1, 64 to 256, 32x32", 64, 32, 64, 256, 1),
-    _conv("1x1, 256 to 64, 16x16", 64, 16, 256, 64, 1),
-    _conv("depthwise 3x3, 64 channels, 32x32", 64, 32, 64, 64, 3, groups=64),
-    _conv("3x3 stride 2, 64 to 128, 32x32", 64, 32, 64, 128, 3, stride=2),
-    _conv("7x7 stride 2 stem, 224x224", 4, 224, 3, 64, 7, stride=2),
-    _transposed("transposed 2x2/2, 128 to 64, 16x16", 16, 16, 128, 64, 2, 0, 0),
-    _transposed("transposed 3x3/2, 128 to 64, 16x16", 16, 16, 128, 64, 3, 1, 1),
-    _transposed("transposed 4x4/2, 128 to 64, 16x16", 16, 16, 128, 64, 4, 1, 0),
-    _conv("grouped (8) 3x3, 128 channels, 16x16", 64, 16, 128, 128, 3, groups=8),
-    _conv("dilated (2) 3x3, 64 channels, 32x32", 16, 32, 64, 64, 3, dilation=2),
-    _max_pool("max-pool 2/2", 2, 0),
-    _max_pool("max-pool 3/2", 3, 1),
+_EVERYWHERE = (
+    _conv("3x3 at 32x32x64", 64, 32, 64, 64, 3),
+    _conv("3x3 at 16x16x128", 64, 16, 128, 128, 3),
+    _conv("3x3 at 8x8x256", 64, 8, 256, 256, 3),
+    _conv("1x1 at 32x32x64 to 256", 64, 32, 64, 256, 1),
+    _conv("1x1 at 16x16x256 to 64", 64, 16, 256, 64, 1),
+    _conv("depthwise 3x3 at 32x32x64", 64, 32, 64, 64, 3, groups=64),
+    _conv("3x3 stride 2 at 32x32x64 to 128", 64, 32, 64, 128, 3, stride=2),
+    _conv("7x7 stride 2 stem at 224x224x3", 4, 224, 3, 64, 7, stride=2),
+    _transposed("transposed 2x2/2 at 16x16x128 to 64", 16, 16, 128, 64, 2, 0, 0),
+    _transposed("transposed 3x3/2 at 16x16x128 to 64", 16, 16, 128, 64, 3, 1, 1),
+    _transposed("transposed 4x4/2 at 16x16x128 to 64", 16, 16, 128, 64, 4, 1, 0),
+    _conv("grouped (8) 3x3 at 16x16x128", 64, 16, 128, 128, 3, groups=8),
+    _conv("dilated (2) 3x3 at 32x32x64", 16, 32, 64, 64, 3, dilation=2),
+    _max_pool("max-pool 2/2", 64, 32, 2, 0),
+    _max_pool("max-pool 3/2", 64, 32, 3, 1),
     Row(
         "average pool 2/2",
         (_IMAGES,),
         lambda x: ops.avg_pool(x, 2),
         lambda x: _windows(x, 2, 2, 0, 0.0, lax.add) / 4,
         lambda f, x: f.avg_pool2d(x, 2),
+        lambda x: tap_forms.avg_pool(x, _geometry(32, 2, 2, 0)),
     ),
     _resize(
         "nearest x2",
@@ -165,3 +198,13 @@ ROWS = (
         lambda f, x, s, b: f.batch_norm(x, None, None, s, b, training=True),
     ),
 )
+
+# Of networks for images of 224x224, and of a size that fills an accelerator.
+_LARGE = (
+    _max_pool("max-pool 3/2 at 112x112x64", 32, 112, 3, 1),
+    _conv("depthwise 3x3 at 112x112x64", 32, 112, 64, 64, 3, groups=64),
+)
+ROWS = {"cpu": _EVERYWHERE, "accelerator": (*_EVERYWHERE, *_LARGE)}
+"""The rows of each platform."""
+TIMES = {"cpu": 1, "accelerator": 8}
+"""How many times as large the batches are on each platform."""

@@ -2,23 +2,30 @@
 
 "Backward" is the pullback alone, from residuals to all gradients, as PyTorch's
 autograd is timed. Results are checked against each other first. PyTorch's time is the
-better of its two layouts.
+better of its two layouts. "Taps" are pools and depthwise convolutions tap by tap, to
+find out which form an accelerator should use.
 """
 
+import functools
 import pathlib
 import statistics
-from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cnnjax.ops import fast
 from experiments.benchmark import precision as precisions
-from experiments.benchmark import timing
-from experiments.benchmark.operators import ROWS, Row
-from experiments.benchmark.timing import Contestants
+from experiments.benchmark import selection, timing
+from experiments.benchmark.operators import ROWS, TIMES, Row
+from experiments.benchmark.tables import Table
+from experiments.benchmark.timing import Contestant, Contestants
 
-HEAD = ("operator", "pass", "lax ms", "ours ms", "torch ms", "lax/ours", "ours/torch")
+HEAD = (
+    *("operator", "pass", "lax ms", "ours ms", "torch ms", "taps ms"),
+    *("lax/ours", "ours/torch", "taps/ours"),
+)
 
 
 def run(
@@ -31,19 +38,22 @@ def run(
         contestant.
 
     Raises:
-        UsageError: if no row has `only` in its name.
+        UsageError: if one of `only` is in the name of no row.
     """
-    names = timing.chosen((row.name for row in ROWS), only)
+    rows = selection.chosen(ROWS, only)
     with_torch = precisions.has_torch()
-    records = []
-    for row in (row for row in ROWS if row.name in names):
-        for name, contestants in _passes(row, with_torch, precision).items():
-            times = timing.milliseconds(contestants, rounds)
-            records.append({"operator": row.name, "pass": name, **_best_layout(times)})
-            print(_line(records[-1]), flush=True)
-    lines, below = [_line(r) for r in records], _summary(records)
-    timing.write("ops", HEAD, lines, below, records, rounds=rounds, workdir=workdir)
-    return records
+    table = Table("ops", HEAD, _cells, _summary, rounds, workdir)
+
+    def time(row: Row) -> list[dict]:
+        larger = row.times(TIMES[selection.platform()])
+        records = []
+        for name, contestants in _passes(larger, with_torch, precision).items():
+            ms = _best_layout(timing.milliseconds(contestants, rounds))
+            records.append({"operator": row.name, "pass": name, **ms})
+        return records
+
+    table.fill(rows, time)
+    return table.records
 
 
 def _passes(row: Row, with_torch: bool, precision: str) -> dict[str, Contestants]:
@@ -56,10 +66,13 @@ def _passes(row: Row, with_torch: bool, precision: str) -> dict[str, Contestants
     options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
     dtype = precisions.dtype(precision)
     cast = [a.astype(dtype) for a in jax.device_put([*args, cotangent])]
-    for name, function, flags in [("lax", row.plain, {}), ("ours", row.ours, options)]:
+    functions = [("lax", row.plain, {}), ("ours", row.ours, options)]
+    if row.taps is not None:
+        functions.append(("taps", row.taps, options))
+    for name, function, flags in functions:
         passes = _jax_passes(function, cast[:-1], cast[-1], flags)
         forward[name], backward[name] = passes
-        results[name] = [f() for f in passes]
+        results[name] = [p.call() for p in passes]
     if with_torch:
         from experiments.benchmark.torch_ops import LAYOUTS, torch_passes
 
@@ -74,25 +87,31 @@ def _passes(row: Row, with_torch: bool, precision: str) -> dict[str, Contestants
     return {"forward": forward, "backward": backward}
 
 
-def _jax_passes(function, args, cotangent, options) -> list[Callable]:
-    """The compiled forward pass and pullback, each waiting for its result."""
+def _jax_passes(function, args, cotangent, options) -> list[Contestant]:
+    """The compiled forward pass and pullback."""
     _, pull = jax.vjp(function, *args)
     forward = jax.jit(function).lower(*args).compile(compiler_options=options)
     backward = jax.jit(lambda pull, g: pull(g)).lower(pull, cotangent)
     backward = backward.compile(compiler_options=options)
     return [
-        lambda: jax.block_until_ready(forward(*args)),
-        lambda: jax.block_until_ready(backward(pull, cotangent)),
+        Contestant(functools.partial(forward, *args)),
+        Contestant(functools.partial(backward, pull, cotangent)),
     ]
 
 
 def _check_equal(row: str, name: str, got: object, expected: object, within) -> None:
     pairs = zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True)
     for a, b in pairs:
-        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
-        worst = float(np.abs(a - b).max() / np.abs(b).max())
+        worst = float(_gap(a, b))
         if not worst < within:
             raise ValueError(f"{row}: {name} differs from lax by {worst:.1e}.")
+
+
+@jax.jit
+def _gap(a: Array, b: Array) -> Float[Array, ""]:
+    """The largest difference, as a share of the largest value of b."""
+    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+    return jnp.abs(a - b).max() / jnp.abs(b).max()
 
 
 def _best_layout(times: dict[str, float]) -> dict[str, float]:
@@ -101,11 +120,11 @@ def _best_layout(times: dict[str, float]) -> dict[str, float]:
     return {**kept, "torch": min(layouts)} if layouts else kept
 
 
-def _line(record: dict) -> str:
-    lax, ours, torch = record["lax"], record["ours"], record.get("torch")
-    ratio = ours / torch if torch else None
-    cells = [record["operator"], record["pass"], lax, ours, torch, lax / ours, ratio]
-    return timing.line(cells)
+def _cells(record: dict) -> list:
+    lax, ours = record["lax"], record["ours"]
+    torch, taps = record.get("torch"), record.get("taps")
+    ratios = [lax / ours, torch and ours / torch, taps and taps / ours]
+    return [record["operator"], record["pass"], lax, ours, torch, taps, *ratios]
 
 
 def _summary(records: list[dict]) -> list[str]:

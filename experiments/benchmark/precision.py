@@ -42,9 +42,11 @@ def computing_in(precision: str) -> Iterator[None]:
         return
     whole = precision == "float32"
     if importlib.util.find_spec("torch") is not None:
-        from torch import backends
+        import torch
 
-        for part in (backends.cuda.matmul, backends.cudnn.conv):
-            part.fp32_precision = "ieee" if whole else "tf32"
+        # These set the older and the newer switches; where only the newer are set, the
+        # compiler of PyTorch 2.9 refuses (pytorch/pytorch#166387).
+        torch.set_float32_matmul_precision("highest" if whole else "high")
+        torch.backends.cudnn.allow_tf32 = not whole
     with jax.default_matmul_precision("float32" if whole else "tensorfloat32"):
         yield

@@ -1,34 +1,73 @@
-"""Interleaved timing, and tables of the results."""
+"""Interleaved timing, and the memory that a program needs."""
 
-import json
-import pathlib
-import platform
-import shlex
+import dataclasses
+import math
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 
-from cnnjax.errors import UsageError
+from cnnjax.ops import fast
 
-Contestants = Mapping[str, Callable[[], object]]
+ENOUGH = 0.05
+"""Seconds of work that an accelerator is asked for before it is waited for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """`call` asks for a piece of work, and `wait` for the end of what it returned."""
+
+    call: Callable[[], Any]
+    wait: Callable[[Any], object] = jax.block_until_ready
+
+
+Contestants = Mapping[str, Contestant]
+
+
+def milliseconds(contestants: Contestants, rounds: int) -> dict[str, float]:
+    """The median time of a call of each, interleaved, after one round for nothing.
+
+    On CPU every call is waited for. To ask an accelerator and to wait for it may take
+    longer than the work: it is asked for about 50 ms of calls, which it does in
+    order, and the last is waited for.
+    """
+    counts = {name: _calls_to_time(c) for name, c in contestants.items()}
+    times = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, contestant in contestants.items():
+            times[name].append(_seconds(contestant, counts[name]))
+    return {name: 1e3 * statistics.median(t[1:]) for name, t in times.items()}
+
+
+def _calls_to_time(contestant: Contestant) -> int:
+    if fast.on_cpu():
+        return 1
+    _seconds(contestant, 1)  # the first may have more to do
+    count = 1
+    while (seconds := _seconds(contestant, count)) * count < ENOUGH / 2:
+        count = max(count + 1, math.ceil(ENOUGH / seconds))
+    return count
+
+
+def _seconds(contestant: Contestant, count: int) -> float:
+    """The time of one of so many calls."""
+    start = time.perf_counter()
+    for _ in range(count - 1):
+        contestant.call()
+    contestant.wait(contestant.call())
+    return (time.perf_counter() - start) / count
 
 
 def extra_bytes(program: jax.stages.Compiled) -> int:
     """Memory of a program's temporaries."""
-    memory = program.memory_analysis()
-    if memory is None:
-        raise ValueError("This device does not tell how much memory a program needs.")
-    return memory.temp_size_in_bytes
+    return _memory(program).temp_size_in_bytes
 
 
 def peak_bytes(program: jax.stages.Compiled) -> int:
     """Peak memory of arguments, results and temporaries."""
-    memory = program.memory_analysis()
-    if memory is None:
-        raise ValueError("This device does not tell how much memory a program needs.")
+    memory = _memory(program)
     return (
         memory.temp_size_in_bytes
         + memory.argument_size_in_bytes
@@ -37,61 +76,8 @@ def peak_bytes(program: jax.stages.Compiled) -> int:
     )
 
 
-def milliseconds(contestants: Contestants, rounds: int) -> dict[str, float]:
-    """The median time of each, interleaved, after one round that does not count."""
-    times = {name: [] for name in contestants}
-    for _ in range(rounds + 1):
-        for name, call in contestants.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * statistics.median(t[1:]) for name, t in times.items()}
-
-
-def chosen(names: Iterable[str], only: str) -> list[str]:
-    """The names that contain `only`.
-
-    Raises:
-        UsageError: if none does.
-    """
-    names = list(names)
-    found = [name for name in names if only in name]
-    if not found:
-        raise UsageError(
-            f"--only={only} names no row; the rows are: {'; '.join(names)}."
-        )
-    return found
-
-
-def line(cells: Iterable[str | float | None], digits: int = 2) -> str:
-    """A row of a Markdown table; a dash stands for None."""
-    texts = (
-        f"{cell:.{digits}f}" if isinstance(cell, float) else cell or "-"
-        for cell in cells
-    )
-    return f"| {' | '.join(texts)} |"
-
-
-def write(
-    suite: str,
-    head: Sequence[str],
-    lines: Sequence[str],
-    below: Sequence[str],
-    records: list[dict],
-    *,
-    rounds: int,
-    workdir: pathlib.Path,
-) -> None:
-    """Writes the records as `suite`.json, and the table beside it as Markdown."""
-    origin = (
-        f"{platform.machine()}, {jax.devices()[0].device_kind}, jax {jax.__version__}"
-        f", medians of {rounds} interleaved rounds:"
-        f" `python -m experiments.benchmark {shlex.join(sys.argv[1:])}`"
-    )
-    rule = "|".join(["---"] * len(head))
-    table = [line(head), f"|{rule}|", *lines, "", *below, origin, ""]
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / f"{suite}.md").write_text("\n".join(table))
-    (workdir / f"{suite}.json").write_text(json.dumps(records, indent=1) + "\n")
-    print("\n" + "\n".join(below))
-    print(f"Written to {workdir / suite}.md and {suite}.json beside it.")
+def _memory(program: jax.stages.Compiled) -> Any:
+    memory = program.memory_analysis()
+    if memory is None:
+        raise ValueError("This device does not tell how much memory a program needs.")
+    return memory

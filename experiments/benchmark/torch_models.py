@@ -1,6 +1,7 @@
 """The models of the benchmark in PyTorch; imported only where it is installed."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,31 +43,44 @@ def unit(
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut."""
+    """Two convolutions or a bottleneck of three, and a shortcut."""
 
-    def __init__(self, inputs: int, channels: int, stride: int):
+    def __init__(self, inputs: int, channels: int, stride: int, bottleneck: bool):
         super().__init__()
-        self.unit1 = unit(inputs, channels, stride=stride)
-        self.unit2 = unit(channels, channels, activation=None)
+        outputs = channels * (4 if bottleneck else 1)
+        if bottleneck:
+            self.unit1 = unit(inputs, channels, 1)
+            self.unit2 = unit(channels, channels, 3, stride)
+            self.unit3 = unit(channels, outputs, 1, activation=None)
+        else:
+            self.unit1 = unit(inputs, channels, 3, stride)
+            self.unit2 = unit(channels, outputs, 3, activation=None)
+            self.unit3 = nn.Identity()
         self.shortcut = nn.Identity()
-        if stride != 1 or inputs != channels:
-            self.shortcut = unit(inputs, channels, 1, stride, activation=None)
+        if stride != 1 or inputs != outputs:
+            self.shortcut = unit(inputs, outputs, 1, stride, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
         """The images after the block."""
-        return torch.relu(self.shortcut(x) + self.unit2(self.unit1(x)))
+        y = self.unit3(self.unit2(self.unit1(x)))
+        return torch.relu(self.shortcut(x) + y)
 
 
-def resnet18(inputs: int, classes: int) -> nn.Sequential:
-    """ResNet-18 with the stem for small images."""
-    layers = {"stem": unit(inputs, 64)}
+def resnet(
+    inputs: int, classes: int, *, blocks: Sequence[int], bottleneck: bool, small: bool
+) -> nn.Sequential:
+    """ResNets; those of small images have a stem that keeps their size."""
+    window, stride = (3, 1) if small else (7, 2)
+    layers: dict[str, nn.Module] = {"stem": unit(inputs, 64, window, stride)}
+    if not small:
+        layers["pool"] = nn.MaxPool2d(3, 2, 1)
     inputs = 64
-    for i in range(4):
-        for j in range(2):
+    for i, count in enumerate(blocks):
+        for j in range(count):
             stride = 2 if i > 0 and j == 0 else 1
-            block = Block(inputs, 64 * 2**i, stride)
+            block = Block(inputs, 64 * 2**i, stride, bottleneck)
             layers[f"stage{i + 1}_block{j + 1}"] = block
-            inputs = 64 * 2**i
+            inputs = 64 * 2**i * (4 if bottleneck else 1)
     return _named({**layers, **_head(inputs, classes)})
 
 
@@ -155,7 +169,12 @@ def _named(layers: dict[str, nn.Module]) -> nn.Sequential:
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "small CNN": small_net,
-    "ResNet-18": resnet18,
+    "ResNet-18": functools.partial(
+        resnet, blocks=(2, 2, 2, 2), bottleneck=False, small=True
+    ),
+    "ResNet-50": functools.partial(
+        resnet, blocks=(3, 4, 6, 3), bottleneck=True, small=False
+    ),
     "U-Net": UNet,
     "MobileNetV2": mobilenet,
 }

@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional
 
 from cnnjax.ops import fast
+from experiments.benchmark.timing import Contestant
 
+torch.backends.cudnn.benchmark = True  # cuDNN times its algorithms, XLA does too
 LAYOUTS = {
     "channels_last": torch.channels_last,
     "contiguous": torch.contiguous_format,
@@ -19,8 +21,9 @@ def device() -> str:
     return "cpu" if fast.on_cpu() else "cuda"
 
 
-def wait() -> None:
-    """Waits until the device has computed all that it was asked."""
+def wait(result: object) -> None:
+    """Waits until the device has computed all that it was asked, and any result."""
+    del result
     if device() == "cuda":
         torch.cuda.synchronize()
 
@@ -31,7 +34,7 @@ def torch_passes(
     cotangent: np.ndarray,
     layout: str,
     dtype: str,
-) -> tuple[Callable, Callable, list]:
+) -> tuple[Contestant, Contestant, list]:
     """The forward pass, the backward pass, and both results in NHWC and HWIO."""
     tensors = [
         tensor(a, kernel=i == 1, layout=layout, dtype=dtype) for i, a in enumerate(args)
@@ -43,17 +46,14 @@ def torch_passes(
 
     def forward():
         with torch.no_grad():
-            y = function(functional, *tensors)
-        wait()
-        return y
+            return function(functional, *tensors)
 
     def backward():
-        grads = torch.autograd.grad(y, tensors, g, retain_graph=True)
-        wait()
-        return grads
+        return torch.autograd.grad(y, tensors, g, retain_graph=True)
 
     grads = [_array(t, kernel=i == 1) for i, t in enumerate(backward())]
-    return forward, backward, [_array(y, kernel=False), grads]
+    results = [_array(y, kernel=False), grads]
+    return Contestant(forward, wait), Contestant(backward, wait), results
 
 
 def tensor(

@@ -28,6 +28,7 @@ def torch_stepper(
         ValueError: if those are not the model's.
         RuntimeError: if PyTorch cannot compile it.
     """
+    before = _allocated()
     model = MODELS[work.name](work.images[-1], work.classes)
     load(model, params)
     model.to(device(), memory_format=torch.channels_last)
@@ -42,22 +43,34 @@ def torch_stepper(
     images = tensor(batch["image"], kernel=False, layout="channels_last")
     labels = torch.from_numpy(batch["label"]).long().to(device())
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         optimizer.zero_grad()
         loss = loss_of(images, labels)
         loss.backward()
         optimizer.step()
-        wait()
-        return loss.item()
+        return loss.detach()
 
-    seconds = 0.0
-    if compiled:
-        start = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - start
-        load(model, params)  # undoes the step
-        optimizer.state.clear()
-    return Stepper(step, seconds, peak_mib=None)
+    start = time.perf_counter()
+    wait(step())
+    seconds = time.perf_counter() - start if compiled else 0.0
+    peak = _peak_mib(step, before)
+    load(model, params)  # undoes the steps
+    optimizer.state.clear()
+    return Stepper(call=step, wait=wait, compile_seconds=seconds, peak_mib=peak)
+
+
+def _allocated() -> int:
+    """Bytes of the card that arrays take."""
+    return torch.cuda.memory_allocated() if device() == "cuda" else 0
+
+
+def _peak_mib(step: Callable[[], torch.Tensor], before: int) -> float | None:
+    """Of a step on a card, over what was allocated before; None on CPU."""
+    if device() == "cpu":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    wait(step())
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _loss_fn(model: nn.Module, precision: str) -> LossFn:

@@ -2,6 +2,8 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +16,10 @@ from experiments.benchmark import (
     flax_models,
     loops,
     ops,
+    selection,
     steps,
     timing,
 )
-from experiments.benchmark import precision as precisions
 from experiments.benchmark.jax_steps import Side, sides, stepper
 from experiments.benchmark.operators import ROWS, Row
 from experiments.benchmark.precision import computing_in
@@ -37,7 +39,7 @@ def small(monkeypatch):
         lambda x, scale: scale * x,
         lambda f, x, scale: x * scale.reshape(1, -1, 1, 1),
     )
-    monkeypatch.setattr(ops, "ROWS", (row,))
+    monkeypatch.setattr(ops, "ROWS", selection.everywhere([row]))
     return row
 
 
@@ -82,7 +84,8 @@ def test_operators_compute_in_the_named_precision(small, tmp_path, monkeypatch):
         seen.append(x.dtype)
         return x * scale
 
-    monkeypatch.setattr(ops, "ROWS", (dataclasses.replace(small, ours=ours),))
+    row = dataclasses.replace(small, ours=ours)
+    monkeypatch.setattr(ops, "ROWS", selection.everywhere([row]))
     ops.run(only="", rounds=1, workdir=tmp_path, precision="bfloat16")
     assert seen[-1] == jnp.bfloat16
 
@@ -95,7 +98,7 @@ def test_without_torch_its_column_is_left_out(small, tmp_path, no_torch, capsys)
 
 def test_refuses_to_time_results_that_differ(small, tmp_path, monkeypatch):
     wrong = Row("wrong", small.shapes, small.ours, lambda x, s: x + s, small.torch)
-    monkeypatch.setattr(ops, "ROWS", (wrong,))
+    monkeypatch.setattr(ops, "ROWS", selection.everywhere([wrong]))
     with pytest.raises(ValueError, match="wrong: ours differs from lax by"):
         ops.run(only="", rounds=1, workdir=tmp_path)
 
@@ -106,19 +109,80 @@ def test_refuses_a_name_of_no_row(suite, tmp_path):
         suite.run(only="4x4x4", rounds=1, workdir=tmp_path)
 
 
-def test_there_are_nineteen_rows_of_float32_images():
-    assert len(ROWS) == len({row.name for row in ROWS}) == 19
-    for row in ROWS:
+def test_rows_are_the_same_everywhere_and_two_are_large():
+    assert len(ROWS["cpu"]) == 19
+    assert ROWS["accelerator"][:19] == ROWS["cpu"]
+    large = [row.name for row in ROWS["accelerator"][19:]]
+    assert large == ["max-pool 3/2 at 112x112x64", "depthwise 3x3 at 112x112x64"]
+    for row in ROWS["accelerator"]:
         assert len(row.shapes[0]) == 4
-        assert jnp.prod(jnp.asarray(row.shapes[0])) > 2**16
+        assert math.prod(row.shapes[0]) > 2**16
+
+
+@pytest.mark.parametrize("platform", selection.PLATFORMS)
+def test_operators_have_larger_batches_on_an_accelerator(
+    small, tmp_path, monkeypatch, no_torch, platform
+):
+    seen = set()
+
+    def ours(x, scale):
+        seen.add(x.shape)
+        return x * scale
+
+    row = dataclasses.replace(small, ours=ours)
+    monkeypatch.setattr(ops, "ROWS", selection.everywhere([row]))
+    monkeypatch.setattr(selection, "platform", lambda: platform)
+    ops.run(only="", rounds=1, workdir=tmp_path)
+    assert seen == {({"cpu": 1, "accelerator": 8}[platform], 2, 2, 3)}
+
+
+@pytest.mark.parametrize("row", ROWS["accelerator"], ids=str)
+def test_rows_take_any_batch(row):
+    few = dataclasses.replace(row, shapes=((2, *row.shapes[0][1:]), *row.shapes[1:]))
+    args = [jax.ShapeDtypeStruct(shape, "float32") for shape in few.shapes]
+    forms = [f for f in (row.ours, row.plain, row.taps) if f is not None]
+    assert len({jax.eval_shape(form, *args).shape for form in forms}) == 1
+
+
+def test_pools_and_depthwise_convolutions_are_timed_tap_by_tap(
+    tmp_path, monkeypatch, no_torch
+):
+    with_taps = [row for row in ROWS["accelerator"] if row.taps is not None]
+    assert [row.name for row in with_taps] == [
+        "depthwise 3x3 at 32x32x64",
+        "max-pool 2/2",
+        "max-pool 3/2",
+        "average pool 2/2",
+        "max-pool 3/2 at 112x112x64",
+        "depthwise 3x3 at 112x112x64",
+    ]
+    one = [
+        dataclasses.replace(row, shapes=((1, *row.shapes[0][1:]), *row.shapes[1:]))
+        for row in with_taps[:4]
+    ]
+    monkeypatch.setattr(ops, "ROWS", selection.everywhere(one))
+    # The run itself refuses results and gradients that differ.
+    records = ops.run(only="", rounds=1, workdir=tmp_path)
+    assert len(records) == 8
+    assert min(record["taps"] for record in records) > 0
+
+
+def test_a_row_that_fails_does_not_stop_the_next(small, tmp_path, monkeypatch):
+    wrong = Row("wrong", small.shapes, small.ours, lambda x, s: x + s, small.torch)
+    monkeypatch.setattr(ops, "ROWS", selection.everywhere([wrong, small]))
+    with pytest.raises(ValueError, match="wrong: ours differs from lax by"):
+        ops.run(only="", rounds=1, workdir=tmp_path)
+    table = (tmp_path / "ops.md").read_text()
+    assert "| product | backward |" in table
+    assert "\nwrong failed: wrong: ours differs from lax by" in table
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The small CNN alone, on images small enough for a test."""
-    work = dataclasses.replace(WORKS[0], images=(2, 8, 8, 1))
+    work = dataclasses.replace(WORKS["cpu"][0], images=(2, 8, 8, 1))
     for suite in (steps, loops):
-        monkeypatch.setattr(suite, "WORKS", (work,))
+        monkeypatch.setattr(suite, "WORKS", selection.everywhere([work]))
     return work
 
 
@@ -131,13 +195,6 @@ def stopped(monkeypatch):
         "milliseconds",
         lambda calls, rounds: {name: known.get(name, 8.0) for name in calls},
     )
-
-
-def test_contestants_take_turns():
-    turns = []
-    calls = {name: lambda name=name: turns.append(name) for name in "ab"}
-    assert timing.milliseconds(calls, 3).keys() == {"a", "b"}
-    assert turns == ["a", "b"] * 4
 
 
 def test_memory_that_a_step_updates_counts_once():
@@ -154,8 +211,8 @@ def test_steps_fill_both_tables(tiny, stopped, tmp_path, no_compiler):
     assert json.loads((tmp_path / "steps.json").read_text()) == [record]
     table = (tmp_path / "steps.md").read_text()
     torch, ratio = ("10.00", "2.00") if TORCH else ("-", "-")
-    start = "| small CNN, 8x8x1, batch 2 | 60.00 | 20.00 |"
-    assert f"{start} {torch} | - | 3.00 | {ratio} |" in table
+    start = "| small CNN 2x8x8x1 | 60.00 | 20.00 |"
+    assert f"{start} {torch} | - | 3.00 | {ratio} | 100.00 |" in table
     if TORCH:
         assert "small CNN: no figures of torch.compile: no C++ compiler\n" in table
 
@@ -165,64 +222,13 @@ def test_ours_is_held_against_the_better_torch(tiny, stopped, tmp_path, monkeypa
     # With nothing compiled in truth, its first steps are those of eager mode.
     monkeypatch.setattr("torch.compile", lambda function: function)
     (record,) = steps.run(only="", rounds=1, workdir=tmp_path)
-    losses = record["first_losses"]
+    losses, mib = record["first_losses"], record["peak_mib"]
+    cuda = sys.modules["torch"].cuda.is_available()
+    assert (mib["torch"] is not None) == (mib["torch.compile"] is not None) == cuda
     assert losses["torch.compile"] == pytest.approx(losses["torch"], rel=1e-6)
-    assert "| 10.00 | 8.00 | 3.00 | 2.50 |" in (tmp_path / "steps.md").read_text()
-
-
-def _first_losses(work, precision):
-    """In Flax's layers, ours and PyTorch, from the same parameters."""
-    from experiments.benchmark.torch_steps import torch_stepper
-
-    both = sides(work, precisions.dtype(precision))
-    losses = [
-        float(jax.jit(lambda side=side: side.step(side.state, work.batch())[1])())
-        for side in both.values()
-    ]
-    params = both["ours"].state[0]
-    torch = torch_stepper(work, params, precision=precision, compiled=False)
-    return [*losses, torch.step()]
-
-
-@needs_torch
-@pytest.mark.parametrize("work", WORKS, ids=lambda w: w.name)
-def test_models_of_all_contestants_agree(work):
-    work = dataclasses.replace(work, images=(2, 16, 16, work.images[-1]))
-    flax, ours, torch = _first_losses(work, "float32")
-    assert ours == pytest.approx(flax, rel=1e-4)
-    assert torch == pytest.approx(flax, rel=1e-4)
-
-
-@needs_torch
-def test_bfloat16_reaches_every_contestant(tiny):
-    exact = _first_losses(tiny, "float32")
-    rough = _first_losses(tiny, "bfloat16")
-    for a, b in zip(exact, rough, strict=True):
-        assert a != b == pytest.approx(a, rel=5e-2)
-
-
-@needs_torch
-@pytest.mark.parametrize(
-    ("work", "count"),
-    list(zip(WORKS, (93_962, 11_173_962, 7_763_074, 2_236_682), strict=True)),
-    ids=lambda w: getattr(w, "name", ""),
-)
-def test_contestants_have_as_many_parameters(work, count):
-    import torch
-
-    from experiments.benchmark.torch_models import MODELS
-
-    images = jnp.zeros((1, *work.images[1:]))
-    models = (
-        work.model(classes=work.classes),
-        flax_models.MODELS[work.name](work.classes),
+    assert (
+        "| 10.00 | 8.00 | 3.00 | 2.50 | 100.00 |" in (tmp_path / "steps.md").read_text()
     )
-    for model in models:
-        params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-        assert sum(p.size for p in jax.tree.leaves(params)) == count
-    with torch.device("meta"):
-        model = MODELS[work.name](work.images[-1], work.classes)
-    assert sum(p.numel() for p in model.parameters()) == count
 
 
 def test_steps_that_differ_are_refused(tiny, tmp_path, monkeypatch, no_torch):
@@ -258,8 +264,8 @@ def test_loops_fill_both_tables(tiny, stopped, tmp_path):
 @pytest.mark.parametrize("loop", loops.LOOPS)
 def test_loops_take_four_steps_or_members(tiny, loop):
     side = sides(tiny, "float32")["ours"]
-    looped = stepper(*loops.LOOPS[loop](side, tiny)).step()
-    alone = stepper(side, tiny.batch()).step
+    looped = stepper(*loops.LOOPS[loop](side, tiny)).call()
+    alone = stepper(side, tiny.batch()).call
     first = float(alone())
     expected = [first, *(float(alone()) for _ in range(3))]
     expected = expected if loop == "scan" else [first] * 4
