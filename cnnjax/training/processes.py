@@ -44,22 +44,21 @@ def join(
         if (coordinator, num_processes, process_id) != (None, None, None):
             raise UsageError("--distributed=off has no --coordinator; leave it out.")
         return
-    environ = os.environ
-    where = coordinator or environ.get("JAX_COORDINATOR_ADDRESS")
-    if where:
-        count = _number("num_processes", num_processes)
-        index = _number("process_id", process_id)
+    where = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    count = _number("num_processes", num_processes)
+    index = _number("process_id", process_id)
+    if where and (coordinator or (count, index) != (None, None)):
         _check_place(where, count, index)
         _meet(f"--coordinator={where}", where, count, index)
     elif num_processes is not None or process_id is not None:
         raise UsageError(
             "--num_processes and --process_id need --coordinator=host:port."
         )
-    elif mode == "on" or _started_as_one_of_many():
-        _meet("--distributed")
+    elif mode == "on" or where or _started_as_one_of_many():
+        _meet("--distributed")  # the launcher knows what is not named
     elif _on_tpu_vm():
-        with contextlib.suppress(Exception):  # a single host may know of no others
-            jax.distributed.initialize(initialization_timeout=MEETING)
+        with contextlib.suppress(UsageError):  # a single host may know of no others
+            _meet("--distributed")
 
 
 def _number(name: str, given: int | None) -> int | None:
@@ -91,8 +90,7 @@ def _meet(what: str, *arguments: Any) -> None:
     late.start()  # JAX would end the process with a dump
     try:
         jax.distributed.initialize(*arguments, initialization_timeout=2 * MEETING)
-    # RuntimeError: nobody comes. ValueError: the launcher does not say who is to come.
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
+    except Exception as error:  # JAX asks servers and packages of many launchers
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(
             f"{what}: the processes of this run do not meet ({reason});"

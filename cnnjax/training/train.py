@@ -59,7 +59,8 @@ def train(
 def _all_raise(error: BaseException) -> bool:
     """Whether each process has raised this error, at the same step.
 
-    Saving is a meeting of all processes: where one fails alone, it would never end.
+    The newest state is the result of collectives: where one process fails alone, it
+    may never be there, and cannot be waited for and saved.
     """
     together = signals.Stopped, NotFinite
     return jax.process_count() == 1 or isinstance(error, together)

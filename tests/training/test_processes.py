@@ -91,6 +91,8 @@ def test_joins_the_meeting_that_is_named(joined):
         (HERE, ("localhost:9", 2, 1)),
         ({"SLURM_STEP_NUM_TASKS": "2"}, ()),
         ({"SLURM_STEP_NUM_TASKS": "1"}, None),
+        ({"SLURM_STEP_NUM_TASKS": "2", "JAX_COORDINATOR_ADDRESS": "a:1"}, ()),
+        ({"JAX_COORDINATOR_ADDRESS": "a:1"}, ()),
         ({"OMPI_COMM_WORLD_SIZE": "4"}, ()),
         ({"TPU_WORKER_HOSTNAMES": "a,b"}, ()),
         ({"TPU_WORKER_HOSTNAMES": "a"}, None),

@@ -53,9 +53,13 @@ def small_files_only(workdir):
 
 
 def impatient(workdir):
+    """Misses others within seconds."""
+    watch.PERIOD, watch.SILENCE, watch.GRACE = 0.5, 15.0, 1.0
+
+
+def nobody_comes(workdir):
     """Waits for others for seconds only."""
-    processes.MEETING = 8
-    watch.PERIOD, watch.SILENCE, watch.GRACE = 0.5, 8.0, 1.0
+    processes.MEETING = 4
 
 
 def kill_in_evaluation(workdir):

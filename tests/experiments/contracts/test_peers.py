@@ -14,7 +14,7 @@ LONGEST = 60  # seconds from a failure to the end of the last process
 GO_ON = "the same command on all of them goes on from the last checkpoint"
 
 
-def start(runs, workdir, count, faulty=None, fault=None):
+def start(runs, workdir, count, faulty=None, fault=None, others=faults.impatient):
     """A run of so many processes, of which one has a fault."""
     shared = (
         f"--coordinator=localhost:{processes.free_port()}",
@@ -26,7 +26,7 @@ def start(runs, workdir, count, faulty=None, fault=None):
             "classification",
             workdir,
             *(*shared, f"--process_id={i}"),
-            prepare=fault if i == faulty else faults.impatient,
+            prepare=fault if i == faulty else others,
         )
         for i in range(count)
     ]
@@ -140,11 +140,12 @@ def test_the_one_that_fails_says_why_and_all_end(
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_those_that_nobody_meets_say_so(runs, tmp_path, missing):
-    group = start(runs, tmp_path / "run", 2, missing, faults.kill_before_meeting)
+    killed, waiting = faults.kill_before_meeting, faults.nobody_comes
+    group = start(runs, tmp_path / "run", 2, missing, killed, waiting)
     status, said = in_the_end(group, missing)[1 - missing]
     assert status == 2, said
     (line,) = errors(said)
-    assert "8 seconds have passed, and not all processes of this run have come" in line
+    assert "4 seconds have passed, and not all processes of this run have come" in line
     assert "Traceback" not in said
 
 
