@@ -47,23 +47,9 @@ def train(
         try:
             run.resume()
             run.fit()
-            result = run.finish()
-        except BaseException as error:
-            if _all_raise(error):
-                run.close()
-            raise
-        run.close()
-        return result
-
-
-def _all_raise(error: BaseException) -> bool:
-    """Whether each process has raised this error, at the same step.
-
-    The newest state is the result of collectives: where one process fails alone, it
-    may never be there, and cannot be waited for and saved.
-    """
-    together = signals.Stopped, NotFinite
-    return jax.process_count() == 1 or isinstance(error, together)
+            return run.finish()
+        finally:
+            run.close()
 
 
 def compiled_step(
@@ -232,10 +218,9 @@ class _Run:
             log_line(f"stops early: {self._task.score} stays at {progress.best:.4f}")
             checkpoint.save(self._state)
         # A damaged image is refused when its batch is made.
-        except (signals.Stopped, UsageError, NotFinite) as error:
-            if _all_raise(error):
-                checkpoint.save(self._state)
-                self._checkpoints.wait()
+        except (signals.Stopped, UsageError, NotFinite):
+            checkpoint.save(self._state)
+            self._checkpoints.wait()
             raise
         finally:
             self._bar.close()

@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from PIL import Image
 from cnnjax import data
 from cnnjax.data import decoded
 from cnnjax.errors import UsageError
+
+NO_LABELS = np.zeros(0, np.int32)
 
 
 def source(counts):
@@ -253,3 +256,19 @@ def test_names_may_be_no_unicode(tmp_path, monkeypatch, scheme, task, write):
     if scheme == "folder":
         assert found.class_names == ("cat\udcff", "d\udcf6g")
         assert "\udcee.txt" in found.note
+
+
+@pytest.mark.parametrize(("name", "called"), [("train", "training"), ("test", "test")])
+def test_a_split_without_images_is_refused(monkeypatch, name, called):
+    reader = importlib.import_module("cnnjax.data.readers.digits")
+    read, nothing = (
+        reader.read,
+        data.Arrays(np.zeros((0, 8, 8, 1), np.uint8), NO_LABELS),
+    )
+
+    def emptied(where, options):
+        return dataclasses.replace(read(where, options), **{name: nothing})
+
+    monkeypatch.setattr(reader, "read", emptied)
+    with pytest.raises(UsageError, match=f"digits has no {called} images"):
+        data.load("digits")
