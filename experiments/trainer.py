@@ -24,11 +24,12 @@ from cnnjax.training import (
 )
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
-from cnnjax.training.plan import plan
-from cnnjax.training.progress import duration, log_line, table
+from cnnjax.training.plan import Plan, plan
+from cnnjax.training.progress import log_line
 from cnnjax.training.task import Metrics, Task, TrainingResult
-from cnnjax.training.train import compiled_step, train
+from cnnjax.training.train import compiled_step, step_seconds, train
 from experiments import predictor as predictors
+from experiments import result_table
 from experiments.initial_weights import check_start
 from experiments.predictor import Report, TrainedModel
 
@@ -123,13 +124,8 @@ def run(
         UsageError: if an option has a value that it cannot have, or the run is refused.
     """
     clock, workdir = Clock(), pathlib.Path(workdir)
-    flags.check(config)
-    data, validation = experiment.load_data(config)
-    mean, std = channel_mean_std(data.train, seed=config.seed)
-    scaling = {"mean": mean, "std": std}
-    task = experiment.make_task(config, data, validation, scaling, workdir)
+    data, scaling, task, steps = _planned(experiment, config, workdir)
     origin = provenance.provenance(data.fingerprint)
-    steps = plan(config, len(task.train), rounds=task.rounds)
     memory.check_model(task.shapes)
     step = None
     if overwrite:  # what cannot begin empties no workdir
@@ -152,9 +148,29 @@ def run(
             if data.note:
                 log_line(data.note)
             result = _finish(experiment, trained(), keep, origin)
-    shown = _shown(experiment.metrics, result)
-    _show(result, workdir, shown, unit=task.unit)
+    result_table.show(result, workdir, experiment.metrics, unit=task.unit)
     return {name: result[name] for name in experiment.metrics if name in result}
+
+
+def estimate(experiment: Experiment, config: Any, workdir: pathlib.Path) -> float:
+    """About how many seconds the steps of a run take, by a few that are made now.
+
+    Evaluations, compilation and the start come on top.
+    """
+    _, _, task, steps = _planned(experiment, config, workdir)
+    return steps.steps * step_seconds(task, config, steps)
+
+
+def _planned(
+    experiment: Experiment, config: Any, workdir: pathlib.Path
+) -> tuple[Dataset, PyTree, Task, Plan]:
+    """Data, their scaling, task and plan of a run, whose config is checked."""
+    flags.check(config)
+    data, validation = experiment.load_data(config)
+    mean, std = channel_mean_std(data.train, seed=config.seed)
+    scaling = {"mean": mean, "std": std}
+    task = experiment.make_task(config, data, validation, scaling, workdir)
+    return data, scaling, task, plan(config, len(task.train), rounds=task.rounds)
 
 
 def _finished(
@@ -179,6 +195,7 @@ def _finish(
         **run.result.metrics,
         **rows,
         **run.result.cost,
+        **_validation(run.result.step, keep),
         "class_names": run.data.class_names,
         "image_shape": run.data.image_shape,
         "image_size": run.data.image_size,
@@ -193,6 +210,18 @@ def _finish(
     keep.finish(result)
     _draw(experiment, run, keep)
     return result
+
+
+def _validation(step: int, keep: record.Record) -> Metrics:
+    """The metrics of the validation split after a step, if there is such a split."""
+    rows = text_files.read_rows(keep.workdir)
+    found: Metrics = {}
+    for row in (row for row in rows if row["step"] == step):
+        for name, value in row.items():
+            split, _, metric = name.partition("/")
+            if split == "validation" and not metric.startswith("raw_"):
+                found[metric] = value
+    return {"validation": found} if found else {}
 
 
 def _drawing(keep: record.Record) -> pathlib.Path:
@@ -226,51 +255,3 @@ def _draw(experiment: Experiment, run: TrainedRun, keep: record.Record) -> None:
         log_line(f"warning: no figures/{name} ({reason})")
     if not any(isinstance(error, OSError) for error in failed.values()):
         _drawing(keep).unlink(missing_ok=True)
-
-
-def _shown(names: tuple[str, ...], result: Metrics) -> dict[str, str]:
-    """The metrics of a result as text; lists are left out."""
-    shown = {}
-    for name in names:
-        value = result.get(name)
-        label = f"test {name.replace('_per_class', ' by class').replace('_', ' ')}"
-        if isinstance(value, dict):
-            rows = [(n, x) for n, x in value.items() if x is not None]
-            shown[label] = ", ".join(f"{n} {x:.3f}" for n, x in rows)
-        elif isinstance(value, float):
-            shown[label] = f"{value:.4f}"
-    return shown
-
-
-# Phases of a run in `seconds` of its result -> how they are shown.
-_PHASES = {
-    "compile": "compile",
-    "train": "train",
-    "renew": "new rounds",
-    "evaluate": "evaluate",
-    "total": "total",
-}
-
-
-def _show(
-    result: Metrics, workdir: pathlib.Path, metrics: dict[str, str], *, unit: str
-) -> None:
-    """Shows a table of metrics, and of the time and memory that the run took."""
-    seconds = result["seconds"]
-    table(
-        "result",
-        {
-            **metrics,
-            "parameters": f"{result['parameters']:,}",
-            f"{unit}/s in training": f"{result['images_per_second']:,.0f}",
-            "time": ", ".join(
-                f"{name} {duration(seconds[phase])}"
-                for phase, name in _PHASES.items()
-                if phase in seconds
-            ),
-            "waiting for input": f"{seconds['input_wait'] / seconds['train']:.1%}",
-            "peak memory": f"{result['peak_memory_bytes'] / 2**30:.2f} GiB",
-            "SHA-256 of the parameters": result["parameters_sha256"],
-            "left in": str(workdir),
-        },
-    )

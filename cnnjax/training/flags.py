@@ -6,8 +6,9 @@ class Config:
     seed: int = option(0, "Seeds data and initialization; same seed, same numbers.")
 ```
 
-A field's type is `int`, `float`, `str` or `bool`, or one of them `| None`. Wrong
-values are refused here, in one line, before anything runs.
+A field's type is `int`, `float`, `str` or `bool`, or one of them `| None`, or
+`tuple[str, ...]`, whose flag may be given several times. Wrong values are refused
+here, in one line, before anything runs.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -57,6 +58,7 @@ _DEFINE: dict[type, Callable] = {
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
     bool: _define_boolean,
+    tuple: flags.DEFINE_multi_string,
 }
 
 
@@ -89,7 +91,26 @@ def parse(config: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> 
             flagfile.
     """
     values = {f.name: flag_values[f.name].value for f in dataclasses.fields(config)}
-    return check(config(**values))
+    several = {name: tuple(x) for name, x in values.items() if isinstance(x, list)}
+    return check(config(**values | several))
+
+
+def from_arguments(config: type[Config], arguments: Sequence[str]) -> Config:
+    """The `config` that arguments of a command line describe.
+
+    Raises:
+        UsageError: if one is no flag of `config`, or its value is not allowed.
+    """
+    values = flags.FlagValues()
+    define(config, values)
+    try:
+        rest = values(["", *arguments])
+    # A ValueError: --no with a value, or a flagfile that is no text.
+    except (flags.Error, ValueError, RecursionError) as error:
+        raise UsageError(str(error)) from error
+    if len(rest) > 1:
+        raise UsageError(f"Unexpected argument {rest[1]!r}: flags begin with --.")
+    return parse(config, values)
 
 
 def check(config: Config) -> Config:
@@ -137,8 +158,11 @@ def given(config: type, flag_values: flags.FlagValues = flags.FLAGS) -> dict[str
 
 def flagfile(config: Any) -> str:
     """The text of a flagfile that repeats `config`: one flag a line."""
-    values = dataclasses.asdict(config).items()
-    return "".join(f"--{name}={value}\n" for name, value in values if value is not None)
+    lines = []
+    for name, value in dataclasses.asdict(config).items():
+        several = value if isinstance(value, tuple) else (value,)
+        lines += [f"--{name}={one}\n" for one in several if one is not None]
+    return "".join(lines)
 
 
 def identity(config: Any) -> dict[str, Any]:
@@ -161,7 +185,7 @@ def _described(field: dataclasses.Field) -> str:
     if choices:
         limits = "|".join(choices)
     among = f" ({limits})" if limits else ""
-    shown = "" if field.default in (None, "") else f"={field.default}"
+    shown = "" if field.default in (None, "", ()) else f"={field.default}"
     indent = " " * 6
     doc = textwrap.fill(
         field.metadata["doc"], 88, initial_indent=indent, subsequent_indent=indent
@@ -174,11 +198,13 @@ def _is_of(value: Any, hint: Any) -> bool:
     kind = _plain(hint)
     if isinstance(value, bool):  # which Python counts among the whole numbers
         return kind is bool
+    if kind is tuple:
+        return isinstance(value, tuple) and all(isinstance(x, str) for x in value)
     return isinstance(value, hint | int if kind is float else hint)
 
 
 def _plain(hint: Any) -> type:
-    """`int` of `int | None`."""
+    """`int` of `int | None`, `tuple` of `tuple[str, ...]`."""
     if isinstance(hint, types.UnionType):
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
-    return hint
+    return typing.get_origin(hint) or hint

@@ -1,39 +1,25 @@
-"""How an experiment starts and how it ends: flags, processes, caches, exit status.
-
-Status 0: done. 1: the loss was not finite, or the disk is full. 2: a mistake of the
-user's, told in one line. 128 + n: stopped by signal n, everything saved.
-"""
+"""How an experiment starts: its command line, processes, and cache of programs."""
 
 import contextlib
 import dataclasses
-import errno
+import functools
 import hashlib
 import os
 import pathlib
 import platform
-import signal
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
-from absl import app, flags, logging
 
 from cnnjax import data
 from cnnjax.errors import UsageError
-from cnnjax.names import printable
 from cnnjax.ops import fast
 from cnnjax.options import option
+from cnnjax.training import command_line, finished, processes, signals, verify, watch
 from cnnjax.training import config as configs
-from cnnjax.training import finished, processes, signals, verify, watch
 from cnnjax.training import flags as config_flags
-from cnnjax.training.checkpoint import NotSaved
-from cnnjax.training.progress import escape_what_cannot_be_written, log_line
-from cnnjax.training.train import NotFinite
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
+from cnnjax.training.progress import log_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,58 +95,11 @@ class Command:
 
 def launch(command: Command) -> None:
     """Runs `command` as the command line asks, and exits."""
-    escape_what_cannot_be_written()
-    config_flags.define(command.config)
-    config_flags.define(command.options)
-
-    def parse(argv: Sequence[str]) -> Sequence[str]:
-        if {"--help", "-help", "-h"} & set(argv):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head`
-            print(_help(command))
-            sys.exit(0)
-        try:
-            rest: Sequence[str] = flags.FLAGS(argv)
-        # A ValueError: --no with a value, or a flagfile that is no text.
-        except (flags.Error, ValueError, RecursionError) as error:
-            _exit(2, str(error).removeprefix("ERROR:: "))
-        if len(rest) > 1:
-            _exit(2, f"Unexpected argument {rest[1]!r}: flags begin with --.")
-        # Errors of orbax's threads, which it logs, are raised as exceptions as well.
-        logging.set_verbosity(logging.FATAL)
-        return rest
-
-    app.run(lambda argv: sys.exit(_status(command)), flags_parser=parse)
-
-
-def _status(command: Command) -> int:
-    try:
-        return _ended(command)
-    except Exception as error:
-        if not watch.others():
-            raise
-        if watch.is_of_others(error):
-            _exit(1, watch.cause(error))
-        traceback.print_exc()
-        _exit(1, f"{type(error).__name__}: {error}"[:300])
-
-
-def _ended(command: Command) -> int:
-    try:
-        _act(command)
-    except UsageError as error:
-        _exit(2, str(error))
-    except (NotFinite, NotSaved) as error:
-        _exit(1, str(error))
-    except signals.Stopped as stopped:
-        log_line(f"{stopped}; the same command goes on from there")
-        return stopped.status
-    except KeyboardInterrupt:
-        _exit(130, _INTERRUPTED)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        _exit(1, f"{error.strerror}; with room, the same command goes on")
-    return 0
+    command_line.act_on(
+        (command.config, command.options),
+        functools.partial(_act, command),
+        show_help=functools.partial(_help, command),
+    )
 
 
 def _act(command: Command) -> None:
@@ -194,7 +133,10 @@ def _act(command: Command) -> None:
             finished.check_given(workdir, given, experiment=command.name)
             command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
-        with _one_line(workdir), signals.ends_at_once(f"error: {_INTERRUPTED}"):
+        with (
+            _one_line(workdir),
+            signals.ends_at_once(f"error: {command_line.INTERRUPTED}"),
+        ):
             command.run(config, workdir, overwrite=options.overwrite)
 
 
@@ -234,7 +176,7 @@ def _one_line(workdir: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename2 or error.filename  # where something was to be moved
-        if error.errno in _FULL or not isinstance(name, str):
+        if error.errno in command_line.FULL or not isinstance(name, str):
             raise
         if not pathlib.Path(name).absolute().is_relative_to(workdir.absolute()):
             raise
@@ -280,10 +222,3 @@ def _help(command: Command) -> str:
             "\n  --flagfile\n      Reads flags from a file, such as a recipe.",
         )
     )
-
-
-def _exit(status: int, line: str) -> NoReturn:
-    sys.stderr.write(f"error: {printable(line)}\n")
-    sys.stderr.flush()
-    watch.fail(status, printable(line))
-    sys.exit(status)

@@ -4,7 +4,7 @@ import collections
 import io
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import jax
@@ -48,6 +48,17 @@ def table(title: str, rows: Mapping[str, str]) -> None:
         for name, value in rows.items():
             shown.add_row(_text(name), _text(value))
         console.print(shown)
+
+
+def grid(title: str, lines: Sequence[Sequence[str]]) -> None:
+    """Shows a table of several columns, the first line of which is its head."""
+    head, *body = lines
+    shown = rich.table.Table(title=title, title_justify="left")
+    for name in head:
+        shown.add_column(_text(name), overflow="fold")
+    for line in body:
+        shown.add_row(*map(_text, line))
+    console.print(shown)
 
 
 def _text(line: str) -> rich.text.Text:

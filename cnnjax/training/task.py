@@ -74,6 +74,7 @@ class TrainingResult:
 
     Attributes:
         variables: final variables, on the host.
+        step: whose variables these are, the last or the best.
         metrics: of the test split.
         sums: that the metrics were computed from.
         observer: the task's, of the evaluation of the test split.
@@ -81,6 +82,7 @@ class TrainingResult:
     """
 
     variables: PyTree
+    step: int
     metrics: Metrics
     sums: PyTree
     observer: Any

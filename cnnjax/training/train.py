@@ -5,6 +5,8 @@ trains through here, so that the same guarantees hold for all of them.
 """
 
 import functools
+import statistics
+import time
 from typing import Any
 
 import jax
@@ -60,13 +62,33 @@ def compiled_step(
     Raises:
         UsageError: if it needs more memory than there is.
     """
+    step, _, _ = _blank_step(task, config, plan, clock)
+    clock.enter(None)
+    return step
+
+
+def step_seconds(task: Task, config: TrainingConfig, plan: Plan) -> float:
+    """How long a step of a run takes that has not begun: the median of three."""
+    step, state, batch = _blank_step(task, config, plan, Clock())
+    state, _ = step(state, batch)
+    seconds = []
+    for _ in range(3):
+        since = time.perf_counter()
+        state, _ = jax.block_until_ready(step(state, batch))
+        seconds.append(time.perf_counter() - since)
+    return statistics.median(seconds)
+
+
+def _blank_step(
+    task: Task, config: TrainingConfig, plan: Plan, clock: Clock
+) -> tuple[loop.Step, states.State, loop.Batch]:
+    """A compiled step, with a state and a batch of zeros for it."""
     mapper = devices.mapper(config.parallelism)
     blank = states.blank(task.shapes, **_options(config, plan))
     batches = Batches(task, config, plan.steps, mapper, clock)
     state = mapper.replicate(jax.tree.map(np.zeros_like, blank))  # alike everywhere
     step = _compiled(task, config, plan, mapper, state, batches, clock)
-    clock.enter(None)
-    return step
+    return step, state, batches.like_training()
 
 
 def _options(config: TrainingConfig, plan: Plan) -> dict[str, Any]:
@@ -241,7 +263,7 @@ class _Run:
         images = steps * self._config.batch_size
         took = cost(variables, self._clock.seconds, steps=steps, images=images)
         took["resumed_at"] = self._progress.resumed_at
-        return TrainingResult(variables, *evaluation, took)
+        return TrainingResult(variables, int(host.step), *evaluation, took)
 
     def close(self) -> None:
         """Waits for what is being saved."""

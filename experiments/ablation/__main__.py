@@ -1,0 +1,114 @@
+r"""Trains a grid of changes over several seeds, and says which of them matter.
+
+python -m experiments.ablation --study=experiments/ablations/padding_mode.py
+python -m experiments.ablation --experiment=classification --metric=accuracy \
+    --base=--validation=0.2 --vary=norm=none,batch,group --vary=learning_rate=0.1,0.03
+"""
+
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from cnnjax.errors import UsageError
+from cnnjax.ops import fast
+from cnnjax.training import command_line, flags, launch
+from cnnjax.training.progress import duration, grid, log_line
+from experiments import trainer
+from experiments.ablation import load, tables, verify
+from experiments.ablation.folder import Folder
+from experiments.ablation.options import Options
+from experiments.ablation.run import complete
+from experiments.ablation.study import Plan, Study, plan
+
+
+def main() -> None:
+    """Runs the study that the command line describes, and exits."""
+    command_line.act_on((Options,), _act, show_help=_help)
+
+
+def _act() -> None:
+    options = flags.parse(Options)
+    planned = plan(_study(options))
+    name = pathlib.Path(options.study).stem if options.study else "ablation"
+    workdir = pathlib.Path(options.workdir or f"runs/{name}")
+    if options.dry_run:
+        _show_plan(planned, workdir)
+        return
+    # Runs have processes of their own: this one takes no accelerator from them.
+    jax.config.update("jax_platforms", "cpu")
+    folder = Folder(workdir, planned)
+    if options.retry_failed:
+        folder.forget_failures(planned)
+    rows = complete(planned, folder, jobs=options.jobs, title=name)
+    grid("cells", tables.brief(planned, rows))
+    log_line(f"left in {workdir}: report.html, table.md, table.tex, results.csv")
+    verified = not options.verify or verify.verify(planned, folder, options.verify)
+    if not verified or any(row.failures for row in rows):
+        sys.exit(1)
+
+
+def _study(options: Options) -> Study:
+    """The study of the file, or of the flags."""
+    if options.study is None:
+        return _of_flags(options)
+    for name in ("experiment", "base", "vary"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} is for a study without a file; give one.")
+    study = load.from_file(options.study)
+    given = {
+        "metric": options.metric,
+        "seeds": options.seeds and load.seeds(options.seeds),
+        "difference": options.difference,
+    }
+    changed: dict[str, Any] = {k: x for k, x in given.items() if x is not None}
+    return dataclasses.replace(study, **changed)
+
+
+def _of_flags(options: Options) -> Study:
+    if options.experiment is None or options.metric is None or not options.vary:
+        raise UsageError(
+            "A study is a file, --study=FILE, or --experiment, --metric and --vary."
+        )
+    base = [x if x.startswith("--") else f"--flagfile={x}" for x in options.base]
+    return Study(
+        experiment=options.experiment,
+        metric=options.metric,
+        base=base,
+        factors=load.factors(options.vary),
+        design=options.design,
+        seeds=load.seeds(options.seeds or "5"),
+        difference=options.difference,
+    )
+
+
+def _show_plan(planned: Plan, workdir: pathlib.Path) -> None:
+    """The cells, and how long their steps take by a few of each."""
+    launch.keep_compiled()
+    fast.tune_cpu()
+    table, total = [["cell", "runs", "a run", "all"]], 0.0
+    for cell in range(len(planned.cells)):
+        runs = [run for run in planned.runs if run.cell == cell]
+        firsts = [run for run in runs if run.seed == planned.seeds[0]]
+        seconds = [
+            trainer.estimate(planned.experiment, run.config, workdir) for run in firsts
+        ]
+        each, count = sum(seconds) / len(seconds), len(runs)
+        total += each * count
+        shown = [duration(each), duration(each * count)]
+        table.append([planned.label(cell), str(count), *shown])
+    grid("cells", table)
+    log_line(
+        f"{len(planned.runs)} runs, about {duration(total)} of steps one after another,"
+        " by three steps of each cell; starts, compilation and evaluations come on top"
+    )
+
+
+def _help() -> str:
+    return f"{(__doc__ or '').strip()}\n\n{flags.describe(Options)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The workdir of a study.
+
+study.json       the base, with which whatever comes later must agree
+runs/NAME/       an ordinary workdir for each run
+outcomes/NAME    what became of a run: finished or failed, and why
+claims/, logs/   who works on which run, and what runs printed
+report.html, table.md, table.tex, results.csv
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from cnnjax.errors import UsageError
+from cnnjax.training import finished, flags, text_files
+from experiments.ablation.claims import Claims
+from experiments.ablation.study import Plan, Run
+
+_NEEDED = ("experiment", "bases")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        failure: why it failed, in one line; "" if it finished.
+        cores: how many it computed on; 0: all of the machine.
+        packed: with how many others it trained in one program; 0: alone.
+        validation: metrics of the validation split by name.
+        test: metrics of the test split.
+        seconds: that it took, from start to end.
+        sha256: of its parameters.
+    """
+
+    failure: str = ""
+    cores: int = 0
+    packed: int = 0
+    validation: dict[str, float] = dataclasses.field(default_factory=dict)
+    test: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    sha256: str = ""
+
+
+class Folder:
+    """The workdir of a study.
+
+    Args:
+        workdir: made when missing.
+        plan: of the study.
+
+    Raises:
+        UsageError: if it cannot be written, or holds a study that `plan` contradicts.
+    """
+
+    def __init__(self, workdir: pathlib.Path, plan: Plan) -> None:
+        self.workdir = workdir
+        try:
+            for name in ("runs", "outcomes", "claims", "logs"):
+                (workdir / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"--workdir={workdir} cannot be written: {error.strerror}; name"
+                " another."
+            ) from error
+        self.claims = Claims(workdir / "claims")
+        self._agree(plan)
+
+    def run(self, run: Run) -> pathlib.Path:
+        """The workdir of a run."""
+        return self.workdir / "runs" / run.name
+
+    def log(self, run: Run) -> pathlib.Path:
+        """The file of what a run printed."""
+        return self.workdir / "logs" / f"{_flat(run)}.log"
+
+    def outcome(self, run: Run) -> Outcome | None:
+        """What became of a run; None if it has not ended yet."""
+        path = self._outcome(run)
+        if not path.exists():
+            return None
+        values = text_files.read_object(path)
+        try:
+            return Outcome(**values)
+        except TypeError as error:
+            raise text_files.damaged(path, str(error)) from error
+
+    def end(self, run: Run, outcome: Outcome) -> None:
+        """Records what became of a run."""
+        text_files.write_json(self._outcome(run), dataclasses.asdict(outcome))
+
+    def forget_failures(self, plan: Plan) -> None:
+        """Has the runs that failed run again."""
+        for run in plan.runs:
+            outcome = self.outcome(run)
+            if outcome is not None and outcome.failure:
+                self._outcome(run).unlink()
+
+    def result(self, run: Run) -> dict[str, Any] | None:
+        """The result.json of a run that has finished, else None."""
+        if not (self.run(run) / "result.json").exists():
+            return None
+        return finished.read(self.run(run)).result
+
+    def _outcome(self, run: Run) -> pathlib.Path:
+        return self.workdir / "outcomes" / f"{_flat(run)}.json"
+
+    def _agree(self, plan: Plan) -> None:
+        """Refuses a workdir of another study; a wider one of the same base goes on."""
+        with self.holding("study"):
+            self._agree_alone(plan)
+
+    @contextlib.contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Does something that one process of the study does at a time."""
+        while (claim := self.claims.take(name)) is None:
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            claim.release()
+
+    def _agree_alone(self, plan: Plan) -> None:
+        path = self.workdir / "study.json"
+        bases = {task: flags.identity(config) for task, config in plan.bases.items()}
+        for base in bases.values():
+            del base["seed"]
+        if path.exists():
+            there = text_files.read_object(path, _NEEDED)
+            finished.check_experiment(self.workdir, there, plan.experiment.name)
+            for task in bases.keys() & there["bases"].keys():
+                if changed := finished.changed(there["bases"][task], bases[task]):
+                    raise UsageError(
+                        f"{self.workdir} holds a study with another base: {changed};"
+                        " name another --workdir."
+                    )
+            bases = there["bases"] | bases
+        value = {"experiment": plan.experiment.name, "bases": bases}
+        text_files.write_json(path, value)
+
+
+def _flat(run: Run) -> str:
+    return run.name.replace("/", "@")

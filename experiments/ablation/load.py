@@ -1,0 +1,82 @@
+"""Studies from files and from flags."""
+
+import dataclasses
+import pathlib
+import runpy
+from collections.abc import Sequence
+
+from cnnjax.errors import UsageError
+from experiments.ablation.study import Study, Value
+
+
+def from_file(path: str) -> Study:
+    """The `STUDY` that a Python file defines; its docstring is the question.
+
+    Raises:
+        UsageError: if it does not load, or defines none.
+    """
+    if not pathlib.Path(path).is_file():
+        raise UsageError(f"--study={path} is no file.")
+    try:
+        defined = runpy.run_path(path)
+    except Exception as error:  # whatever is wrong with the user's file
+        line = _line(error, path)
+        raise UsageError(f"{path}{line}: {type(error).__name__}: {error}") from error
+    study = defined.get("STUDY")
+    if not isinstance(study, Study):
+        raise UsageError(
+            f"{path} defines no STUDY: STUDY = Study(experiment=..., ...) would do."
+        )
+    question = study.question or (defined.get("__doc__") or "").strip()
+    return dataclasses.replace(study, question=question)
+
+
+def _line(error: Exception, path: str) -> str:
+    """The last line of the file that the error came through, as :12."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return f":{error.lineno}"
+    found, frame = "", error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == path:
+            found = f":{frame.tb_lineno}"
+        frame = frame.tb_next
+    return found
+
+
+def factors(arguments: Sequence[str]) -> dict[str, tuple[Value, ...]]:
+    """The factors of `--vary=NAME=VALUE,VALUE` flags.
+
+    Values that have commas themselves are separated by semicolons.
+
+    Raises:
+        UsageError: if one has another form, or a name comes twice.
+    """
+    found: dict[str, tuple[Value, ...]] = {}
+    for argument in arguments:
+        name, equals, values = argument.partition("=")
+        if not name or not equals:
+            raise UsageError(
+                f"--vary={argument} names no values: --vary=norm=batch,group would do."
+            )
+        name = name.removeprefix("--")
+        if name in found:
+            raise UsageError(f"--vary has {name} twice; give all its values in one.")
+        found[name] = tuple(values.split(";" if ";" in values else ","))
+    return found
+
+
+def seeds(text: str) -> int | tuple[int, ...]:
+    """How many seeds ("5"), or which ("3,4,5").
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    try:
+        numbers = tuple(map(int, text.split(",")))
+    except ValueError:
+        numbers = (0,)
+    if min(numbers) < 0 or (len(numbers) == 1 and numbers[0] < 1):
+        raise UsageError(
+            f"--seeds={text} is neither how many (5) nor which (3,4,5) seeds."
+        )
+    return numbers[0] if len(numbers) == 1 else numbers

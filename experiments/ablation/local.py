@@ -1,0 +1,151 @@
+"""Trains the runs of a study on this machine, several at once."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from cnnjax.names import short
+from cnnjax.training.progress import duration, log_line
+from cnnjax.training.signals import Stopped
+from experiments.ablation.execute import Child
+from experiments.ablation.folder import Folder, Outcome
+from experiments.ablation.study import Plan, Run
+
+_POLL = 1.0  # seconds between two looks at what other processes do
+
+
+def work(
+    plan: Plan, folder: Folder, *, jobs: int = 1, ended: Callable[[], None]
+) -> None:
+    """Trains what is missing, until every run of the study has ended.
+
+    Runs that another process works on are left to it; if that dies, they are taken
+    over.
+
+    Args:
+        plan: of the study.
+        folder: of the study, which other processes may share.
+        jobs: how many runs train at once; they share the cores out evenly.
+        ended: called after each run that ended here.
+
+    Raises:
+        Stopped: on SIGTERM or SIGINT, when all that runs here has been saved.
+    """
+    jobs = min(jobs, len(plan.runs))
+    shared = _Shared(plan, folder, ended)
+    before = {number: signal.signal(number, shared.stop) for number in _SIGNALS}
+    threads = [
+        threading.Thread(target=shared.work, args=(cores,)) for cores in share_out(jobs)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    shared.check()
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def share_out(jobs: int) -> list[Sequence[int]]:
+    """The cores of each job; none where one job has them all."""
+    if jobs == 1 or not hasattr(os, "sched_getaffinity"):
+        return [()] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    each = max(1, len(cores) // jobs)
+    starts = [i * each % len(cores) for i in range(jobs)]
+    return [cores[start : start + each] for start in starts]
+
+
+class _Shared:
+    """What the threads of `work` share."""
+
+    def __init__(self, plan: Plan, folder: Folder, ended: Callable[[], None]) -> None:
+        self._plan, self._folder, self._ended = plan, folder, ended
+        self._lock = threading.Lock()
+        self._children: set[Child] = set()
+        self._stopped: int | None = None
+        self._error: BaseException | None = None
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler: has all runs saved."""
+        del frame
+        self._stopped = number
+        for child in tuple(self._children):
+            child.stop()
+
+    def check(self) -> None:
+        """Raises what ended the work early, if anything did."""
+        if self._error is not None:
+            raise self._error
+        if self._stopped is not None:
+            raise Stopped(self._stopped)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._stopped is not None or self._error is not None
+
+    def work(self, cores: Sequence[int]) -> None:
+        """Trains one run after another on these cores."""
+        try:
+            while not self._is_over and not self._pass(cores):
+                time.sleep(_POLL)
+        except BaseException as error:
+            self._error = error
+
+    def _pass(self, cores: Sequence[int]) -> bool:
+        """Trains every run that is free; returns whether all have ended."""
+        all_ended = True
+        for run in self._plan.runs:
+            if self._is_over:
+                return True
+            if self._folder.outcome(run) is None:
+                all_ended &= self._try(run, cores)
+        return all_ended
+
+    def _try(self, run: Run, cores: Sequence[int]) -> bool:
+        """Trains a run if it is free; returns whether it has ended."""
+        claim = self._folder.claims.take(run.name)
+        if claim is None:
+            return False
+        try:
+            # Another process may have ended it since it was looked at.
+            if self._folder.outcome(run) is not None:
+                return True
+            child = Child(self._plan.study.experiment, run, self._folder, cores)
+            claim.when_lost(child.kill)
+            outcome = self._wait(child)
+            if outcome is None or claim.lost:
+                return False
+            self._folder.end(run, outcome)
+            self._report(run, outcome)
+            return True
+        finally:
+            claim.release()
+
+    def _wait(self, child: Child) -> Outcome | None:
+        self._children.add(child)
+        if self._is_over:  # the signal came before it could be passed on
+            child.stop()
+        try:
+            return child.wait()
+        finally:
+            self._children.discard(child)
+
+    def _report(self, run: Run, outcome: Outcome) -> None:
+        with self._lock:
+            plan, metric = self._plan, self._plan.study.metric
+            done = sum(self._folder.outcome(r) is not None for r in plan.runs)
+            news = f"failed: {short(outcome.failure, 200)}"
+            if not outcome.failure:
+                took = duration(outcome.seconds)
+                news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
+            log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")
+            self._ended()

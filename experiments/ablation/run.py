@@ -1,0 +1,59 @@
+"""Runs a study in its workdir, from where it was stopped."""
+
+import pathlib
+import time
+from collections.abc import Callable
+
+from experiments.ablation import local, report, results
+from experiments.ablation.folder import Folder
+from experiments.ablation.results import Row
+from experiments.ablation.study import Plan, Study, plan
+
+_BETWEEN_REPORTS = 60.0  # seconds, while runs end
+
+
+def run(
+    study: Study, workdir: pathlib.Path | str, *, jobs: int = 1, title: str = ""
+) -> list[Row]:
+    """Trains what is missing of a study; returns what its cells came to.
+
+    Args:
+        study: what to run.
+        workdir: of the study; runs that ended there are not trained again.
+        jobs: how many runs train at once, each in a process of its own.
+        title: of the report; by default the name of the workdir.
+
+    Raises:
+        UsageError: if the study cannot run, or contradicts what is in the workdir.
+        Stopped: on SIGTERM or SIGINT, when what runs has been saved.
+    """
+    planned = plan(study)
+    folder = Folder(pathlib.Path(workdir), planned)
+    return complete(planned, folder, jobs=jobs, title=title)
+
+
+def complete(planned: Plan, folder: Folder, *, jobs: int, title: str) -> list[Row]:
+    """The same for a plan and its folder."""
+
+    def write() -> None:
+        with folder.holding("report"):
+            report.write(planned, folder, title=title or folder.workdir.name)
+
+    try:
+        local.work(planned, folder, jobs=jobs, ended=_now_and_then(write))
+    finally:
+        write()
+    return results.rows(planned, folder)
+
+
+def _now_and_then(act: Callable[[], None]) -> Callable[[], None]:
+    """A function that acts, unless it has done so a short while ago."""
+    last = time.monotonic()
+
+    def called() -> None:
+        nonlocal last
+        if time.monotonic() - last > _BETWEEN_REPORTS:
+            act()
+            last = time.monotonic()
+
+    return called

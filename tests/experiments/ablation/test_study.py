@@ -1,0 +1,168 @@
+"""Studies: which cells and runs they make, and what they refuse."""
+
+import dataclasses
+
+import pytest
+
+from cnnjax.errors import UsageError
+from experiments.ablation import Study, load
+from experiments.ablation.study import plan
+
+GRID = Study(
+    experiment="classification",
+    metric="accuracy",
+    base=("--validation=0.2", "--epochs=3"),
+    factors={"norm": ("none", "batch"), "learning_rate": (0.05, 0.1, 0.2)},
+    seeds=2,
+)
+
+
+def changed(**values):
+    return dataclasses.replace(GRID, **values)
+
+
+def test_a_grid_has_all_combinations_and_the_base_first():
+    planned = plan(GRID)
+    assert len(planned.cells) == 6
+    assert planned.cells[0] == {"norm": "none", "learning_rate": 0.05}
+    assert planned.label(5) == "norm=batch, learning_rate=0.2"
+    assert [run.seed for run in planned.runs] == [0] * 6 + [1] * 6
+    last = planned.runs[-1]
+    assert last.name == "learning_rate=0.2,norm=batch/seed1"
+    assert (last.config.norm, last.config.learning_rate) == ("batch", 0.2)
+    assert (last.config.seed, last.config.epochs) == (1, 3.0)
+
+
+def test_one_at_a_time_changes_one_factor_of_the_base():
+    planned = plan(changed(design="one_at_a_time"))
+    labels = [planned.label(cell) for cell in range(len(planned.cells))]
+    assert labels == [
+        "norm=none, learning_rate=0.05",
+        "norm=batch",
+        "learning_rate=0.1",
+        "learning_rate=0.2",
+    ]
+
+
+def test_cells_may_be_listed():
+    cells = [{"norm": "none"}, {"norm": "batch", "learning_rate": 0.1}]
+    planned = plan(changed(factors={}, cells=cells, seeds=(3, 7)))
+    assert [run.name for run in planned.runs] == [
+        "base/seed3",
+        "learning_rate=0.1,norm=batch/seed3",
+        "base/seed7",
+        "learning_rate=0.1,norm=batch/seed7",
+    ]
+
+
+def test_names_stay_when_a_factor_or_seeds_are_added():
+    before = {run.name: run.config for run in plan(GRID).runs}
+    wider = GRID.factors | {"label_smoothing": (0.1, 0.0)}
+    after = {run.name: run.config for run in plan(changed(factors=wider, seeds=3)).runs}
+    assert len(after) == 36
+    assert before.items() <= after.items()
+
+
+def test_every_cell_runs_on_every_task():
+    tasks = {"digits": (), "small": ("--holdout=0.5",)}
+    planned = plan(changed(tasks=tasks))
+    assert len(planned.runs) == 24
+    assert planned.runs[1].name == "base/small/seed0"
+    assert planned.runs[1].config.holdout == 0.5
+    assert planned.bases.keys() == tasks.keys()
+
+
+def test_names_of_folders_have_no_slashes():
+    cells = [{"norm": "none"}, {"init_from": "/a/b.npz"}, {"init_from": "_a_b.npz"}]
+    names = [run.name for run in plan(changed(factors={}, cells=cells, seeds=1)).runs]
+    assert len({*names}) == 3
+    assert all(name.count("/") == 1 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"factors": {"nrom": ("a", "b")}}, "nrom.*Did you mean: norm"),
+        ({"factors": {"epochs": ("1", "many")}}, "epochs=many.*float"),
+        ({"factors": {"norm": ("none", "bach")}}, "bach.*batch"),
+        ({"factors": {"epochs": (1, -1)}}, "--epochs must be above 0, got -1"),
+        ({"factors": {"norm": "none"}}, "several values, got 'none'"),
+        ({"factors": {"norm": ("none",)}}, "a single one"),
+        ({"factors": {"norm": ("none", "none")}}, "same run"),
+        ({"factors": {"seed": (0, 1)}}, "no factor"),
+        ({"factors": {"norm": ("none", None)}}, "--norm cannot be None"),
+        ({"factors": {}}, "either factors or cells"),
+        ({"design": "latin"}, "grid, one_at_a_time, got 'latin'"),
+        ({"metric": "dice"}, "no 'dice', but accuracy, loss"),
+        ({"metric": "accuracy_per_class"}, "but accuracy, loss"),
+        ({"experiment": "clasification"}, "no experiment 'clasification'"),
+        ({"base": ()}, "--validation=0.2 among"),
+        ({"base": ("--validation=0.2", "digits")}, "'digits': flags begin with --"),
+        ({"base": ("--flagfile=missing.flags",)}, "missing.flags"),
+        ({"seeds": ()}, "one or more different"),
+        ({"seeds": (1, 1)}, "one or more different"),
+    ],
+)
+def test_what_cannot_run_is_refused(values, said):
+    with pytest.raises(UsageError, match=said) as refusal:
+        plan(changed(**values))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_loss_and_an_error_are_better_when_smaller():
+    assert plan(changed(metric="loss")).smaller_is_better
+    assert not plan(GRID).smaller_is_better
+
+
+FILE = '''"""Whether norms matter."""
+from experiments.ablation import Study
+STUDY = Study(experiment="classification", metric="accuracy", factors={"norm": (1, 2)})
+'''
+
+
+def test_a_file_defines_a_study(tmp_path):
+    path = tmp_path / "norms.py"
+    path.write_text(FILE)
+    study = load.from_file(str(path))
+    assert study.question == "Whether norms matter."
+    assert study.factors == {"norm": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("x = 1\n", "defines no STUDY"),
+        ("x = 1\ny = 1 / 0\n", r"study.py:2: ZeroDivisionError"),
+        ("x = (\n", r"study.py:1: SyntaxError"),
+        (FILE.replace("metric", "metrics"), "metrics"),
+        (None, "is no file"),
+    ],
+)
+def test_a_file_that_does_not_load_is_refused(tmp_path, content, said):
+    path = tmp_path / "study.py"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=said):
+        load.from_file(str(path))
+
+
+def test_factors_and_seeds_are_read_from_flags():
+    factors = load.factors(["norm=batch,group", "augment=crop:2;crop:2,flip"])
+    assert factors == {
+        "norm": ("batch", "group"),
+        "augment": ("crop:2", "crop:2,flip"),
+    }
+    assert load.seeds("5") == 5
+    assert load.seeds("3,4") == (3, 4)
+
+
+@pytest.mark.parametrize("arguments", [["norm"], ["=a"], ["a=1", "a=2"]])
+def test_factors_of_another_form_are_refused(arguments):
+    with pytest.raises(UsageError, match="--vary"):
+        load.factors(arguments)
+
+
+@pytest.mark.parametrize("text", ["none", "0", "-1", "1,-2", ""])
+def test_seeds_of_another_form_are_refused(text):
+    with pytest.raises(UsageError, match="--seeds"):
+        load.seeds(text)
