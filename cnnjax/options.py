@@ -21,6 +21,7 @@ def option(
     below: float | None = None,
     compared: bool = True,
     written: bool = True,
+    array: bool = False,
 ) -> Any:
     """A dataclass field whose flag defaults to `default` and is explained by `doc`.
 
@@ -28,7 +29,8 @@ def option(
     more; `at_least`, `at_most`, `above` and `below` bound a number, and `--help` says
     so. What only says where things are is
     not `compared` when a run goes on. What is `written` into a run's flagfile must be
-    text that comes back from there.
+    text that comes back from there. A number that may be a traced array is an `array`:
+    runs that differ in such options alone can train in one program.
     """
     bounds = {
         "at least": at_least,
@@ -42,6 +44,7 @@ def option(
         "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
         "compared": compared,
         "written": written,
+        "array": array,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -34,6 +34,7 @@ class NetworkConfig(TrainingConfig):
         " lowest.",
         at_least=0,
         below=1,
+        array=True,
     )
     remat: str = option(
         "off",

@@ -85,7 +85,8 @@ def check_smoothing(config: NetworkConfig, terms: Terms) -> None:
     Raises:
         UsageError: if the cross entropy is not among the terms.
     """
-    if config.label_smoothing and "cross_entropy" not in dict(terms):
+    # In this order: it may be a traced array.
+    if "cross_entropy" not in dict(terms) and config.label_smoothing:
         raise UsageError(
             f"--label_smoothing={config.label_smoothing:g} is of the cross entropy,"
             " which --loss does not name; --label_smoothing=0 would do."

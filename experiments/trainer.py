@@ -66,6 +66,9 @@ class Experiment:
         extras: trained run -> (variables to keep with the weights, rows to add to
             result.json).
         options: dataclass of its launch options.
+        packs: whether its task, but for its sources, depends on nothing of the data
+            but shapes and `scaling`, so that runs on other splits of them can train in
+            one program.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Experiment:
     metrics: tuple[str, ...]
     extras: Callable[[TrainedRun], tuple[PyTree, Metrics]] = lambda run: ({}, {})
     options: type[launch.LaunchOptions] = launch.LaunchOptions
+    packs: bool = False
 
 
 def main(experiment: Experiment) -> None:
@@ -124,7 +128,7 @@ def run(
         UsageError: if an option has a value that it cannot have, or the run is refused.
     """
     clock, workdir = Clock(), pathlib.Path(workdir)
-    data, scaling, task, steps = _planned(experiment, config, workdir)
+    data, scaling, task, steps = planned(experiment, config, workdir)
     origin = provenance.provenance(data.fingerprint)
     memory.check_model(task.shapes)
     step = None
@@ -147,7 +151,7 @@ def run(
         if result is None:
             if data.note:
                 log_line(data.note)
-            result = _finish(experiment, trained(), keep, origin)
+            result = finish(experiment, trained(), keep, origin)
     result_table.show(result, workdir, experiment.metrics, unit=task.unit)
     return {name: result[name] for name in experiment.metrics if name in result}
 
@@ -157,11 +161,11 @@ def estimate(experiment: Experiment, config: Any, workdir: pathlib.Path) -> floa
 
     Evaluations, compilation and the start come on top.
     """
-    _, _, task, steps = _planned(experiment, config, workdir)
+    _, _, task, steps = planned(experiment, config, workdir)
     return steps.steps * step_seconds(task, config, steps)
 
 
-def _planned(
+def planned(
     experiment: Experiment, config: Any, workdir: pathlib.Path
 ) -> tuple[Dataset, PyTree, Task, Plan]:
     """Data, their scaling, task and plan of a run, whose config is checked."""
@@ -186,7 +190,7 @@ def _finished(
     return result
 
 
-def _finish(
+def finish(
     experiment: Experiment, run: TrainedRun, keep: record.Record, origin: Metrics
 ) -> Metrics:
     """Writes weights, result.json and figures, in this order."""

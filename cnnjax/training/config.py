@@ -53,6 +53,7 @@ class TrainingConfig:
         "Seeds splits, initialization, order, augmentation and dropout.",
         at_least=0,
         below=2**31,
+        array=True,
     )
     epochs: float = option(
         30.0, "Passes over the training split.", above=0, at_most=1_000_000
@@ -68,12 +69,15 @@ class TrainingConfig:
         "How gradients become updates (sgd: Nesterov momentum).",
         choices=optimizers.OPTIMIZERS,
     )
-    learning_rate: float = option(0.05, "Peak of the schedule.", above=0, at_most=1000)
+    learning_rate: float = option(
+        0.05, "Peak of the schedule.", above=0, at_most=1000, array=True
+    )
     momentum: float = option(
         0.9,
         "Momentum of sgd and muon; first decay of adamw and lamb.",
         at_least=0,
         below=1,
+        array=True,
     )
     schedule: str = option(
         "cosine",
@@ -92,9 +96,14 @@ class TrainingConfig:
         "Decay of kernels; norms and biases are left out.",
         at_least=0,
         at_most=1000,
+        array=True,
     )
     label_smoothing: float = option(
-        0.1, "Probability shared evenly by all classes.", at_least=0, below=1
+        0.1,
+        "Probability shared evenly by all classes.",
+        at_least=0,
+        below=1,
+        array=True,
     )
     clip_norm: float = option(
         0.0,

@@ -8,6 +8,7 @@ left to XLA, gradients would be summed over the devices for each part of a batch
 
 import dataclasses
 import functools
+import math
 import socket
 import zlib
 from collections.abc import Callable
@@ -144,6 +145,39 @@ def _pmap() -> Devices:
 
 
 MAPPERS: dict[str, Callable[[], Devices]] = {"jit": _jit, "pmap": _pmap}
+
+
+def members(count: int) -> Devices:
+    """A mapper for `count` runs side by side: every array has an axis of them in front.
+
+    They are spread over the most devices that divide them evenly, and exchange nothing.
+    """
+    used = math.gcd(count, jax.device_count())
+    mesh = jax.make_mesh(
+        (used,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:used]
+    )
+    spread = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def of_each(function: Callable) -> Callable:
+        mapped = jax.vmap(function)
+        if used == 1:
+            return mapped
+        return jax.shard_map(
+            mapped,
+            mesh=mesh,
+            in_specs=PartitionSpec(AXIS),
+            out_specs=PartitionSpec(AXIS),
+            check_vma=False,
+        )
+
+    return Devices(
+        axis_name=None,
+        replicate=lambda tree: jax.device_put(tree, spread),
+        shard=lambda tree: jax.device_put(tree, spread),
+        map_step=lambda step: jax.jit(of_each(step), donate_argnums=0),
+        map_eval_step=lambda eval_step: jax.jit(of_each(eval_step)),
+        fetch=lambda tree: jax.tree.map(np.array, tree),  # outlives donation
+    )
 
 
 def _on_shares(function: Callable) -> Callable:

@@ -28,6 +28,15 @@ from cnnjax.training.train_progress import TrainProgress
 class NotFinite(Exception):
     """A loss or a gradient was not finite; the state before it is saved."""
 
+    @classmethod
+    def at(cls, step: int) -> "NotFinite":
+        """The exception of that step."""
+        return cls(
+            f"The loss or its gradient is not finite at step {step}; the state"
+            " before it is saved. In another --workdir a lower --learning_rate,"
+            " --warmup_epochs or --clip_norm may help."
+        )
+
 
 class StoppedEarly(Exception):
     """The score has not improved for `patience` evaluations."""
@@ -74,11 +83,7 @@ class Log:
         host: dict[str, Any] = self._devices.fetch(unread)
         metrics = {name: float(value) for name, value in host.items()}
         if not metrics.pop("finite"):
-            raise NotFinite(
-                f"The loss or its gradient is not finite at step {step}; the state"
-                " before it is saved. In another --workdir a lower --learning_rate,"
-                " --warmup_epochs or --clip_norm may help."
-            )
+            raise NotFinite.at(step)
         speed = self._bar.update(step, metrics["loss"], examples=self._batch_size)
         if step % self._plan.row == 0 or step == self._plan.steps:
             if speed:
@@ -87,9 +92,15 @@ class Log:
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Appends a row of the numbers among the metrics of a split."""
-        row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}
-        epoch = step / self._plan.steps_per_epoch
-        self._record.log({"step": step, "epoch": epoch, **row})
+        write_row(self._record, self._plan, step, split, metrics)
+
+
+def write_row(
+    record: Record, plan: Plan, step: int, split: str, metrics: Metrics
+) -> None:
+    """Appends a row of the numbers among the metrics of a split."""
+    row = {f"{split}/{k}": v for k, v in metrics.items() if np.isscalar(v)}
+    record.log({"step": step, "epoch": step / plan.steps_per_epoch, **row})
 
 
 def _is_ready(x: Any) -> bool:
