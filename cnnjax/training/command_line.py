@@ -58,10 +58,11 @@ def act_on(
         logging.set_verbosity(logging.FATAL)
         return rest
 
-    app.run(lambda argv: sys.exit(_status(act)), flags_parser=parse)
+    app.run(lambda argv: sys.exit(status(act)), flags_parser=parse)
 
 
-def _status(act: Callable[[], None]) -> int:
+def status(act: Callable[[], None]) -> int:
+    """Acts; the exit status of what comes of it, or exits with a line."""
     try:
         return _ended(act)
     except Exception as error:

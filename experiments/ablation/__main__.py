@@ -34,6 +34,8 @@ def _act() -> None:
     planned = plan(_study(options))
     name = pathlib.Path(options.study).stem if options.study else "ablation"
     workdir = pathlib.Path(options.workdir or f"runs/{name}")
+    if options.pack not in ("off", "auto") and not options.pack.isdecimal():
+        raise UsageError(f"--pack={options.pack} is neither auto, off nor a number.")
     if options.dry_run:
         _show_plan(planned, workdir)
         return
@@ -42,7 +44,9 @@ def _act() -> None:
     folder = Folder(workdir, planned)
     if options.retry_failed:
         folder.forget_failures(planned)
-    rows = complete(planned, folder, jobs=options.jobs, title=name)
+    rows = complete(
+        planned, folder, jobs=options.jobs, pack=options.pack, title=name
+    )
     grid("cells", tables.brief(planned, rows))
     log_line(f"left in {workdir}: report.html, table.md, table.tex, results.csv")
     verified = not options.verify or verify.verify(planned, folder, options.verify)

@@ -1,10 +1,11 @@
 """Trains one run of a study in a process of its own."""
 
-import pathlib
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cnnjax.training import flags, text_files
 from experiments.ablation import child
@@ -12,35 +13,54 @@ from experiments.ablation.folder import Folder, Outcome
 from experiments.ablation.study import Run, module
 
 _IN_USE = "is in use by another run"
+_DEVICES = "--xla_force_host_platform_device_count"
 
 
 class Child:
-    """A run that trains in a process of its own.
+    """Runs that train in a process of their own, several of them as a pack.
 
     Args:
-        experiment: name of its package.
-        run: what to train.
+        experiment: name of their package.
+        runs: what to train.
         folder: of the study.
         cores: numbers of those to compute on; none: all.
+        auto: leaves a pack that does not pay.
     """
 
     def __init__(
-        self, experiment: str, run: Run, folder: Folder, cores: Sequence[int] = ()
+        self,
+        experiment: str,
+        runs: Sequence[Run],
+        folder: Folder,
+        cores: Sequence[int] = (),
+        *,
+        auto: bool = False,
     ) -> None:
-        self._run, self._folder, self._cores = run, folder, cores
-        log = folder.log(run)
-        recipe = log.with_suffix(".flags")
-        text_files.write_text(recipe, flags.flagfile(run.config))
-        with log.open("ab") as output:
+        self._runs, self._folder, self._cores = runs, folder, cores
+        for run in runs:
+            text_files.write_text(folder.recipe(run), flags.flagfile(run.config))
+        environment = dict(os.environ)
+        if len(runs) == 1:
+            self._log = folder.log(runs[0])
+            arguments = (
+                module(experiment),
+                f"--flagfile={folder.recipe(runs[0])}",
+                f"--workdir={folder.run(runs[0])}",
+            )
+        else:
+            asked = _pack(experiment, runs, folder, auto=auto)
+            self._log = asked.with_name("pack.log")
+            arguments = ("experiments.ablation.packed", str(asked))
+            environment["XLA_FLAGS"] = _a_device_a_core(len(cores))
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 (
                     sys.executable,
                     child.__file__,
                     ",".join(map(str, cores)) or "all",
-                    module(experiment),
-                    f"--flagfile={recipe}",
-                    f"--workdir={folder.run(run)}",
+                    *arguments,
                 ),
+                env=environment,
                 stdin=subprocess.PIPE,  # whose end tells it of ours
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -55,24 +75,70 @@ class Child:
         """Ends it at once."""
         self._process.kill()
 
-    def wait(self) -> Outcome | None:
-        """What becomes of the run; None if it was stopped, or runs elsewhere."""
+    def wait(self) -> list[Outcome | None]:
+        """What becomes of each run; None if it was stopped, or is left to others."""
         status = self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        result = self._folder.result(self._run) if status == 0 else None
-        if result is not None:
-            return Outcome(
-                cores=len(self._cores),
-                validation=_numbers(result["validation"]),
-                test=_numbers(result),
-                seconds=result["seconds"]["total"],
-                sha256=result["parameters_sha256"],
-            )
-        line = _last_line(self._folder.log(self._run))
-        if _IN_USE in line or status in _STOPPED:
+        if status == 0 and len(self._runs) > 1:
+            ended = self._folder.pack_ended(self._runs)
+            if not ended["packed"]:
+                return [None] * len(self._runs)
+            failures = ended["failures"]
+        else:
+            failures = [self._failure(status)] * len(self._runs)
+        return [
+            self._outcome(run, failure)
+            for run, failure in zip(self._runs, failures, strict=True)
+        ]
+
+    def _failure(self, status: int) -> str | None:
+        """Why the process failed; "" if it did not, None if it was stopped."""
+        if status == 0:
+            return ""
+        line = _last_line(self._log)
+        return None if _IN_USE in line or status in _STOPPED else _reason(status, line)
+
+    def _outcome(self, run: Run, failure: str | None) -> Outcome | None:
+        cores = len(self._cores)
+        if failure is None:
             return None
-        return Outcome(failure=_reason(status, line), cores=len(self._cores))
+        if failure:
+            return Outcome(failure=failure, cores=cores)
+        result = self._folder.result(run)
+        if result is None:
+            return Outcome(failure="it ended without a result", cores=cores)
+        packed = result.get("packed", 0)
+        return Outcome(
+            cores=cores,
+            packed=packed,
+            validation=_numbers(result["validation"]),
+            test=_numbers(result),
+            seconds=result["seconds"]["total"] / max(1, packed),
+            sha256=result["parameters_sha256"],
+        )
+
+
+def _pack(experiment: str, runs: Sequence[Run], folder: Folder, *, auto: bool) -> Path:
+    """The file that describes a pack."""
+    pack = folder.pack(runs)
+    pack.mkdir(parents=True, exist_ok=True)
+    asked = {
+        "experiment": experiment,
+        "auto": auto,
+        "folder": str(pack),
+        "runs": [[str(folder.recipe(run)), str(folder.run(run))] for run in runs],
+    }
+    text_files.write_json(pack / "pack.json", asked)
+    return pack / "pack.json"
+
+
+def _a_device_a_core(cores: int) -> str:
+    """XLA_FLAGS that make each core a device of its own, for members to spread over."""
+    given = os.environ.get("XLA_FLAGS", "")
+    if _DEVICES in given:
+        return given
+    return f"{given} {_DEVICES}={cores or os.cpu_count()}".strip()
 
 
 _STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM)
@@ -86,7 +152,7 @@ def _reason(status: int, line: str) -> str:
     return line.removeprefix("error: ") or f"exit status {status}"
 
 
-def _last_line(path: pathlib.Path) -> str:
+def _last_line(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2000))
         text = file.read().decode(errors="replace")

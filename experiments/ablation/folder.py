@@ -3,6 +3,7 @@
 study.json       the base, with which whatever comes later must agree
 runs/NAME/       an ordinary workdir for each run
 outcomes/NAME    what became of a run: finished or failed, and why
+packs/           checkpoints of runs that train in one program
 claims/, logs/   who works on which run, and what runs printed
 report.html, table.md, table.tex, results.csv
 """
@@ -11,9 +12,10 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
 from cnnjax.training import finished, flags, text_files
 from experiments.ablation.claims import Claims
@@ -76,6 +78,19 @@ class Folder:
     def log(self, run: Run) -> pathlib.Path:
         """The file of what a run printed."""
         return self.workdir / "logs" / f"{_flat(run)}.log"
+
+    def recipe(self, run: Run) -> pathlib.Path:
+        """The flagfile of a run, there before it begins."""
+        return self.log(run).with_suffix(".flags")
+
+    def pack(self, runs: Sequence[Run]) -> pathlib.Path:
+        """The folder of runs that train in one program."""
+        return self.workdir / "packs" / json_sha256([run.name for run in runs])[:16]
+
+    def pack_ended(self, runs: Sequence[Run]) -> dict[str, Any]:
+        """What became of a pack; empty if it has not ended yet."""
+        path = self.pack(runs) / "ended.json"
+        return text_files.read_object(path, ("packed",)) if path.exists() else {}
 
     def outcome(self, run: Run) -> Outcome | None:
         """What became of a run; None if it has not ended yet."""

@@ -49,6 +49,12 @@ class Options:
     jobs: int = option(
         1, "Runs at once, which share the cores out.", at_least=1, at_most=10_000
     )
+    pack: str = option(
+        "off",
+        "How many runs that differ in numbers alone (seed, learning_rate, ...) train in"
+        " one program: off, a number, or auto: up to 8, where it is faster. Packed runs"
+        " agree with single ones to rounding, not to the bit.",
+    )
     retry_failed: bool = option(False, "Trains runs again that failed.")
     verify: int = option(
         0,

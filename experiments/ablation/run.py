@@ -13,7 +13,12 @@ _BETWEEN_REPORTS = 60.0  # seconds, while runs end
 
 
 def run(
-    study: Study, workdir: pathlib.Path | str, *, jobs: int = 1, title: str = ""
+    study: Study,
+    workdir: pathlib.Path | str,
+    *,
+    jobs: int = 1,
+    pack: str = "off",
+    title: str = "",
 ) -> list[Row]:
     """Trains what is missing of a study; returns what its cells came to.
 
@@ -21,6 +26,7 @@ def run(
         study: what to run.
         workdir: of the study; runs that ended there are not trained again.
         jobs: how many runs train at once, each in a process of its own.
+        pack: "off", "auto", or how many train in one program, as text.
         title: of the report; by default the name of the workdir.
 
     Raises:
@@ -29,10 +35,12 @@ def run(
     """
     planned = plan(study)
     folder = Folder(pathlib.Path(workdir), planned)
-    return complete(planned, folder, jobs=jobs, title=title)
+    return complete(planned, folder, jobs=jobs, pack=pack, title=title)
 
 
-def complete(planned: Plan, folder: Folder, *, jobs: int, title: str) -> list[Row]:
+def complete(
+    planned: Plan, folder: Folder, *, jobs: int, pack: str, title: str
+) -> list[Row]:
     """The same for a plan and its folder."""
 
     def write() -> None:
@@ -40,7 +48,8 @@ def complete(planned: Plan, folder: Folder, *, jobs: int, title: str) -> list[Ro
             report.write(planned, folder, title=title or folder.workdir.name)
 
     try:
-        local.work(planned, folder, jobs=jobs, ended=_now_and_then(write))
+        ended = _now_and_then(write)
+        local.work(planned, folder, jobs=jobs, pack=pack, ended=ended)
     finally:
         write()
     return results.rows(planned, folder)

@@ -10,6 +10,7 @@ from typing import Any
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
 from cnnjax.training import flags
+from cnnjax.training.pack_programs import static
 from experiments.trainer import Experiment
 
 Value = str | int | float | bool
@@ -101,6 +102,20 @@ class Plan:
         """The config of the base with the first seed, for each task."""
         first = self.seeds[0]
         return {r.task: r.config for r in self.runs if (r.cell, r.seed) == (0, first)}
+
+    def packs(self, size: int) -> list[list[Run]]:
+        """All runs, in groups of at most `size` that can train in one program."""
+        alike: dict[str, list[Run]] = {}
+        for run in self.runs:
+            key = run.name
+            if self.experiment.packs and not run.config.patience:
+                key = json_sha256([run.task, static(run.config)])
+            alike.setdefault(key, []).append(run)
+        return [
+            runs[start : start + size]
+            for runs in alike.values()
+            for start in range(0, len(runs), size)
+        ]
 
     def label(self, cell: int) -> str:
         """The flags of the base as text, and of another cell what differs from it."""

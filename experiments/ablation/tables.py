@@ -153,7 +153,7 @@ def command(plan: Plan, folder: Folder, ended: Ended) -> str:
     some = ["taskset", "-c", f"0-{cores - 1}"] if cores else []
     flagfile = folder.run(ended.run) / "run.flags"
     if not flagfile.exists():  # it failed before it began
-        flagfile = folder.log(ended.run).with_suffix(".flags")
+        flagfile = folder.recipe(ended.run)
     return shlex.join(
         [
             *some,

@@ -31,8 +31,8 @@ def verify(plan: Plan, folder: Folder, count: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="verify_") as temporary:
         again = Folder(pathlib.Path(temporary), plan)
         for run, before in chosen:
-            child = Child(plan.study.experiment, run, again, range(before.cores))
-            after = child.wait()
+            child = Child(plan.study.experiment, [run], again, range(before.cores))
+            (after,) = child.wait()
             same = after is not None and after.sha256 == before.sha256
             equal += same
             found = after.sha256 or after.failure if after else "stopped"
