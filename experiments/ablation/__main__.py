@@ -44,9 +44,7 @@ def _act() -> None:
     folder = Folder(workdir, planned)
     if options.retry_failed:
         folder.forget_failures(planned)
-    rows = complete(
-        planned, folder, jobs=options.jobs, pack=options.pack, title=name
-    )
+    rows = complete(planned, folder, jobs=options.jobs, pack=options.pack, title=name)
     grid("cells", tables.brief(planned, rows))
     log_line(f"left in {workdir}: report.html, table.md, table.tex, results.csv")
     verified = not options.verify or verify.verify(planned, folder, options.verify)
