@@ -108,6 +108,7 @@ class _Pack:
         self._eval_step: Any = None
         self._failures: dict[int, int] = {}  # member -> step of its failure
         self._unread: tuple[int, loop.Metrics] | None = None
+        self._validated = 0  # the last step
         self._resume()
         self._bar = Progress(
             self._step,
@@ -126,7 +127,7 @@ class _Pack:
             host, self._step = stacked(firsts), 0
         else:
             host, progress = saved
-            self._step = progress["step"]
+            self._step, self._validated = progress["step"], progress["validated"]
             self._failures = {int(k): x for k, x in progress["failures"].items()}
             self._clock.resume(progress["seconds"])
             log_line(f"goes on from step {self._step} of {self._plan.steps}")
@@ -137,26 +138,29 @@ class _Pack:
     def fit(self) -> None:
         """Steps to the end, or until stopped."""
         plan = self._plan
-        if self._step == plan.steps:
-            return
-        iterators = [_training(member, self._step) for member in self._members]
-        step = self._programs.step(self._carried)
-        self._clock.enter("train")
         try:
-            for number in range(self._step + 1, plan.steps + 1):
-                batch = self._devices.shard(stacked([next(x) for x in iterators]))
-                self._carried, metrics = step(self._carried, batch)
-                self._step = number
-                self._log()  # of the step before: reading the newest would block
-                self._unread = number, metrics
-                if number % plan.evaluation == 0 or number == plan.steps:
-                    self._validate()
-                if number % plan.checkpoint == 0 or number == plan.steps:
-                    self._save()
-                self._stop.poll()
+            self._validate()  # if it was stopped before it could
+            if self._step < plan.steps:
+                self._steps()
         except signals.Stopped:
             self._save()
             raise
+
+    def _steps(self) -> None:
+        plan = self._plan
+        iterators = [_training(member, self._step) for member in self._members]
+        step = self._programs.step(self._carried)
+        self._clock.enter("train")
+        for number in range(self._step + 1, plan.steps + 1):
+            batch = self._devices.shard(stacked([next(x) for x in iterators]))
+            self._carried, metrics = step(self._carried, batch)
+            self._step = number
+            self._log()  # of the step before: reading the newest would block
+            self._unread = number, metrics
+            self._validate()
+            if number % plan.checkpoint == 0 or number == plan.steps:
+                self._save()
+            self._stop.poll()
 
     def finish(self) -> Results:
         """Evaluates the final variables of each on its test split."""
@@ -213,12 +217,16 @@ class _Pack:
             hooks.write_row(self._records[k], self._plan, step, split, metrics)
 
     def _validate(self) -> None:
+        """Evaluates the validation splits where that is due and not done."""
+        last = self._step == self._plan.steps
+        due = last or (self._step and self._step % self._plan.evaluation == 0)
         validation = [member.task.validation for member in self._members]
         sources = [source for source in validation if source is not None]
-        if sources:
+        if sources and due and self._validated < self._step:
             self._log()
             for k, evaluation in enumerate(self._evaluate(sources)):
                 self._write(k, self._step, "validation", evaluation.metrics)
+            self._validated = self._step
             self._clock.enter("train")
 
     def _evaluate(self, sources: Sequence[Source]) -> list[Evaluation]:
@@ -259,6 +267,7 @@ class _Pack:
         _, host = self._devices.fetch(self._carried)
         progress = {
             "step": self._step,
+            "validated": self._validated,
             "failures": {str(k): step for k, step in self._failures.items()},
             "seconds": dict(self._clock.seconds),
         }

@@ -24,6 +24,7 @@ class Child:
         runs: what to train.
         folder: of the study.
         cores: numbers of those to compute on; none: all.
+        pack: those that they may train with in one program, themselves included.
         auto: leaves a pack that does not pay.
     """
 
@@ -34,9 +35,11 @@ class Child:
         folder: Folder,
         cores: Sequence[int] = (),
         *,
+        pack: Sequence[Run] = (),
         auto: bool = False,
     ) -> None:
         self._runs, self._folder, self._cores = runs, folder, cores
+        self._pack = pack
         for run in runs:
             text_files.write_text(folder.recipe(run), flags.flagfile(run.config))
         environment = dict(os.environ)
@@ -48,7 +51,7 @@ class Child:
                 f"--workdir={folder.run(runs[0])}",
             )
         else:
-            asked = _pack(experiment, runs, folder, auto=auto)
+            asked = self._asked(experiment, auto=auto)
             self._log = asked.with_name("pack.log")
             arguments = ("experiments.ablation.packed", str(asked))
             environment["XLA_FLAGS"] = _a_device_a_core(len(cores))
@@ -67,6 +70,16 @@ class Child:
                 start_new_session=True,  # Ctrl-C is for the study, which passes it on
             )
 
+    def _asked(self, experiment: str, *, auto: bool) -> Path:
+        """The file that describes the pack."""
+        folder = self._folder
+        path = folder.pack(self._pack) / "pack.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        runs = [[str(folder.recipe(x)), str(folder.run(x))] for x in self._runs]
+        asked = {"experiment": experiment, "auto": auto, "runs": runs}
+        text_files.write_json(path, asked)
+        return path
+
     def stop(self) -> None:
         """Has it save and end."""
         self._process.terminate()
@@ -81,10 +94,9 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
         if status == 0 and len(self._runs) > 1:
-            ended = self._folder.pack_ended(self._runs)
-            if not ended["packed"]:
+            failures = self._folder.pack_ended(self._pack)["failures"]
+            if failures is None:
                 return [None] * len(self._runs)
-            failures = ended["failures"]
         else:
             failures = [self._failure(status)] * len(self._runs)
         return [
@@ -117,20 +129,6 @@ class Child:
             seconds=result["seconds"]["total"] / max(1, packed),
             sha256=result["parameters_sha256"],
         )
-
-
-def _pack(experiment: str, runs: Sequence[Run], folder: Folder, *, auto: bool) -> Path:
-    """The file that describes a pack."""
-    pack = folder.pack(runs)
-    pack.mkdir(parents=True, exist_ok=True)
-    asked = {
-        "experiment": experiment,
-        "auto": auto,
-        "folder": str(pack),
-        "runs": [[str(folder.recipe(run)), str(folder.run(run))] for run in runs],
-    }
-    text_files.write_json(pack / "pack.json", asked)
-    return pack / "pack.json"
 
 
 def _a_device_a_core(cores: int) -> str:

@@ -90,7 +90,12 @@ class Folder:
     def pack_ended(self, runs: Sequence[Run]) -> dict[str, Any]:
         """What became of a pack; empty if it has not ended yet."""
         path = self.pack(runs) / "ended.json"
-        return text_files.read_object(path, ("packed",)) if path.exists() else {}
+        needed = "packed", "failures"
+        return text_files.read_object(path, needed) if path.exists() else {}
+
+    def is_left_alone(self, runs: Sequence[Run]) -> bool:
+        """Whether these runs were not to train in one program."""
+        return self.pack_ended(runs).get("packed") is False
 
     def outcome(self, run: Run) -> Outcome | None:
         """What became of a run; None if it has not ended yet."""

@@ -118,34 +118,40 @@ class _Shared:
         """Trains every run that is free; returns whether all have ended."""
         for pack in self._packs:
             missing = self._missing(pack)
-            if self._auto and self._folder.pack_ended(missing) == {"packed": False}:
+            if self._folder.is_left_alone(pack):
                 for run in missing:
-                    self._try([run], cores)
+                    self._try([run], pack, cores)
             else:
-                self._try(missing, cores)
+                self._try(missing, pack, cores)
         return not self._missing(self._plan.runs)
 
     def _missing(self, runs: Sequence[Run]) -> list[Run]:
         return [run for run in runs if self._folder.outcome(run) is None]
 
-    def _try(self, runs: Sequence[Run], cores: Sequence[int]) -> None:
-        """Trains those of the runs that are free."""
+    def _try(
+        self, runs: Sequence[Run], pack: Sequence[Run], cores: Sequence[int]
+    ) -> None:
+        """Trains those of the runs of a pack that are free."""
         claims = {run.name: self._folder.claims.take(run.name) for run in runs}
         held = {name: claim for name, claim in claims.items() if claim is not None}
         try:
             # Another process may have ended some since they were looked at.
             free = self._missing([run for run in runs if run.name in held])
             if free and not self._is_over:
-                self._train(free, held, cores)
+                self._train(free, pack, held, cores)
         finally:
             for claim in held.values():
                 claim.release()
 
     def _train(
-        self, runs: Sequence[Run], held: Mapping[str, Claim], cores: Sequence[int]
+        self,
+        runs: Sequence[Run],
+        pack: Sequence[Run],
+        held: Mapping[str, Claim],
+        cores: Sequence[int],
     ) -> None:
         name = self._plan.study.experiment
-        child = Child(name, runs, self._folder, cores, auto=self._auto)
+        child = Child(name, runs, self._folder, cores, pack=pack, auto=self._auto)
         for claim in held.values():
             claim.when_lost(child.kill)
         for run, outcome in zip(runs, self._wait(child), strict=True):
