@@ -1,0 +1,150 @@
+"""Packs: runs of one program agree with single ones, and fail and resume alike."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnnjax.errors import UsageError
+from cnnjax.training import text_files
+from experiments import classification, pack
+from experiments.ablation import Study, run
+from experiments.ablation.study import plan
+from tests import once
+
+ROOT = pathlib.Path(__file__).parents[3]
+BASE = classification.Config(
+    width=0.5,
+    batch_size=16,
+    epochs=0.4,
+    validation=0.2,
+    eval_every=0.2,
+    dropout=0.1,
+    checkpoint_every=0.2,
+)
+OTHERS = [
+    {},
+    {"seed": 1},
+    {"seed": 2, "learning_rate": 0.2, "weight_decay": 0.01, "label_smoothing": 0.3},
+    {"dropout": 0.5, "momentum": 0.5},
+    {"seed": 3, "learning_rate": 900.0},
+]
+CONFIGS = [dataclasses.replace(BASE, **values) for values in OTHERS]
+
+
+def trained(folder):
+    """Trains the pack; returns why some have no result."""
+    workdirs = [folder / str(k) for k in range(len(CONFIGS))]
+    return pack.run(classification.EXPERIMENT, CONFIGS, workdirs, folder / "pack")
+
+
+@pytest.fixture
+def packed(tmp_path_factory):
+    """The folder of a pack that was trained once, and its failures."""
+    return once.copied(tmp_path_factory, "pack", trained)
+
+
+def rows(workdir, name):
+    return [row[name] for row in text_files.read_rows(workdir) if name in row]
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_a_member_agrees_with_the_run_alone(packed, tmp_path, k):
+    folder, failures = packed
+    assert failures[k] == ""
+    classification.run(CONFIGS[k], tmp_path)
+    ours, alone = folder / str(k), tmp_path
+    losses = rows(ours, "train/loss"), rows(alone, "train/loss")
+    assert len(losses[0]) == len(losses[1]) > 20
+    np.testing.assert_allclose(losses[0][:20], losses[1][:20], atol=1e-4)
+    for name in ("validation/loss", "test/loss", "train/learning_rate"):
+        np.testing.assert_allclose(rows(ours, name), rows(alone, name), rtol=2e-2)
+    results = [json.loads((x / "result.json").read_text()) for x in (ours, alone)]
+    assert results[0].keys() == results[1].keys() | {"packed"}
+    assert results[0]["packed"] == len(CONFIGS)
+    assert results[0]["validation"].keys() == results[1]["validation"].keys()
+    left = [{p.name for p in x.iterdir()} for x in (ours, alone)]
+    assert left[1] - left[0] == {"checkpoints", "best"}
+    assert (ours / "run.flags").read_text() == (alone / "run.flags").read_text()
+    # A finished run, from which predictions are made.
+    predictor = classification.load(ours)
+    assert predictor.predict(np.zeros((1, 8, 8, 1))).shape == (1, 10)
+
+
+def test_a_member_that_diverges_stops_alone(packed):
+    folder, failures = packed
+    assert "not finite at step" in failures[4]
+    assert not (folder / "4" / "result.json").exists()
+    assert all(np.isfinite(rows(folder / "4", "train/loss")))
+
+
+KILLED = """
+import pathlib, os, sys
+from cnnjax.training import pack
+from tests.experiments.ablation.test_packs import trained
+save = pack.Checkpoints.save
+def killed(self, step, *rest):
+    save(self, step, *rest)
+    self.wait()
+    os._exit(9)
+pack.Checkpoints.save = killed
+trained(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_pack_ends_in_the_same_bits(packed, tmp_path, monkeypatch):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    assert subprocess.run(command, cwd=ROOT).returncode == 9
+    trained(tmp_path)
+    for k in range(4):
+        straight, resumed = (
+            json.loads((folder / str(k) / "result.json").read_text())
+            for folder in (packed[0], tmp_path)
+        )
+        assert straight["parameters_sha256"] == resumed["parameters_sha256"]
+        assert rows(packed[0] / str(k), "train/loss") == rows(
+            tmp_path / str(k), "train/loss"
+        )
+
+
+def test_runs_that_differ_in_more_than_numbers_are_no_pack(tmp_path):
+    configs = [BASE, dataclasses.replace(BASE, norm="group")]
+    workdirs = [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(UsageError, match="numbers alone"):
+        pack.run(classification.EXPERIMENT, configs, workdirs, tmp_path / "pack")
+
+
+def test_packs_hold_what_is_alike():
+    study = Study(
+        experiment="classification",
+        metric="accuracy",
+        base=("--validation=0.2",),
+        factors={"norm": ("none", "batch"), "learning_rate": (0.05, 0.1)},
+        seeds=3,
+    )
+    packs = plan(study).packs(4)
+    assert sorted(map(len, packs)) == [2, 2, 4, 4]
+    for members in packs:
+        assert len({run.config.norm for run in members}) == 1
+    assert all(len(members) == 1 for members in plan(study).packs(1))
+    stops = dataclasses.replace(study, base=("--validation=0.2", "--patience=3"))
+    assert all(len(members) == 1 for members in plan(stops).packs(4))
+
+
+def test_a_study_marks_what_was_packed(tmp_path):
+    study = Study(
+        experiment="classification",
+        metric="accuracy",
+        base=("--validation=0.2", "--epochs=0.1", "--batch_size=16", "--width=0.5"),
+        factors={"learning_rate": (0.05, 900.0)},
+        seeds=1,
+    )
+    found = run(study, tmp_path, pack="2")
+    assert [row.is_packed for row in found] == [True, False]
+    assert [len(row.failures) for row in found] == [0, 1]
+    assert "packed" in (tmp_path / "table.md").read_text()
+    assert found[0].validation.runs == 1
