@@ -5,10 +5,8 @@ python -m experiments.ablation --experiment=classification --metric=accuracy \
     --base=--validation=0.2 --vary=norm=none,batch,group --vary=learning_rate=0.1,0.03
 """
 
-import dataclasses
 import pathlib
 import sys
-from typing import Any
 
 import jax
 
@@ -21,7 +19,7 @@ from experiments.ablation import load, tables, verify
 from experiments.ablation.folder import Folder
 from experiments.ablation.options import Options
 from experiments.ablation.run import complete
-from experiments.ablation.study import Plan, Study, plan
+from experiments.ablation.study import Plan, plan
 
 
 def main() -> None:
@@ -31,7 +29,7 @@ def main() -> None:
 
 def _act() -> None:
     options = flags.parse(Options)
-    planned = plan(_study(options))
+    planned = plan(load.study(options))
     name = pathlib.Path(options.study).stem if options.study else "ablation"
     workdir = pathlib.Path(options.workdir or f"runs/{name}")
     if options.pack not in ("off", "auto") and not options.pack.isdecimal():
@@ -50,40 +48,6 @@ def _act() -> None:
     verified = not options.verify or verify.verify(planned, folder, options.verify)
     if not verified or any(row.failures for row in rows):
         sys.exit(1)
-
-
-def _study(options: Options) -> Study:
-    """The study of the file, or of the flags."""
-    if options.study is None:
-        return _of_flags(options)
-    for name in ("experiment", "base", "vary"):
-        if getattr(options, name):
-            raise UsageError(f"--{name} is for a study without a file; give one.")
-    study = load.from_file(options.study)
-    given = {
-        "metric": options.metric,
-        "seeds": options.seeds and load.seeds(options.seeds),
-        "difference": options.difference,
-    }
-    changed: dict[str, Any] = {k: x for k, x in given.items() if x is not None}
-    return dataclasses.replace(study, **changed)
-
-
-def _of_flags(options: Options) -> Study:
-    if options.experiment is None or options.metric is None or not options.vary:
-        raise UsageError(
-            "A study is a file, --study=FILE, or --experiment, --metric and --vary."
-        )
-    base = [x if x.startswith("--") else f"--flagfile={x}" for x in options.base]
-    return Study(
-        experiment=options.experiment,
-        metric=options.metric,
-        base=base,
-        factors=load.factors(options.vary),
-        design=options.design,
-        seeds=load.seeds(options.seeds or "5"),
-        difference=options.difference,
-    )
 
 
 def _show_plan(planned: Plan, workdir: pathlib.Path) -> None:

@@ -4,9 +4,49 @@ import dataclasses
 import pathlib
 import runpy
 from collections.abc import Sequence
+from typing import Any
 
 from cnnjax.errors import UsageError
+from experiments.ablation.options import Options
 from experiments.ablation.study import Study, Value
+
+
+def study(options: Options) -> Study:
+    """The study of the file, or of the flags.
+
+    Raises:
+        UsageError: if they name none, or it does not
+    """
+    if options.study is None:
+        return _of_flags(options)
+    for name in ("experiment", "base", "vary"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} is for a study without a file; give one.")
+    found = from_file(options.study)
+    given = {
+        "metric": options.metric,
+        "seeds": options.seeds and seeds(options.seeds),
+        "difference": options.difference,
+    }
+    changed: dict[str, Any] = {k: x for k, x in given.items() if x is not None}
+    return dataclasses.replace(found, **changed)
+
+
+def _of_flags(options: Options) -> Study:
+    if options.experiment is None or options.metric is None or not options.vary:
+        raise UsageError(
+            "A study is a file, --study=FILE, or --experiment, --metric and --vary."
+        )
+    base = [x if x.startswith("--") else f"--flagfile={x}" for x in options.base]
+    return Study(
+        experiment=options.experiment,
+        metric=options.metric,
+        base=base,
+        factors=factors(options.vary),
+        design=options.design,
+        seeds=seeds(options.seeds or "5"),
+        difference=options.difference,
+    )
 
 
 def from_file(path: str) -> Study:
@@ -22,13 +62,13 @@ def from_file(path: str) -> Study:
     except Exception as error:  # whatever is wrong with the user's file
         line = _line(error, path)
         raise UsageError(f"{path}{line}: {type(error).__name__}: {error}") from error
-    study = defined.get("STUDY")
-    if not isinstance(study, Study):
+    found = defined.get("STUDY")
+    if not isinstance(found, Study):
         raise UsageError(
             f"{path} defines no STUDY: STUDY = Study(experiment=..., ...) would do."
         )
-    question = study.question or (defined.get("__doc__") or "").strip()
-    return dataclasses.replace(study, question=question)
+    question = found.question or (defined.get("__doc__") or "").strip()
+    return dataclasses.replace(found, question=question)
 
 
 def _line(error: Exception, path: str) -> str:
