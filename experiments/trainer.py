@@ -11,7 +11,6 @@ from jaxtyping import PyTree
 
 from cnnjax import plots
 from cnnjax.data import Dataset, Source
-from cnnjax.data.statistics import channel_mean_std
 from cnnjax.models import weights
 from cnnjax.training import (
     devices,
@@ -22,6 +21,7 @@ from cnnjax.training import (
     record,
     text_files,
 )
+from cnnjax.training import scaling as scalings
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import plan
@@ -125,8 +125,7 @@ def run(
     clock, workdir = Clock(), pathlib.Path(workdir)
     flags.check(config)
     data, validation = experiment.load_data(config)
-    mean, std = channel_mean_std(data.train, seed=config.seed)
-    scaling = {"mean": mean, "std": std}
+    scaling = scalings.find(config, data, None if overwrite else workdir)
     task = experiment.make_task(config, data, validation, scaling, workdir)
     origin = provenance.provenance(data.fingerprint)
     steps = plan(config, len(task.train), rounds=task.rounds)
@@ -151,6 +150,7 @@ def run(
         if result is None:
             if data.note:
                 log_line(data.note)
+            scalings.keep(scaling, config, data, workdir)
             result = _finish(experiment, trained(), keep, origin)
     shown = _shown(experiment.metrics, result)
     _show(result, workdir, shown, unit=task.unit)

@@ -35,6 +35,7 @@ TINY = Config(
 LEFT = (
     "run.flags",
     "config.json",
+    "statistics.json",
     "metrics.jsonl",
     "weights.safetensors",
     "result.json",
