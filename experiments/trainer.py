@@ -10,7 +10,7 @@ import jax
 from jaxtyping import PyTree
 
 from cnnjax import plots
-from cnnjax.data import Dataset, Source
+from cnnjax.data import Dataset, Preparation, Source
 from cnnjax.models import weights
 from cnnjax.training import (
     devices,
@@ -55,7 +55,8 @@ class Experiment:
         name: of its package, of its folder below `runs`, and in config.json.
         doc: the head of its help text.
         config: the dataclass of its options.
-        load_data: config -> (dataset, validation split or None).
+        load_data: (config, how to prepare the data or None) -> (dataset, validation
+            split or None).
         make_task: (config, dataset, validation, scaling, workdir) -> task, with
             `scaling` the channel mean and std of the training images.
         predictor: class of its trained model.
@@ -70,7 +71,7 @@ class Experiment:
     name: str
     doc: str
     config: type[TrainingConfig]
-    load_data: Callable[[Any], tuple[Dataset, Source | None]]
+    load_data: Callable[[Any, Preparation | None], tuple[Dataset, Source | None]]
     make_task: Callable[[Any, Dataset, Source | None, PyTree, pathlib.Path], Task]
     predictor: type[TrainedModel]
     report: Callable[..., Report]
@@ -110,6 +111,7 @@ def run(
     workdir: pathlib.Path | str,
     *,
     overwrite: bool = False,
+    preparation: Preparation | None = None,
 ) -> Metrics:
     """Trains, or goes on, in `workdir`; returns the metrics of the test split.
 
@@ -118,13 +120,14 @@ def run(
         config: its options.
         workdir: of the run; a finished one is not trained again.
         overwrite: removes the run in it first.
+        preparation: how to prepare the data first, if they are to be.
 
     Raises:
         UsageError: if an option has a value that it cannot have, or the run is refused.
     """
     clock, workdir = Clock(), pathlib.Path(workdir)
     flags.check(config)
-    data, validation = experiment.load_data(config)
+    data, validation = experiment.load_data(config, preparation)
     scaling = scalings.find(config, data, None if overwrite else workdir)
     task = experiment.make_task(config, data, validation, scaling, workdir)
     origin = provenance.provenance(data.fingerprint)

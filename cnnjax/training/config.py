@@ -30,8 +30,8 @@ class TrainingConfig:
     )
     data_dir: str | None = option(
         None,
-        "Where tensorflow-datasets keeps what it has prepared"
-        " (its own default: ~/tensorflow_datasets).",
+        "Where prepared data are (none given: of tfds: in ~/tensorflow_datasets; a"
+        " folder: is read as it is).",
         compared=False,
     )
     holdout: float = option(
