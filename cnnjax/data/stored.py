@@ -147,14 +147,19 @@ def store(
     """
     try:
         with writing(folder):
-            (folder / _MANIFEST).unlink(missing_ok=True)
+            _remove(folder, _MANIFEST, _RECORDS, _SUMS)
         sums = _write_records(source, folder, preparation)
         with writing(folder):
             _write_rest(folder, manifest, sums)
     except BaseException:
-        for name in (_RECORDS, _SUMS):  # which may have filled the disk
-            (folder / name).unlink(missing_ok=True)
+        _remove(folder, _RECORDS, _SUMS)  # which may have filled the disk
         raise
+
+
+def _remove(folder, *names) -> None:
+    """Removes files; who has opened one reads it still."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write_records(source, folder, preparation) -> UInt64[np.ndarray, "n k"]:

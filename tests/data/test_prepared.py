@@ -203,6 +203,14 @@ def test_a_folder_that_changed_is_refused_or_prepared_anew(folder, edit):
     assert found.fingerprint == load(folder, data_dir=None).fingerprint
 
 
+def test_who_reads_while_it_is_prepared_anew_reads_on(folder, on_fetch):
+    train = load(folder, preparation=PREPARE).train
+    expected = everything(train)["image"]
+    change(folder)
+    load(folder, preparation=PREPARE)
+    np.testing.assert_array_equal(everything(train)["image"], expected)
+
+
 def test_a_folder_may_be_moved_but_not_take_the_place_of_another(folder, tmp_path):
     before = load(folder, preparation=PREPARE).fingerprint
     moved = shutil.copytree(folder, tmp_path / "elsewhere" / "photos")
