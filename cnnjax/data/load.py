@@ -82,8 +82,8 @@ def load(
         holdout: share of each class held out where there is no test split; of
             `masks`, which have no such classes, the last files.
         seed: decides which examples those are.
-        data_dir: where prepared data sets are: of tfds: by default
-            ~/tensorflow_datasets; None reads a folder: as it is.
+        data_dir: where prepared data sets are; None: those of tfds: are in
+            ~/tensorflow_datasets, and a folder: is read itself.
         image_size: height and width to bring every image to, antialiased (masks: to
             the nearest pixel); None leaves them as they are and refuses unequal ones.
             A function returns either, given the height and width of the images, which

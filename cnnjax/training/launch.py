@@ -66,9 +66,9 @@ class LaunchOptions:
     )
     prepare: bool = option(
         False,
-        "Prepares the data in --data_dir first, once. A folder: its images as they are"
-        " stored for training, which are then read from there. tfds: by"
-        " tensorflow-datasets (needs the extra `prepare`).",
+        "Prepares the data first, into --data_dir, unless that has been done: stores"
+        " the images of a folder: as training reads them; has tensorflow-datasets"
+        " prepare a tfds: data set (needs the extra `prepare`).",
     )
     manual_dir: str | None = option(
         None,

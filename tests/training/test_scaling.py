@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -60,6 +61,17 @@ def test_those_of_other_options_or_data_are_not_taken(
 def test_they_are_computed_where_none_are_to_be_taken(dataset, kept):
     with pytest.raises(AssertionError, match="fetched"):
         scaling.find(CONFIG, dataset(Unread), None)
+
+
+def test_only_the_first_process_reads_and_writes(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    found = scaling.find(CONFIG, dataset(Unread), tmp_path)
+    scaling.keep(found, CONFIG, dataset(Unread), tmp_path)
+    shapes = {name: (value.shape, value.dtype) for name, value in found.items()}
+    monkeypatch.undo()
+    first = scaling.find(CONFIG, dataset(Arrays), tmp_path)
+    assert not any(tmp_path.iterdir())
+    assert shapes == {name: (value.shape, value.dtype) for name, value in first.items()}
 
 
 def test_damaged_ones_are_computed_again(dataset, kept, tmp_path):
