@@ -51,8 +51,9 @@ class PreparedImages:
         self.images, self.labels, self.shape = images, labels, images.shape
         self._split, self._root = split, root.resolve()
         self._sha256 = fingerprint([identity])
-        self._data_dir, self._preparation = pathlib.Path(data_dir), preparation
-        if self._data_dir.expanduser().resolve().is_relative_to(self._root):
+        self._data_dir = pathlib.Path(data_dir).expanduser()
+        self._preparation = preparation
+        if self._data_dir.resolve().is_relative_to(self._root):
             raise UsageError(
                 f"--data_dir={data_dir} is in the data set itself: name another."
             )
@@ -78,7 +79,7 @@ class PreparedImages:
     def _source(self, resize: Resize, workers: int) -> Source:
         height, width, _ = shape = resize.shape(self.shape)
         name = f"{self._split}_{height}x{width}_{resize.mode}"
-        folder = self._data_dir.expanduser() / self._root.name / name
+        folder = self._data_dir / self._root.name / name
         wanted = {
             "folder": str(self._root),
             "names_and_sizes_sha256": self._sha256,
