@@ -5,17 +5,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from cnnjax.data import Dataset, load
+from cnnjax.data import Dataset, Preparation, load
 from cnnjax.data.source import Source
 from cnnjax.training import devices
 from cnnjax.training.config import TrainingConfig
 
 
-def load_dataset(config: TrainingConfig, **options: Any) -> Dataset:
+def load_dataset(
+    config: TrainingConfig, preparation: Preparation | None, **options: Any
+) -> Dataset:
     """The data set that `config` names.
 
     Args:
         config: has its location, and how much to hold out.
+        preparation: how to prepare it, if it is to be.
         **options: further arguments of `cnnjax.data.load`.
     """
     return load(
@@ -24,6 +27,7 @@ def load_dataset(config: TrainingConfig, **options: Any) -> Dataset:
         seed=config.seed,
         data_dir=config.data_dir,
         workers=devices.workers(config.workers),
+        preparation=preparation,
         **options,
     )
 

@@ -10,8 +10,7 @@ import jax
 from jaxtyping import PyTree
 
 from cnnjax import plots
-from cnnjax.data import Dataset, Source
-from cnnjax.data.statistics import channel_mean_std
+from cnnjax.data import Dataset, Preparation, Source
 from cnnjax.models import weights
 from cnnjax.training import (
     devices,
@@ -22,6 +21,7 @@ from cnnjax.training import (
     record,
     text_files,
 )
+from cnnjax.training import scaling as scalings
 from cnnjax.training.clock import Clock
 from cnnjax.training.config import TrainingConfig
 from cnnjax.training.plan import Plan, plan
@@ -56,7 +56,8 @@ class Experiment:
         name: of its package, of its folder below `runs`, and in config.json.
         doc: the head of its help text.
         config: the dataclass of its options.
-        load_data: config -> (dataset, validation split or None).
+        load_data: (config, how to prepare the data or None) -> (dataset, validation
+            split or None).
         make_task: (config, dataset, validation, scaling, workdir) -> task, with
             `scaling` the channel mean and std of the training images.
         predictor: class of its trained model.
@@ -74,7 +75,7 @@ class Experiment:
     name: str
     doc: str
     config: type[TrainingConfig]
-    load_data: Callable[[Any], tuple[Dataset, Source | None]]
+    load_data: Callable[[Any, Preparation | None], tuple[Dataset, Source | None]]
     make_task: Callable[[Any, Dataset, Source | None, PyTree, pathlib.Path], Task]
     predictor: type[TrainedModel]
     report: Callable[..., Report]
@@ -115,6 +116,7 @@ def run(
     workdir: pathlib.Path | str,
     *,
     overwrite: bool = False,
+    preparation: Preparation | None = None,
 ) -> Metrics:
     """Trains, or goes on, in `workdir`; returns the metrics of the test split.
 
@@ -123,12 +125,15 @@ def run(
         config: its options.
         workdir: of the run; a finished one is not trained again.
         overwrite: removes the run in it first.
+        preparation: how to prepare the data first, if they are to be.
 
     Raises:
         UsageError: if an option has a value that it cannot have, or the run is refused.
     """
     clock, workdir = Clock(), pathlib.Path(workdir)
-    data, scaling, task, steps = planned(experiment, config, workdir)
+    data, scaling, task, steps = planned(
+        experiment, config, workdir, fresh=overwrite, preparation=preparation
+    )
     origin = provenance.provenance(data.fingerprint)
     memory.check_model(task.shapes)
     step = None
@@ -151,6 +156,7 @@ def run(
         if result is None:
             if data.note:
                 log_line(data.note)
+            scalings.keep(scaling, config, data, workdir)
             result = finish(experiment, trained(), keep, origin)
     result_table.show(result, workdir, experiment.metrics, unit=task.unit)
     return {name: result[name] for name in experiment.metrics if name in result}
@@ -166,13 +172,21 @@ def estimate(experiment: Experiment, config: Any, workdir: pathlib.Path) -> floa
 
 
 def planned(
-    experiment: Experiment, config: Any, workdir: pathlib.Path
+    experiment: Experiment,
+    config: Any,
+    workdir: pathlib.Path,
+    *,
+    fresh: bool = False,
+    preparation: Preparation | None = None,
 ) -> tuple[Dataset, PyTree, Task, Plan]:
-    """Data, their scaling, task and plan of a run, whose config is checked."""
+    """Data, their scaling, task and plan of a run, whose config is checked.
+
+    What an earlier run left in the workdir of the data's scaling is taken from there,
+    unless this one is `fresh`.
+    """
     flags.check(config)
-    data, validation = experiment.load_data(config)
-    mean, std = channel_mean_std(data.train, seed=config.seed)
-    scaling = {"mean": mean, "std": std}
+    data, validation = experiment.load_data(config, preparation)
+    scaling = scalings.find(config, data, None if fresh else workdir)
     task = experiment.make_task(config, data, validation, scaling, workdir)
     return data, scaling, task, plan(config, len(task.train), rounds=task.rounds)
 

@@ -23,7 +23,7 @@ from PIL import Image
 from cnnjax.errors import UsageError
 from cnnjax.training import flags, launch
 from experiments import benchmark, classification, detection, segmentation, trainer
-from experiments.benchmark import loops, steps
+from experiments.benchmark import inputs, loops, steps
 from experiments.benchmark.workloads import WORKS
 from tests import once, readmes, synthetic
 from tests.readmes import ALL, Readme
@@ -219,9 +219,11 @@ def test_commands_run(name, arguments, paths, finished, tmp_path, monkeypatch):
 def time_one_row(values, workdir, monkeypatch):
     """Times the smallest row of a suite, on the smallest images."""
     row = {"ops": "nearest", "steps": "small", "loops": "vmap", "detection": "1000"}
+    row |= {"input": "224"}
     work = dataclasses.replace(WORKS["cpu"][0], images=(2, 8, 8, 1))
     for suite in (steps, loops):
         monkeypatch.setattr(suite, "WORKS", {"cpu": (work,)})
+    monkeypatch.setattr(inputs, "COUNT", 8)
     command = importlib.import_module("experiments.benchmark.__main__")
     records = command.SUITES[values.suite](
         only=row[values.suite],

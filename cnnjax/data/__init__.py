@@ -1,8 +1,8 @@
 """Data sets, from files on disk to batches; readers are imported when they are used."""
 
 from cnnjax.data.dataset import Dataset as Dataset
+from cnnjax.data.dataset import Preparation as Preparation
 from cnnjax.data.load import load as load
-from cnnjax.data.load import prepare as prepare
 from cnnjax.data.source import AnnotatedSource as AnnotatedSource
 from cnnjax.data.source import Arrays as Arrays
 from cnnjax.data.source import Columns as Columns

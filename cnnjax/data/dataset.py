@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -47,6 +47,22 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How a data set is prepared that is not yet.
+
+    Attributes:
+        manual_dir: a folder with raw files under the names they are published by.
+        log: takes a line for the user.
+        progress: (batches, what is done, how many there are) -> the batches; shows how
+            far they are taken.
+    """
+
+    manual_dir: str | None = None
+    log: Callable[[str], None] = lambda line: None
+    progress: Callable[[Iterable, str, int], Iterable] = lambda batches, *_: batches
+
+
+@dataclasses.dataclass(frozen=True)
 class Options:
     """The arguments of `load` that readers share."""
 
@@ -59,6 +75,7 @@ class Options:
     binary: bool = False
     uncropped_size: int | None = None
     workers: int = 0
+    preparation: Preparation | None = None
 
     @property
     def resizes(self) -> bool:

@@ -7,6 +7,7 @@ while it decodes. What is decoded on fetch may be left to processes, see `worker
 import concurrent.futures
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -122,13 +123,18 @@ def sources(
     Raises:
         UsageError: if an item of a source that fits in memory is damaged.
     """
-    fit = [0 < len(encoded) * view.nbytes <= MEMORY_LIMIT for view in views]
+    fit = [fits_in_memory(len(encoded), (view.nbytes,)) for view in views]
     kept = iter(_into_memory(encoded, decode, list(itertools.compress(views, fit))))
     options = {"labels": labels, "workers": workers}
     return [
         Columns(next(kept)) if fits else Decoded(encoded, decode, view, **options)
         for view, fits in zip(views, fit, strict=True)
     ]
+
+
+def fits_in_memory(count: int, shape: tuple[int, ...]) -> bool:
+    """Returns whether so many images of `shape` are kept in memory."""
+    return 0 < count * math.prod(shape) <= MEMORY_LIMIT
 
 
 def parallel_map(

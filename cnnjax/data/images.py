@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,9 @@ class EncodedImages:
         self.shape = shape
         self.labels = labels
 
+    def __len__(self) -> int:
+        return len(self.encoded)
+
     def sources(self, resizes: Sequence[Resize], *, workers: int = 0) -> list[Source]:
         """Returns a source for each of `resizes`, in memory where that fits.
 
@@ -58,14 +61,24 @@ class EncodedImages:
             UsageError: if a picture of a source that fits in memory is damaged.
         """
         views = [self._view(resize) for resize in resizes]
-        decode = functools.partial(_decoded, channels=self.shape[2])
         found = decoded.sources(
-            self.encoded, decode, views, labels=self.labels, workers=workers
+            self.encoded, self._decode, views, labels=self.labels, workers=workers
         )
         labels = [source.labels for source in found if source.labels is not None]
         for source in found:
             source.labels = labels[0] if labels else None
         return list(found)
+
+    def on_fetch(self, resize: Resize, *, workers: int = 0) -> Source:
+        """Returns a source as `sources` does, which is never in memory."""
+        options = {"labels": self.labels, "workers": workers}
+        return decoded.Decoded(
+            self.encoded, self._decode, self._view(resize), **options
+        )
+
+    @property
+    def _decode(self) -> Callable[[Picture], tuple[Image.Image, Picture]]:
+        return functools.partial(_decoded, channels=self.shape[2])
 
     def _view(self, resize: Resize) -> View:
         shape = resize.shape(self.shape)

@@ -8,7 +8,7 @@ import difflib
 import importlib
 from typing import NamedTuple
 
-from cnnjax.data.dataset import Dataset, ImageSize, Options
+from cnnjax.data.dataset import Dataset, ImageSize, Options, Preparation
 from cnnjax.data.resize import RESIZE_MODES
 from cnnjax.errors import UsageError
 
@@ -16,10 +16,11 @@ TASKS = ("classification", "segmentation", "detection")
 
 
 class Reader(NamedTuple):
-    """What a reader reads, for messages, and the tasks it serves."""
+    """What a reader reads, for messages, the tasks it serves, whether it prepares."""
 
     description: str
     tasks: tuple[str, ...]
+    prepares: bool = False
 
 
 READERS = {
@@ -29,7 +30,9 @@ READERS = {
         ("segmentation", "detection"),
     ),
     "folder": Reader(
-        "folder:PATH with PATH/[split/]class/image.*", ("classification",)
+        "folder:PATH with PATH/[split/]class/image.*",
+        ("classification",),
+        prepares=True,
     ),
     "idx": Reader("idx:PATH with MNIST-format files", ("classification",)),
     "masks": Reader(
@@ -45,7 +48,9 @@ READERS = {
         "coco:PATH with a json of instances beside its images", ("detection",)
     ),
     "tfds": Reader(
-        "tfds:NAME[/CONFIG][:VERSION] prepared by tensorflow-datasets", TASKS
+        "tfds:NAME[/CONFIG][:VERSION] prepared by tensorflow-datasets",
+        TASKS,
+        prepares=True,
     ),
 }
 
@@ -67,6 +72,7 @@ def load(
     uncropped_size: int | None = None,
     binary: bool = False,
     workers: int = 0,
+    preparation: Preparation | None = None,
 ) -> Dataset:
     """Returns the data set that `location`, "scheme:where", names.
 
@@ -76,7 +82,8 @@ def load(
         holdout: share of each class held out where there is no test split; of
             `masks`, which have no such classes, the last files.
         seed: decides which examples those are.
-        data_dir: where tensorflow-datasets keeps what it has prepared.
+        data_dir: where prepared data sets are; None: those of tfds: are in
+            ~/tensorflow_datasets, and a folder: is read itself.
         image_size: height and width to bring every image to, antialiased (masks: to
             the nearest pixel); None leaves them as they are and refuses unequal ones.
             A function returns either, given the height and width of the images, which
@@ -89,6 +96,8 @@ def load(
         binary: makes one class, 1, of all ids of a mask but 0.
         workers: processes to decode the images in that do not fit in memory; 0: threads
             of this process.
+        preparation: how to prepare, into `data_dir`, what is not prepared there; None
+            refuses that.
 
     Raises:
         UsageError: if the data are missing, damaged or not fit for the task.
@@ -105,8 +114,14 @@ def load(
         binary=binary,
         uncropped_size=uncropped_size,
         workers=workers,
+        preparation=preparation,
     )
     _check_options(options)
+    if preparation is not None and not READERS[scheme].prepares:
+        prepared = [f"{name}:" for name, reader in READERS.items() if reader.prepares]
+        raise UsageError(
+            f"Only {' and '.join(prepared)} data sets are prepared, got {location!r}."
+        )
     reader = importlib.import_module(f"cnnjax.data.readers.{scheme}")
     try:
         data = reader.read(where, options)
@@ -116,26 +131,6 @@ def load(
         if not len(split):
             raise UsageError(f"{location} has no {name} images.")
     return data
-
-
-def prepare(
-    location: str, *, data_dir: str | None = None, manual_dir: str | None = None
-) -> None:
-    """Prepares what `location`, "tfds:NAME", names, unless that has been done.
-
-    Args:
-        location: as for `load`; only tensorflow-datasets' data sets take preparing.
-        data_dir: where to keep what is prepared; by default ~/tensorflow_datasets.
-        manual_dir: a folder with raw files under the names they are published by.
-
-    Raises:
-        UsageError: if there is nothing to prepare, or something is missing for it.
-    """
-    scheme, _, where = location.partition(":")
-    if scheme != "tfds":
-        raise UsageError(f"Only tfds: data sets are prepared, got {location!r}.")
-    reader = importlib.import_module("cnnjax.data.readers.tfds")
-    reader.prepare(where, data_dir=data_dir, manual_dir=manual_dir)
 
 
 def _check_options(options: Options) -> None:

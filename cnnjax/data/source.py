@@ -17,7 +17,7 @@ A `Source` gives examples by index, a whole batch at once: "image" uint8
 from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int, Int32, Shaped, UInt8
+from jaxtyping import Int, Int32, Shaped, UInt8, UInt64
 
 Examples = dict[str, Shaped[np.ndarray, "n ..."]]
 
@@ -55,6 +55,15 @@ class AnnotatedSource(Source, Protocol):
 
     def annotations(self, indices: Int[np.ndarray, " n"]) -> Examples:
         """Returns the examples at `indices` without "image"; no image is decoded."""
+        ...
+
+
+@runtime_checkable
+class SummedSource(Source, Protocol):
+    """A source that knows sums over its images without reading them."""
+
+    def pixel_sums(self, indices: Int[np.ndarray, " n"]) -> UInt64[np.ndarray, "n k"]:
+        """Returns `statistics.pixel_sums` of each image at `indices`."""
         ...
 
 
@@ -126,6 +135,18 @@ class AnnotatedSubset(Subset):
         return self._annotations(self.indices[indices])
 
 
+class SummedSubset(Subset):
+    """A subset of a source that knows sums over its images, as it does, too."""
+
+    def __init__(self, source: SummedSource, indices: Int[np.ndarray, " n"]):
+        super().__init__(source, indices)
+        self._pixel_sums = source.pixel_sums
+
+    def pixel_sums(self, indices: Int[np.ndarray, " n"]) -> UInt64[np.ndarray, "n k"]:
+        """Returns the sums over each image at `indices` of this subset."""
+        return self._pixel_sums(self.indices[indices])
+
+
 @overload
 def subset(
     source: AnnotatedSource, indices: Int[np.ndarray, " n"]
@@ -133,7 +154,9 @@ def subset(
 @overload
 def subset(source: Source, indices: Int[np.ndarray, " n"]) -> Source: ...
 def subset(source: Source, indices: Int[np.ndarray, " n"]) -> Source:
-    """Returns the examples of `source` at `indices`, annotated if it is."""
+    """Returns the examples of `source` at `indices`, annotated or summed if it is."""
     if isinstance(source, AnnotatedSource):
         return AnnotatedSubset(source, indices)
+    if isinstance(source, SummedSource):
+        return SummedSubset(source, indices)
     return Subset(source, indices)

@@ -1,10 +1,10 @@
 """Mean and standard deviation of the pixels of a data set."""
 
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt64
+from jaxtyping import Float32, Int, UInt8, UInt64
 
 from cnnjax.data.decoded import parallel_map
-from cnnjax.data.source import Source
+from cnnjax.data.source import Examples, Source, SummedSource
 
 _EXAMPLES = 10_000
 _CHUNK = 64  # examples at once: some for every thread or process that decodes
@@ -23,19 +23,29 @@ def channel_mean_std(
     if len(source) > _EXAMPLES:
         chosen = np.random.default_rng(seed).choice(chosen, _EXAMPLES, replace=False)
     chosen = np.sort(chosen)
-    count, total, squares = 0, np.uint64(0), np.uint64(0)
-    for start in range(0, len(chosen), _CHUNK):
-        images = _images(source.fetch(chosen[start : start + _CHUNK]))
-        count += sum(image.shape[0] * image.shape[1] for image in images)
-        for of_image, of_squares in parallel_map(_sums, images):
-            total, squares = total + of_image, squares + of_squares
+    if isinstance(source, SummedSource):
+        sums = source.pixel_sums(chosen).sum(axis=0)
+    else:
+        sums = _sums_of_fetched(source, chosen)
+    count, total, squares = sums[0], *np.split(sums[1:], 2)
     mean = np.asarray(total / (255 * count))
     std = np.sqrt(np.maximum(squares / (255**2 * count) - np.square(mean), 0))
     std = np.where(std > 0, std, 1)
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def _images(examples: dict[str, np.ndarray]) -> list[UInt8[np.ndarray, "h w c"]]:
+def _sums_of_fetched(
+    source: Source, indices: Int[np.ndarray, " n"]
+) -> UInt64[np.ndarray, " 1+2*c"]:
+    """Returns the sum of the `pixel_sums` of the images at `indices`."""
+    sums = []
+    for start in range(0, len(indices), _CHUNK):
+        images = valid_images(source.fetch(indices[start : start + _CHUNK]))
+        sums += parallel_map(pixel_sums, images)
+    return np.sum(sums, axis=0)
+
+
+def valid_images(examples: Examples) -> list[UInt8[np.ndarray, "h w c"]]:
     """Returns what is valid of each image."""
     images = examples["image"]
     if "valid_size" not in examples:
@@ -44,12 +54,13 @@ def _images(examples: dict[str, np.ndarray]) -> list[UInt8[np.ndarray, "h w c"]]
     return [image[:height, :width] for image, (height, width) in pairs]
 
 
-def _sums(
-    image: UInt8[np.ndarray, "h w c"],
-) -> tuple[UInt64[np.ndarray, " c"], UInt64[np.ndarray, " c"]]:
-    """Returns the sums of the values and of their squares in each channel."""
+def pixel_sums(image: UInt8[np.ndarray, "h w c"]) -> UInt64[np.ndarray, " 1+2*c"]:
+    """Returns the number of pixels, and of each channel the sums of values and squares.
+
+    They are c sums of values, and then c of their squares.
+    """
     height, width, channels = image.shape
     rows = image.reshape(height, width * channels).astype(np.uint32)
     columns = (x.sum(axis=0, dtype=np.uint64) for x in (rows, np.square(rows)))
-    total, squares = (x.reshape(width, channels).sum(axis=0) for x in columns)
-    return total, squares
+    sums = (x.reshape(width, channels).sum(axis=0) for x in columns)
+    return np.concatenate([np.array([height * width], np.uint64), *sums])

@@ -30,8 +30,8 @@ class TrainingConfig:
     )
     data_dir: str | None = option(
         None,
-        "Where tensorflow-datasets keeps what it has prepared"
-        " (its own default: ~/tensorflow_datasets).",
+        "Where --prepare puts data, to be read from there (none given: tfds: in"
+        " ~/tensorflow_datasets; a folder: is read itself).",
         compared=False,
     )
     holdout: float = option(

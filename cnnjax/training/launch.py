@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import os
 import pathlib
-import platform
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,10 +13,18 @@ from cnnjax import data
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
 from cnnjax.options import option
-from cnnjax.training import command_line, finished, processes, signals, verify, watch
+from cnnjax.training import (
+    command_line,
+    compiled_programs,
+    finished,
+    processes,
+    signals,
+    verify,
+    watch,
+)
 from cnnjax.training import config as configs
 from cnnjax.training import flags as config_flags
-from cnnjax.training.progress import log_line
+from cnnjax.training.progress import log_line, reported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +49,13 @@ class LaunchOptions:
     )
     prepare: bool = option(
         False,
-        "Has tensorflow-datasets prepare a tfds: data set first (needs the extra"
-        " `prepare`).",
+        "Prepares the data first, into --data_dir, unless that has been done: stores"
+        " the images of a folder: as training reads them; has tensorflow-datasets"
+        " prepare a tfds: data set (needs the extra `prepare`).",
     )
     manual_dir: str | None = option(
         None,
-        "The folder of the raw files that --prepare reads, without a network.",
+        "The folder of the raw files that --prepare of tfds: reads, without a network.",
         written=False,
     )
     distributed: str = option(
@@ -78,7 +84,7 @@ class Command:
         module: what `python -m` runs.
         doc: the head of its help text.
         config: the dataclass that its flags are made of.
-        run: `(config, workdir, overwrite=)` -> metrics.
+        run: `(config, workdir, overwrite=, preparation=)` -> metrics.
         predict: `(path, workdir, **options)`, shows and writes predictions.
         options: of a launch; fields beyond those of `LaunchOptions` are passed to
             `predict` by keyword.
@@ -110,21 +116,18 @@ def _act(command: Command) -> None:
     if options.verify_resume:
         verify.verify_resume(command.module, config)
         return
-    keep_compiled()
+    compiled_programs.keep()
     processes.join(
         options.coordinator,
         options.num_processes,
         options.process_id,
         mode=options.distributed,
     )
+    _check_alone(options)
     tuned = fast.tune_cpu() if config.tune_cpu else []
     watch.start()
     if tuned and options.predict is None:
         log_line(f"CPU: {', '.join(tuned)} (--notune_cpu leaves that)")
-    if options.prepare:
-        data.prepare(
-            config.dataset, data_dir=config.data_dir, manual_dir=options.manual_dir
-        )
     if options.predict is not None:
         asked = {name: getattr(options, name) for name in _added(options)}
         given = config_flags.given(command.config)
@@ -137,7 +140,17 @@ def _act(command: Command) -> None:
             _one_line(workdir),
             signals.ends_at_once(f"error: {command_line.INTERRUPTED}"),
         ):
-            command.run(config, workdir, overwrite=options.overwrite)
+            preparation = _preparation(options)
+            overwrite = options.overwrite
+            command.run(config, workdir, overwrite=overwrite, preparation=preparation)
+
+
+def _preparation(options: LaunchOptions) -> data.Preparation | None:
+    if not options.prepare:
+        return None
+    return data.Preparation(
+        manual_dir=options.manual_dir, log=log_line, progress=reported
+    )
 
 
 def _check_read(options: LaunchOptions) -> None:
@@ -157,9 +170,19 @@ def _check_read(options: LaunchOptions) -> None:
         for name in _added(options):
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name} is what --predict reads; give both.")
-    elif options.overwrite:
+    elif options.overwrite or options.prepare:
+        name = "overwrite" if options.overwrite else "prepare"
         raise UsageError(
-            "--overwrite trains afresh, --predict reads; give one of them."
+            f"--{name} is for training, --predict reads a run; give one of them."
+        )
+
+
+def _check_alone(options: LaunchOptions) -> None:
+    """Refuses what several processes would do into each other's files."""
+    if options.prepare and jax.process_count() > 1:
+        raise UsageError(
+            "--prepare is for one process: give it with --distributed=off once, and"
+            " start them all without it."
         )
 
 
@@ -184,31 +207,6 @@ def _one_line(workdir: pathlib.Path) -> Iterator[None]:
             f"{name.removesuffix('.partial')}: {error.strerror}; mend that, or copy the"
             " run to another --workdir."
         ) from error
-
-
-def keep_compiled() -> None:
-    """Stores compiled programs in the user's cache folder, for later runs.
-
-    One folder for each kind of processor: what was compiled for one may not run on
-    another that shares the home folder.
-    """
-    caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = caches / "cnnjax" / hashlib.sha256(_processor().encode()).hexdigest()[:16]
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def _processor() -> str:
-    """Model and instruction sets of the processor."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    kinds = ("model name", "flags", "Features")
-    return "\n".join(sorted({x for x in lines if x.startswith(kinds)})) or (
-        platform.processor()
-    )
 
 
 def _help(command: Command) -> str:

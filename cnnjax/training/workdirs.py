@@ -17,6 +17,7 @@ from cnnjax.training.progress import log_line
 FILES = (
     "run.flags",
     "config.json",
+    "statistics.json",
     "metrics.jsonl",
     "weights.safetensors",
     "result.json",

@@ -12,7 +12,7 @@ import jax
 
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
-from cnnjax.training import command_line, flags, launch
+from cnnjax.training import command_line, compiled_programs, flags
 from cnnjax.training.progress import duration, grid, log_line
 from experiments import trainer
 from experiments.ablation import load, tables, verify
@@ -52,7 +52,7 @@ def _act() -> None:
 
 def _show_plan(planned: Plan, workdir: pathlib.Path) -> None:
     """The cells, and how long their steps take by a few of each."""
-    launch.keep_compiled()
+    compiled_programs.keep()
     fast.tune_cpu()
     table, total = [["cell", "runs", "a run", "all"]], 0.0
     for cell in range(len(planned.cells)):

@@ -15,7 +15,7 @@ import sys
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
-from cnnjax.training import command_line, flags, launch, text_files
+from cnnjax.training import command_line, compiled_programs, flags, text_files
 from cnnjax.training.progress import log_line
 from experiments import pack
 from experiments.ablation.study import find_experiment
@@ -31,7 +31,7 @@ def _act() -> None:
     ]
     workdirs = [pathlib.Path(path) for _, path in asked["runs"]]
     folder = path.with_name(json_sha256(asked["runs"])[:16])
-    launch.keep_compiled()
+    compiled_programs.keep()
     if configs[0].tune_cpu:
         fast.tune_cpu()
     try:

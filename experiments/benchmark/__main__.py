@@ -1,9 +1,12 @@
 """Speed of operators, training steps and detection, compared with other libraries.
 
+`input` compares a folder of images with what is prepared of it.
+
     python -m experiments.benchmark --suite=ops
     python -m experiments.benchmark --suite=steps
     python -m experiments.benchmark --suite=loops
     python -m experiments.benchmark --suite=detection
+    python -m experiments.benchmark --suite=input
     python -m experiments.benchmark --suite=all
 
 Every round times each contestant once, one after another in one process, so that a
@@ -25,7 +28,7 @@ from absl import app, flags, logging
 
 from cnnjax.errors import UsageError
 from cnnjax.ops import fast
-from experiments.benchmark import all_suites, detection, loops, ops, steps
+from experiments.benchmark import all_suites, detection, inputs, loops, ops, steps
 from experiments.benchmark.precision import PRECISIONS, computing_in
 
 SUITES = {
@@ -33,6 +36,7 @@ SUITES = {
     "steps": steps.run,
     "loops": loops.run,
     "detection": detection.run,
+    "input": inputs.run,
 }
 SUITE = flags.DEFINE_enum("suite", "ops", [*SUITES, "all"], "What to time.")
 ONLY = flags.DEFINE_string(

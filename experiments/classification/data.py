@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from cnnjax.data import Dataset, Source, hold_out
+from cnnjax.data import Dataset, Preparation, Source, hold_out
 from cnnjax.data.augment import images as augment
 from cnnjax.training import progress
 from experiments.classification.config import Config
@@ -15,7 +15,9 @@ from experiments.data import load_dataset
 _SPARE = 10 / 7
 
 
-def load_data(config: Config) -> tuple[Dataset, Source | None]:
+def load_data(
+    config: Config, preparation: Preparation | None = None
+) -> tuple[Dataset, Source | None]:
     """The data that `config` names, and the validation split, if any.
 
     Where `resized_crop` augments, training images are kept whole and larger than the
@@ -27,6 +29,7 @@ def load_data(config: Config) -> tuple[Dataset, Source | None]:
         uncropped = round(config.image_size * _SPARE)
     data = load_dataset(
         config,
+        preparation,
         image_size=config.image_size or functools.partial(_smallest, config),
         uncropped_size=uncropped,
     )

@@ -2,14 +2,16 @@
 
 import dataclasses
 
-from cnnjax.data import Dataset, Source, hold_out
+from cnnjax.data import Dataset, Preparation, Source, hold_out
 from cnnjax.errors import UsageError
 from experiments.data import load_dataset
 from experiments.detection.config import Config
 from experiments.detection.sliding.sampling import Objects
 
 
-def load_data(config: Config) -> tuple[Dataset, Source | None]:
+def load_data(
+    config: Config, preparation: Preparation | None = None
+) -> tuple[Dataset, Source | None]:
     """The data that `config` names, and the validation split, if any.
 
     Raises:
@@ -18,6 +20,7 @@ def load_data(config: Config) -> tuple[Dataset, Source | None]:
     _check_options(config)
     data = load_dataset(
         config,
+        preparation,
         task="detection",
         image_size=config.image_size,
         resize_mode="fit",

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
-from cnnjax.data import Dataset, Source, hold_out_last
+from cnnjax.data import Dataset, Preparation, Source, hold_out_last
 from cnnjax.data.decoded import parallel_map
 from cnnjax.data.segmentation import check_known
 from cnnjax.data.source import Examples
@@ -16,10 +16,13 @@ from experiments.data import load_dataset
 from experiments.segmentation.config import Config
 
 
-def load_data(config: Config) -> tuple[Dataset, Source | None]:
+def load_data(
+    config: Config, preparation: Preparation | None = None
+) -> tuple[Dataset, Source | None]:
     """The data that `config` names, and the validation split, if any."""
     data = load_dataset(
         config,
+        preparation,
         task="segmentation",
         image_size=config.image_size,
         binary=config.binary,

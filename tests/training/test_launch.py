@@ -5,7 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from cnnjax.errors import UsageError
+from cnnjax.training import launch
 
 # An experiment whose run fails as `--dataset` says, each with flags of its own.
 SCRIPT = """
@@ -29,7 +33,7 @@ FAILURES = {
     "folder": lambda run: (run / "config.json").read_text(),
 }
 
-def run(config, workdir, *, overwrite):
+def run(config, workdir, *, overwrite, preparation):
     FAILURES[config.dataset](workdir)
 
 workdir, cases = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -52,7 +56,8 @@ CASES = {
     "--verify_resume --predict=.": (2, "error: --verify_resume trains in folders of"),
     "--predict=": (2, "error: --predict takes an image or a folder, and got no name."),
     "--manual_dir=.": (2, "error: --manual_dir is what --prepare reads; give both."),
-    "--predict=. --overwrite": (2, "error: --overwrite trains afresh, --predict reads"),
+    "--predict=. --overwrite": (2, "error: --overwrite is for training, --predict"),
+    "--predict=. --prepare": (2, "error: --prepare is for training, --predict reads"),
     "--dataset=read-only": (2, "/run/config.json: Read-only file system; " + MEND),
     "--dataset=moved": (2, "/run/x: Is a directory; " + MEND),
     "--dataset=full": (1, "error: No space left on device; with room, "),
@@ -89,3 +94,12 @@ def test_ends_with_one_line(ended, case):
         assert said.count("\n") == 1
     else:
         assert "Traceback" in said
+
+
+def test_one_process_prepares(monkeypatch):
+    options = launch.LaunchOptions(prepare=True)
+    launch._check_alone(options)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    launch._check_alone(launch.LaunchOptions())
+    with pytest.raises(UsageError, match="--prepare is for one process: give it with"):
+        launch._check_alone(options)

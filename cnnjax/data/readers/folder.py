@@ -7,6 +7,7 @@ Hidden files are left out silently; files whose suffix names no picture, and
 folders where none is expected, are left out and counted in the data set's note.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -14,11 +15,12 @@ import re
 import numpy as np
 
 from cnnjax.data import files
-from cnnjax.data.classification import classification
+from cnnjax.data.classification import ClassifiedImages, classification
 from cnnjax.data.dataset import Dataset, Options
 from cnnjax.data.decode import FORMATS
 from cnnjax.data.decoded import Listed
 from cnnjax.data.images import EncodedImages, Picture, survey
+from cnnjax.data.prepared import PreparedImages
 from cnnjax.errors import UsageError
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
@@ -48,6 +50,7 @@ def read(location: str, options: Options) -> Dataset:
         UsageError: if there are no pictures, they make no sense as classes, or one is
             damaged.
     """
+    _check_preparation(options)
     root = pathlib.Path(location).expanduser()
     if not location or not root.is_dir():
         raise UsageError(f"folder: there is no folder {location!r}.")
@@ -65,15 +68,26 @@ def read(location: str, options: Options) -> Dataset:
                 )
         test = _pictures(test_classes, names, ignored)
     shape = survey(Listed(train + test), options)
+    identity = files.names_and_sizes((x.data for x in train + test), root=root)
+    split = functools.partial(_split, shape, root, identity, options)
     return classification(
-        _images(train, shape),
-        _images(test, shape) if test else None,
+        split("train", train),
+        split("test", test) if test else None,
         names,
         options,
         name=str(root),
-        identity=files.names_and_sizes((x.data for x in train + test), root=root),
+        identity=identity,
         note=_note(root, ignored),
     )
+
+
+def _check_preparation(options: Options) -> None:
+    """Refuses to prepare what is not said where, or from what is no folder."""
+    if options.preparation is not None:
+        if options.data_dir is None:
+            raise UsageError("--prepare of a folder takes --data_dir=WHERE_TO_PUT_IT.")
+        if options.preparation.manual_dir is not None:
+            raise UsageError("--manual_dir is for tfds: data sets; leave it out.")
 
 
 def _splits(root):
@@ -113,9 +127,30 @@ def _pictures(classes, names, ignored) -> list[Picture]:
     return found
 
 
-def _images(pictures: list[Picture], shape) -> EncodedImages:
+def _split(shape, root, identity, options, name, pictures) -> ClassifiedImages:
+    """Returns the pictures as they are read: from what is prepared of them, if asked.
+
+    Args:
+        shape: of all pictures.
+        root: the folder.
+        identity: names and sizes of all pictures in it.
+        options: say where they are prepared, if they are.
+        name: of this split.
+        pictures: of this split.
+    """
     labels = np.array([picture.label for picture in pictures], np.int32)
-    return EncodedImages(Listed(pictures), shape, labels=labels)
+    images = EncodedImages(Listed(pictures), shape, labels=labels)
+    if options.data_dir is None:
+        return images
+    return PreparedImages(
+        images,
+        labels,
+        split=name,
+        root=root,
+        identity=identity,
+        data_dir=options.data_dir,
+        preparation=options.preparation,
+    )
 
 
 def _note(root, ignored):

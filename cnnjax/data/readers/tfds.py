@@ -35,13 +35,16 @@ PATIENCE = 5  # seconds that a server may take to answer
 def read(location: str, options: Options) -> Dataset:
     """Returns the prepared data set `location`: "NAME[/CONFIG][:VERSION]".
 
-    Its test split is `test` where that is labelled, else `validation`, else held
-    out.
+    It is prepared first if `options` say so. Its test split is `test` where that is
+    labelled, else `validation`, else held out.
 
     Raises:
         UsageError: if it is not prepared, or not of images with one label or mask each
             or with boxes.
     """
+    if options.preparation is not None:
+        manual_dir = options.preparation.manual_dir
+        prepare(location, data_dir=options.data_dir, manual_dir=manual_dir)
     builder = _prepared(location, options.data_dir)
     if builder is None:
         _check_known(location)

@@ -245,8 +245,13 @@ def test_refuses_files_that_take_tensorflow(data_dir, tmp_path):
         data.load("tfds:shapes", data_dir=str(tmp_path))
 
 
+def prepare(location, data_dir, **options):
+    preparation = data.Preparation(**options)
+    data.load(f"tfds:{location}", data_dir=str(data_dir), preparation=preparation)
+
+
 def test_prepare_leaves_alone_what_is_prepared(data_dir):
-    data.prepare("tfds:shapes", data_dir=data_dir)
+    data.load("tfds:shapes", data_dir=data_dir, preparation=data.Preparation())
 
 
 @pytest.fixture
@@ -266,7 +271,7 @@ def tensorflow_found(monkeypatch):
 def test_prepare_says_how_to_install_tensorflow(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r'once: pip install "tensorflow-cpu>=2\.21"$'):
-        data.prepare("tfds:fashion_mnist", data_dir=str(tmp_path))
+        prepare("fashion_mnist", tmp_path)
 
 
 @pytest.mark.usefixtures("tensorflow_found")
@@ -279,9 +284,9 @@ def test_prepare_names_raw_files_that_are_missing(tmp_path):
     with pytest.raises(
         UsageError, match=rf"cannot be reached and .*raw lacks {missing}"
     ):
-        data.prepare("tfds:fashion_mnist", data_dir=str(tmp_path), manual_dir=str(raw))
+        prepare("fashion_mnist", tmp_path, manual_dir=str(raw))
     with pytest.raises(UsageError, match="reached; put into --manual_dir t10k-images"):
-        data.prepare("tfds:fashion_mnist", data_dir=str(tmp_path))
+        prepare("fashion_mnist", tmp_path)
 
 
 @pytest.mark.usefixtures("tensorflow_found")
@@ -296,12 +301,5 @@ def test_prepare_names_raw_files_that_are_missing(tmp_path):
 )
 def test_prepare_refuses_in_one_line(tmp_path, location, options, message):
     with pytest.raises(UsageError, match=message) as error:
-        data.prepare(f"tfds:{location}", data_dir=str(tmp_path), **options)
+        prepare(location, tmp_path, **options)
     assert "\n" not in str(error.value)
-
-
-def test_only_tfds_is_prepared():
-    with pytest.raises(
-        UsageError, match="Only tfds: data sets are prepared, got 'digits'"
-    ):
-        data.prepare("digits")

@@ -14,6 +14,7 @@ from cnnjax.errors import UsageError
 from experiments.benchmark import (
     detection,
     flax_models,
+    inputs,
     loops,
     ops,
     selection,
@@ -103,7 +104,7 @@ def test_refuses_to_time_results_that_differ(small, tmp_path, monkeypatch):
         ops.run(only="", rounds=1, workdir=tmp_path)
 
 
-@pytest.mark.parametrize("suite", [ops, steps, loops, detection])
+@pytest.mark.parametrize("suite", [ops, steps, loops, detection, inputs])
 def test_refuses_a_name_of_no_row(suite, tmp_path):
     with pytest.raises(UsageError, match="--only=4x4x4 names no row; the rows are: "):
         suite.run(only="4x4x4", rounds=1, workdir=tmp_path)

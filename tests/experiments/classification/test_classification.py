@@ -12,7 +12,7 @@ import pytest
 from absl import flags as absl_flags
 from PIL import Image
 
-from cnnjax.data import Arrays, Dataset, preprocess
+from cnnjax.data import Arrays, Dataset, Preparation, decoded, preprocess
 from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS, weights
 from cnnjax.training import flags, record, text_files
@@ -35,6 +35,7 @@ TINY = Config(
 LEFT = (
     "run.flags",
     "config.json",
+    "statistics.json",
     "metrics.jsonl",
     "weights.safetensors",
     "result.json",
@@ -220,6 +221,29 @@ def test_validation_is_resized_like_the_test_split():
     assert "valid_size" in kept
     assert validation.fetch(np.arange(2))["image"].shape[1:3] == (28, 28)
     assert len(data.train) + len(validation) == 1433
+
+
+def test_prepared_images_train_to_the_bits_of_their_folder(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 0)
+    for index in range(40):
+        path = tmp_path / "photos" / "ab"[index % 2] / f"{index}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 256, (30, 50, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+    config = changed(
+        dataset=f"folder:{tmp_path}/photos",
+        augment="resized_crop,flip",
+        validation=0.2,
+        batch_size=8,
+        workers=0,
+    )
+    train(config, tmp_path / "straight")
+    config = dataclasses.replace(config, data_dir=str(tmp_path / "data"))
+    train(config, tmp_path / "prepared", preparation=Preparation())
+    results = [json.loads(x.read_text()) for x in tmp_path.glob("*/result.json")]
+    assert len(results) == 2
+    assert len({result["parameters_sha256"] for result in results}) == 1
+    assert len({result["accuracy"] for result in results}) == 1
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb", "muon"])

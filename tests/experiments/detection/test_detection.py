@@ -27,6 +27,7 @@ RECIPES = synthetic.recipes(DETECTORS)
 LEFT = (
     "run.flags",
     "config.json",
+    "statistics.json",
     "metrics.jsonl",
     "weights.safetensors",
     "checkpoints",

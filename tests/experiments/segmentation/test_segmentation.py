@@ -23,6 +23,7 @@ RECIPES = synthetic.recipes(SEGMENTERS)
 LEFT = (
     "run.flags",
     "config.json",
+    "statistics.json",
     "metrics.jsonl",
     "weights.safetensors",
     "result.json",
