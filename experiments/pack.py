@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 
 from cnnjax.data import Dataset
 from cnnjax.training import pack, pack_programs, provenance, record, train
+from cnnjax.training import scaling as scalings
 from cnnjax.training.clock import Clock
 from cnnjax.training.hooks import NotFinite
 from cnnjax.training.task import Task
@@ -64,6 +65,8 @@ def run(
                 workdir, config, experiment=experiment.name, data=data.fingerprint
             )
             records.append(stack.enter_context(keep))
+        for member, data, workdir in zip(members, datas, workdirs, strict=True):
+            scalings.keep(member.scaling, member.config, data, workdir)
         results = pack.train(members, records, make_task, folder, clock)
         for member, keep, data, result in zip(
             members, records, datas, results, strict=True
