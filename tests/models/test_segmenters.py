@@ -222,7 +222,7 @@ def test_valid_input_is_the_least_that_gives_as_many_logits(depth, upsampling):
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_segmenters_with_padding_keep_sizes(name):
     model = small(name)
-    assert model.padding == "SAME"
+    assert model.pads
     assert model.valid_output(35) == model.valid_input(35) == 35
     assert bool(model.margin) == (name == "unet")
 

@@ -13,6 +13,7 @@ from cnnjax.data.image_masks import resize_mask
 from cnnjax.data.source import Columns
 from cnnjax.errors import UsageError
 from cnnjax.models import SEGMENTERS
+from cnnjax.models.layers import PADDING_MODES
 from cnnjax.training import flags
 from experiments import segmentation, trainer
 from experiments.segmentation import Config
@@ -162,6 +163,19 @@ def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
         np.testing.assert_array_equal(tiled[inside], expected[inside])
 
 
+@pytest.mark.parametrize("mode", PADDING_MODES[1:])
+def test_tiles_predict_what_the_whole_image_does_in_every_mode(finished, mode):
+    predictor = segmentation.load(finished[0])
+    config = dataclasses.replace(predictor.config, padding_mode=mode)
+    predictor = dataclasses.replace(predictor, config=config)
+    image = np.random.default_rng(0).integers(0, 256, (67, 50, 1), dtype=np.uint8)
+    expected = predictor.predict(image[None])[0].argmax(axis=-1)
+    tiled = predictor.predict_tiled(image, tile=20)
+    margin = 16
+    inside = () if mode == "none" else (slice(margin, -margin),) * 2
+    np.testing.assert_array_equal(tiled[inside], expected[inside])
+
+
 def test_tiles_are_refused_where_the_whole_image_is_normalized(finished):
     predictor = segmentation.load(finished[0])
     config = dataclasses.replace(predictor.config, norm="group")
@@ -268,6 +282,14 @@ def synthetic_images(location, **options):
         ({"loss": "dice", "class_weights": "balanced"}, "which --loss=dice has not"),
         ({"dilation": 2}, "--dilation is not for --model=unet"),
         ({"model": "segnet"}, "--depth is not for --model=segnet"),
+        (
+            {"model": "segnet", "depth": None, "padding_mode": "none"},
+            "padding_mode of SegNet must be one of zeros, reflect, symmetric, edge",
+        ),
+        (
+            {"model": "dilated", "depth": None, "dilation": 4, "padding_mode": "wrap"},
+            "The layer layer5/conv gets images too small for its padding",
+        ),
         ({"dataset": "scenes", "border_weight": 1.0}, "got 11 classes"),
     ],
 )
