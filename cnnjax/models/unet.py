@@ -11,7 +11,9 @@ from cnnjax.models.network import Features
 from cnnjax.models.segmenter import Segmenter
 from cnnjax.options import option
 
-UPSAMPLINGS = ("transpose", "resize")
+# How a map is doubled, and the pixels of the larger one that are lost on each side
+# where convolutions have no padding.
+UPSAMPLINGS = {"transpose": 0, "resize": 2, "nearest": 1, "unpool": 0}
 PADDINGS = ("SAME", "VALID")
 
 
@@ -27,7 +29,10 @@ class UNet(Segmenter):
     Attributes:
         depth: number of times that the size is halved.
         upsampling: "transpose", a transposed convolution of 2x2 at stride 2 as in
-            the paper, or "resize", bilinear interpolation and a 3x3 convolution.
+            the paper; "resize" or "nearest", bilinear interpolation or copies of each
+            pixel, and a 3x3 convolution; or "unpool", a 1x1 convolution whose values
+            are put where the level's pool found the maxima, as in SegNet
+            (Badrinarayanan et al., 2017).
         padding: "VALID" is another name of the `padding_mode` "none".
 
     Raises:
@@ -41,7 +46,9 @@ class UNet(Segmenter):
     depth: int = option(4, "How often a U-Net halves the size.", at_least=1, at_most=8)
     upsampling: str = option(
         "transpose",
-        "How a U-Net doubles a map: transposed convolution, or resize and convolution.",
+        "How a U-Net doubles a map: by a transposed convolution; by interpolation"
+        " (resize) or copies (nearest) and a 3x3 convolution; or by a 1x1 convolution"
+        " and unpooling to where the level's pool found its maxima.",
         choices=UPSAMPLINGS,
     )
     padding: str = option(
@@ -76,8 +83,8 @@ class UNet(Segmenter):
         """
         # Two convolutions take 2 pixels from each side, each worth 2**level pixels of
         # the image: once at the lowest level, where that is `stride`, and twice at
-        # each level above, which sum to stride - 1. Resizing takes 2 more there.
-        taken = 4 + {"transpose": 0, "resize": 2}[self.upsampling]
+        # each level above, which sum to stride - 1. Upsampling takes its own there.
+        taken = 4 + UPSAMPLINGS[self.upsampling]
         margin = 2 * self.stride + taken * (self.stride - 1)
         return margin + self.stride - 1 if self.pads else margin
 
@@ -148,27 +155,39 @@ class UNet(Segmenter):
             x = dropout(x, keys, rate=self.dropout, number=0)
         x = features["bottom"] = self.feature("bottom", x)
         for level in reversed(range(self.depth)):
-            x = self._upsample(x, counts[level], name=f"upsample{level}")
-            skip = _middle(features[f"down{level}"], x.shape)
-            x = jnp.concatenate([skip, x], -1)
+            skip = features[f"down{level}"]
+            x = self._upsample(x, skip, name=f"upsample{level}")
+            x = jnp.concatenate([_middle(skip, x.shape[1:3]), x], -1)
             x = self.run_block(double(level, f"up{level}"), x, train=train)
             x = features[f"up{level}"] = self.feature(f"up{level}", x)
         return features
 
     def _upsample(
-        self, x: Float[Array, "n h w c"], channels: int, *, name: str
+        self,
+        x: Float[Array, "n h w c"],
+        skip: Float[Array, "n h_skip w_skip k"],
+        *,
+        name: str,
     ) -> Float[Array, "n h_out w_out k"]:
-        """Twice the size, half the channels, and neither norm nor activation."""
+        """Twice the size, the channels of `skip`, and neither norm nor activation."""
+        channels, size = skip.shape[-1], (2 * x.shape[1], 2 * x.shape[2])
         if self.upsampling == "transpose":
             return ConvTranspose(channels, dtype=self.dtype, name=name)(x)
-        height, width = x.shape[1:3]
-        x = ops.resize(x, (2 * height, 2 * width))
-        if not self.pads:  # the outermost pixels have one neighbor only
-            x = x[:, 1:-1, 1:-1]
+        if self.upsampling == "unpool":
+            x = self.convolution(channels, 1, name=name)(x)
+            # Without padding, too, the cells of the middle are those of the pool.
+            _, indices = ops.max_pool_with_argmax(_middle(skip, size), 2)
+            return ops.max_unpool(x, indices, size, window=2)
+        if self.upsampling == "nearest":
+            x = ops.nearest_unpool(x, 2)
+        else:
+            x = ops.resize(x, size)
+            if not self.pads:  # the outermost pixels have one neighbor only
+                x = x[:, 1:-1, 1:-1]
         return self.convolution(channels, name=name)(x)
 
 
-def _middle(x: Float[Array, "n h w c"], shape: tuple[int, ...]) -> Array:
-    """The center crop of x to the height and width in `shape`."""
-    top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], shape[1:3], strict=True))
-    return x[:, top : top + shape[1], left : left + shape[2]]
+def _middle(x: Float[Array, "n h w c"], size: tuple[int, ...]) -> Array:
+    """The center crop of x to a height and width."""
+    top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], size, strict=True))
+    return x[:, top : top + size[0], left : left + size[1]]
