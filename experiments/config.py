@@ -28,6 +28,13 @@ class NetworkConfig(TrainingConfig):
         "Activation (none given: the model's own).",
         choices=layers.ACTIVATIONS,
     )
+    padding_mode: str = option(
+        "zeros",
+        "What convolutions see outside of their maps (none: they have no padding, where"
+        " a model can do without); max-pools and transposed convolutions see nothing"
+        " there, in any mode.",
+        choices=layers.PADDING_MODES,
+    )
     dropout: float = option(
         0.0,
         "Dropout rate: of the features in front of the head, or of a segmenter's"
@@ -129,6 +136,7 @@ def build(
         width=config.width,
         norm=config.norm,
         activation=config.activation,
+        padding_mode=config.padding_mode,
         dropout=config.dropout,
         dtype=dtype,
         precision=products,

@@ -20,7 +20,13 @@ class DeconvNet(EncoderDecoder):
     two fully connected layers.
     """
 
-    SMALLEST = 224
+    # A transposed convolution adds up what is there: its map has no outside.
+    PADDING_MODES = ("zeros",)
+
+    @property
+    def smallest(self) -> int:
+        """Height and width that come to one pixel in the fully connected layers."""
+        return 224
 
     @nn.compact
     def backbone(

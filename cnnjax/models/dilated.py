@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
-from cnnjax.models.layers import Conv, dropout
+from cnnjax.models.layers import dropout
 from cnnjax.models.network import Features
 from cnnjax.models.segmenter import Segmenter
 from cnnjax.options import option
@@ -52,7 +52,7 @@ class Dilated(Segmenter):
         features, x, channels = {}, images, self.channels(64)
         for i, power in enumerate(self.POWERS, 1):
             apart = self.dilation**power
-            conv = functools.partial(Conv, dilation=apart)
+            conv = functools.partial(self.convolution, dilation=apart)
             unit = self.unit(channels, padding=apart, conv=conv, name=f"layer{i}")
             x = self.run_block(unit, x, train=train)
             x = self.feature(f"layer{i}", x)

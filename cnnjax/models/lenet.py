@@ -3,8 +3,9 @@
 Layers C1, S2, C3, S4, C5, F6 and the output as in figure 2, with these changes:
 every map of C3 sees every map of S2, pooling takes the maximum and has no
 coefficients, ReLU instead of tanh, softmax instead of radial basis functions. C1
-keeps the size, so that 28x28 images need no border.
-61,706 parameters for 28x28 gray images and ten classes.
+keeps the size, so that 28x28 images need no border; with `padding_mode="none"` it has
+no padding, as in the paper, whose images are 32x32.
+61,706 parameters for gray images and ten classes.
 """
 
 import functools
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
 from cnnjax.models.classifier import Classifier
-from cnnjax.models.layers import Dense
+from cnnjax.models.layers import PADDING_MODES, Dense
 from cnnjax.models.network import Features, check_images
 
 
@@ -22,7 +23,12 @@ class LeNet(Classifier):
     """LeNet-5. On larger images C5 has several positions, which are averaged."""
 
     NORM = "none"
-    SMALLEST = 28
+    PADDING_MODES = PADDING_MODES
+
+    @property
+    def smallest(self) -> int:
+        """Height and width that come to one pixel in C5."""
+        return 32 if self.padding_mode == "none" else 28
 
     @nn.compact
     def backbone(
@@ -35,10 +41,10 @@ class LeNet(Classifier):
         """Features of the images: `stem`, `stage1`, `stage2` and `pooled`.
 
         Raises:
-            UsageError: if the images are smaller than 28x28 pixels.
+            UsageError: if the images are smaller than `smallest` pixels.
         """
         instead = "resnet9 takes 8x8, resnet18 with the small stem takes any size"
-        check_images(images, model="LeNet", smallest=self.SMALLEST, instead=instead)
+        check_images(images, model="LeNet", smallest=self.smallest, instead=instead)
 
         features = {}
         run = functools.partial(self.run_block, train=train)

@@ -33,6 +33,7 @@ class InvertedResidual(nn.Module):
     channels: int
     stride: int
     expansion: int
+    conv: Callable[..., Conv] = Conv
 
     @nn.compact
     def __call__(
@@ -42,7 +43,7 @@ class InvertedResidual(nn.Module):
         y, hidden = x, self.expansion * x.shape[-1]
         if self.expansion != 1:
             y = self.unit(hidden, 1, name="expand")(y, train=train)
-        depthwise = functools.partial(Conv, groups=hidden)
+        depthwise = functools.partial(self.conv, groups=hidden)
         unit = self.unit(hidden, 3, self.stride, conv=depthwise, name="depthwise")
         y = unit(y, train=train)
         unit = self.unit(self.channels, 1, activation=None, name="project")
@@ -84,6 +85,7 @@ class MobileNet(StemClassifier):
                     channels=self.channels(channels),
                     stride=first if j == 0 else 1,
                     expansion=expansion,
+                    conv=self.convolution,
                     name=f"stage{i}_block{j + 1}",
                 )
                 x = self.run_block(block, x, train=train)

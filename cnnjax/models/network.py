@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax.errors import UsageError
-from cnnjax.models.layers import ACTIVATIONS, NORMS, ConvNorm, is_traced
+from cnnjax.models.layers import ACTIVATIONS, NORMS, Conv, ConvNorm, is_traced
+from cnnjax.ops.pad import MODES
 from cnnjax.options import violation
 
 Features = dict[str, Array]
@@ -42,6 +43,9 @@ class Network(nn.Module):
         width: multiplies the number of channels of every layer.
         norm: a name in `NORMS`; None is the model's own.
         activation: a name in `layers.ACTIVATIONS`; None is the model's own.
+        padding_mode: what convolutions see outside of their maps, a mode of `ops.pad`,
+            or "none" where the model can do without padding. Max-pools and transposed
+            convolutions see nothing there, in any mode.
         dropout: share of the features zeroed in training, where the model says; it
             may be a traced array.
         dtype: of the computation; parameters and logits are float32.
@@ -61,6 +65,7 @@ class Network(nn.Module):
     width: float = 1.0
     norm: str | None = None
     activation: str | None = None
+    padding_mode: str = "zeros"
     dropout: float | Float[Array, ""] = 0.0
     dtype: Any = jnp.float32
     precision: str | None = None
@@ -72,8 +77,8 @@ class Network(nn.Module):
     ACTIVATION: ClassVar[str] = "relu"
     # The norms that the model can have.
     NORMS: ClassVar[tuple[str, ...]] = NORMS
-    # Height and width of the smallest images that the network takes, in pixels.
-    SMALLEST: ClassVar[int] = 1
+    # What its convolutions can see outside of their maps.
+    PADDING_MODES: ClassVar[tuple[str, ...]] = MODES
     # The feature that the head takes.
     LAST: ClassVar[str]
 
@@ -89,6 +94,8 @@ class Network(nn.Module):
         check_choice("remat", self.remat, REMATS)
         check_choice("norm", self.norm, self.NORMS)
         check_choice("activation", self.activation, ACTIVATIONS)
+        modes = f"padding_mode of {type(self).__name__}"
+        check_choice(modes, self.padding_mode, self.PADDING_MODES)
         for field in own_fields(type(self)):
             value = getattr(self, field.name)
             if value is None and field.default is None:
@@ -96,6 +103,16 @@ class Network(nn.Module):
             if wrong := violation(field, value):
                 raise UsageError(f"{field.name} {wrong}.")
         super().__post_init__()
+
+    @property
+    def pads(self) -> bool:
+        """Whether convolutions have padding, by which they keep the size."""
+        return self.padding_mode != "none"
+
+    @property
+    def smallest(self) -> int:
+        """Height and width of the smallest images that the network takes, in pixels."""
+        return 1
 
     def backbone(
         self,
@@ -148,7 +165,7 @@ class Network(nn.Module):
         """Logits in float32 and the features by name.
 
         Args:
-            images: of at least `SMALLEST` pixels on each side.
+            images: of at least `smallest` pixels on each side.
             train: whether batch norms use the batch's statistics and dropout drops.
             keys: one for each image, for dropout.
 
@@ -206,10 +223,16 @@ class Network(nn.Module):
         return (run if self.remat == "off" else nn.remat(run))(block, x)
 
     @property
+    def convolution(self) -> Callable[..., Conv]:
+        """Builds the model's convolutions, with its padding mode and data type."""
+        return functools.partial(Conv, padding_mode=self.padding_mode, dtype=self.dtype)
+
+    @property
     def unit(self) -> Callable[..., ConvNorm]:
         """Builds the model's convolutions with their norm and activation."""
         return functools.partial(
             ConvNorm,
+            conv=self.convolution,
             norm=self.norm or self.NORM,
             activation=self.activation or self.ACTIVATION,
             dtype=self.dtype,

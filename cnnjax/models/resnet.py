@@ -105,8 +105,12 @@ class ResNet9(Classifier):
     and third, global max-pooling, and logits scaled by 1/8.
     """
 
-    SMALLEST = 8
     BIAS = False
+
+    @property
+    def smallest(self) -> int:
+        """Height and width that come to one pixel in the last stage."""
+        return 8
 
     @nn.compact
     def backbone(
@@ -122,7 +126,7 @@ class ResNet9(Classifier):
             UsageError: if the images are smaller than 8x8 pixels.
         """
         instead = "resnet18 with the small stem takes any size"
-        check_images(images, model="ResNet9", smallest=self.SMALLEST, instead=instead)
+        check_images(images, model="ResNet9", smallest=self.smallest, instead=instead)
 
         stem = self.unit(self.channels(64), name="stem")
         x = self.feature("stem", self.run_block(stem, images, train=train))

@@ -18,10 +18,6 @@ class Segmenter(Network):
     is a 1x1 convolution of `LAST`, unless a subclass has one of its own.
     """
 
-    # Of the convolutions: "SAME", or "VALID" where the logits are smaller than the
-    # images by `margin` pixels on each side.
-    padding = "SAME"
-
     @property
     def stride(self) -> int:
         """The multiple, in pixels, that heights and widths are brought to."""
@@ -66,7 +62,7 @@ class Segmenter(Network):
     ) -> tuple[Float[Array, "n h_out w_out classes"], Features]:
         """Logits in float32, as large as the images, and the features by name.
 
-        (Under `padding` "VALID" they are smaller, by `margin` on each side.)
+        (Under `padding_mode` "none" they are smaller, by `margin` on each side.)
 
         Args:
             images: of any size.
@@ -85,7 +81,7 @@ class Segmenter(Network):
         self, images: Float[Array, "n h w c"]
     ) -> Float[Array, "n h_fit w_fit c"]:
         """The images, mirrored at the bottom and right up to a size that fits."""
-        sizes = (max(n, self.SMALLEST) for n in images.shape[1:3])
+        sizes = (max(n, self.smallest) for n in images.shape[1:3])
         fit = [-(-n // self.stride) * self.stride for n in sizes]
         more = [(0, m - n) for n, m in zip(images.shape[1:3], fit, strict=True)]
         # Not by `ops.pad`, which refuses to mirror an image more than once.

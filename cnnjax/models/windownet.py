@@ -37,9 +37,11 @@ class WindowNet(Network):
     LAST = "window"
     # Statistics of a whole image would make scores differ from those of the crops.
     NORMS = ("batch", "none")
+    PADDING_MODES = ("none",)
     STRIDE: ClassVar[int] = 4  # pixels between windows
-    SMALLEST = 24
+    SMALLEST: ClassVar[int] = 24  # window, in pixels
 
+    padding_mode: str = "none"
     window: int = option(
         32,
         "Side of a window in pixels, a multiple of 4 from 24.",
@@ -58,6 +60,11 @@ class WindowNet(Network):
             )
         super().__post_init__()
 
+    @property
+    def smallest(self) -> int:
+        """Height and width of a window."""
+        return self.window
+
     @nn.compact
     def backbone(
         self,
@@ -74,14 +81,12 @@ class WindowNet(Network):
         check_images(
             images,
             model=f"WindowNet with windows of {self.window} pixels",
-            smallest=self.window,
+            smallest=self.smallest,
             instead="a smaller window or larger images would do",
         )
 
         def layer(x: Array, channels: int, window: int, name: str) -> Array:
-            unit = self.unit(
-                self.channels(channels), window, padding="VALID", name=name
-            )
+            unit = self.unit(self.channels(channels), window, name=name)
             return self.run_block(unit, x, train=train)
 
         x = layer(images, 32, 3, "conv1")

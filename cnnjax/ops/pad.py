@@ -12,6 +12,10 @@ from cnnjax.ops.arrays import AnyArray
 MODES = ("zeros", "reflect", "symmetric", "edge", "wrap")
 
 
+class ReachError(ValueError):
+    """Padding that reaches further than the image has pixels to give."""
+
+
 def pad(
     x: Shaped[AnyArray, "*batch h w c"],
     padding: int | tuple[int, int] | _args.Pads,
@@ -32,9 +36,9 @@ def pad(
         The larger images.
 
     Raises:
-        ValueError: if the padding is negative, or reaches further than the image
-            has pixels to give: height or width for "symmetric" and "wrap", one less
-            for "reflect".
+        ValueError: if the padding is negative.
+        ReachError: if it reaches further than the image has pixels to give: height or
+            width for "symmetric" and "wrap", one less for "reflect".
 
     >>> pad(jnp.arange(3).reshape(1, 3, 1), (0, 2), mode="reflect").ravel()
     Array([2, 1, 0, 1, 2, 1, 0], dtype=int32)
@@ -57,7 +61,7 @@ def _check_reach(pads: _args.Pads, size: tuple[int, int], mode: str) -> None:
     if mode in spare:
         reach = tuple(s - spare[mode] for s in size)
         if any(max(p) > r for p, r in zip(pads, reach, strict=True)):
-            raise ValueError(
+            raise ReachError(
                 f"padding of mode {mode} must be at most {reach} for an image of "
                 f"{size}, got {pads}."
             )

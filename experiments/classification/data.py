@@ -45,7 +45,7 @@ def load_data(
 
 def _smallest(config: Config, height: int, width: int) -> int | None:
     """The size to enlarge images to that are too small for the model, else None."""
-    smallest = build(config, None).SMALLEST
+    smallest = build(config, None).smallest
     if min(height, width) >= smallest:
         return None
     progress.log_line(

@@ -6,6 +6,7 @@ from cnnjax.data.annotations import MOST
 from cnnjax.data.augment.spec import listed
 from cnnjax.data.load import schemes
 from cnnjax.models import DETECTORS
+from cnnjax.models.windownet import WindowNet
 from cnnjax.options import option, redefine
 from experiments.config import NetworkConfig, for_models
 from experiments.detection.sliding.augment import TABLE
@@ -54,6 +55,9 @@ class Config(NetworkConfig):
     )
     width: float = redefine(NetworkConfig, "width", 0.5)
     norm: str = redefine(NetworkConfig, "norm", "batch", choices=("batch", "none"))
+    padding_mode: str = redefine(
+        NetworkConfig, "padding_mode", "none", choices=WindowNet.PADDING_MODES
+    )
     image_size: int | None = redefine(
         NetworkConfig,
         "image_size",

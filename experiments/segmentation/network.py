@@ -24,7 +24,7 @@ def with_mirrored_borders(
 
     Beyond them goes the mirror image (Ronneberger et al., 2015, figure 2).
     """
-    if model.padding == "SAME":
+    if model.pads:
         return images
     low = model.margin
     around = [(low, model.valid_input(n) - n - low) for n in images.shape[1:3]]

@@ -23,9 +23,9 @@ LESS = {
 }
 
 
-def made(name, remat):
+def made(name, remat, **own):
     """Shapes of the variables, and (params, images) -> loss, running statistics."""
-    options = {"width": 0.02, "activation": "gelu", **LESS.get(name, {})}
+    options = {"width": 0.02, "activation": "gelu", **LESS.get(name, {}), **own}
     model = MODELS[name](classes=3, norm="batch", remat=remat, **options)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 32, 32, 3)))
 
@@ -47,10 +47,13 @@ def test_blocks_change_no_names(name):
     assert made(name, "blocks")[0] == made(name, "off")[0]
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_blocks_change_no_gradient(rng, name):
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [*((name, {}) for name in FAST), ("unet", {"upsampling": "unpool"})],
+)
+def test_blocks_change_no_gradient(rng, name, own):
     images = jnp.asarray(rng.random((2, 32, 32, 3), np.float32))
-    (shapes, plain), (_, again) = (made(name, remat) for remat in ("off", "blocks"))
+    (shapes, plain), (_, again) = (made(name, x, **own) for x in ("off", "blocks"))
     params = jax.tree.map(
         lambda p: jnp.asarray(rng.standard_normal(p.shape), jnp.float32),
         shapes["params"],

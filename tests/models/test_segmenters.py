@@ -11,7 +11,8 @@ from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS, DETECTORS, MODELS, SEGMENTERS
 from cnnjax.models.dilated import Dilated
 from cnnjax.models.encoder_decoder import UNPOOLINGS
-from cnnjax.models.unet import UNet
+from cnnjax.models.unet import UPSAMPLINGS, UNet
+from cnnjax.ops.pad import MODES
 
 # One of each architecture.
 KINDS = ["unet", "fcn8s", "segnet", "deconvnet", "dilated"]
@@ -195,7 +196,7 @@ def test_images_smaller_than_the_network_sees_are_mirrored_more_than_once(rng):
     assert small("fcn8s").fitted(images).shape == (1, 32, 64, 1)
 
 
-@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_valid_output_is_what_the_convolutions_leave(depth, upsampling):
     options = {"depth": depth, "upsampling": upsampling, "width": 0.02}
@@ -210,7 +211,7 @@ def test_valid_output_is_what_the_convolutions_leave(depth, upsampling):
     assert UNet(classes=2, **options).valid_output(size) == size
 
 
-@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_valid_input_is_the_least_that_gives_as_many_logits(depth, upsampling):
     model = UNet(classes=2, padding="VALID", depth=depth, upsampling=upsampling)
@@ -222,12 +223,12 @@ def test_valid_input_is_the_least_that_gives_as_many_logits(depth, upsampling):
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_segmenters_with_padding_keep_sizes(name):
     model = small(name)
-    assert model.padding == "SAME"
+    assert model.pads
     assert model.valid_output(35) == model.valid_input(35) == 35
     assert bool(model.margin) == (name == "unet")
 
 
-@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 def test_valid_logits_equal_those_of_padding_far_from_the_border(rng, upsampling):
     options = {"norm": "none", "upsampling": upsampling}
     same, valid = (small("unet", padding=p, **options) for p in ("SAME", "VALID"))
@@ -244,7 +245,7 @@ def test_valid_logits_equal_those_of_padding_far_from_the_border(rng, upsampling
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 def test_valid_logits_do_not_depend_on_where_the_image_was_cut(rng, upsampling):
     model = small("unet", norm="none", padding="VALID", upsampling=upsampling)
     images = random_images(rng, 1, 80, 76, 1)
@@ -255,15 +256,17 @@ def test_valid_logits_do_not_depend_on_where_the_image_was_cut(rng, upsampling):
     np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
-def test_margin_is_how_far_a_pixel_reaches(rng, upsampling):
-    model = small("unet", norm="none", upsampling=upsampling)
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("mode", MODES)
+def test_margin_is_how_far_a_pixel_reaches(rng, upsampling, mode):
+    model = small("unet", norm="none", upsampling=upsampling, padding_mode=mode)
     rows = 32 + np.arange(model.stride)
-    images = np.zeros((model.stride, 68, 4, 1), np.float32)
-    images[np.arange(model.stride), rows] = 1
+    images = rng.random((1 + model.stride, 68, 16, 1), dtype=np.float32)
+    images[1:] = images[0]
+    images[1 + np.arange(model.stride), rows] += 1
     variables = jax.tree.map(jnp.abs, drawn(rng, model, images))
     logits, _ = jax.jit(model.apply)(variables, images)
-    pictures, places, _, _ = np.nonzero(logits)
+    pictures, places, _, _ = np.nonzero(logits[1:] != logits[0])
     assert np.abs(places - rows[pictures]).max() == model.margin
 
 
@@ -310,6 +313,27 @@ def test_fcn_starts_without_an_opinion_and_enlarges_bilinearly(rng):
     expected = ops.resize(features["scores"], (128, 160))
     inner = np.s_[:, 16:-16, 16:-16]
     np.testing.assert_allclose(logits[inner], expected[inner], rtol=1e-4, atol=1e-5)
+
+
+def test_unet_unpools_to_the_maxima_of_its_pools_or_copies_the_nearest(rng):
+    images = random_images(rng, 2, 24, 20, 1)
+    options = {"norm": "none", "activation": "silu", "width": 0.05, "depth": 1}
+    for upsampling in ("nearest", "unpool"):
+        model = small("unet", upsampling=upsampling, **options)
+        variables = drawn(rng, model, images)
+        params = variables["params"]
+        kernel = params["upsample0"]["kernel"]
+        _, features = jax.jit(model.apply)(variables, images)
+        x, skip = features["bottom"], features["down0"]
+        if upsampling == "nearest":
+            x = ops.conv2d(jnp.repeat(jnp.repeat(x, 2, 1), 2, 2), kernel)
+        else:
+            _, indices = ops.max_pool_with_argmax(skip, 2)
+            x = ops.max_unpool(ops.conv2d(x, kernel), indices, (24, 20))
+        x = jnp.concatenate([skip, x], -1)
+        for unit in ("unit1", "unit2"):
+            x = jax.nn.silu(ops.conv2d(x, params["up0"][unit]["conv"]["kernel"]))
+        np.testing.assert_allclose(features["up0"], x, rtol=1e-4, atol=1e-5)
 
 
 def test_unpoolings_are_the_operators(rng):
@@ -394,7 +418,7 @@ def test_dropout_in_training_needs_keys(name):
         (
             "unet",
             {"upsampling": "x"},
-            "upsampling must be one of transpose, resize, go",
+            "upsampling must be one of transpose, resize, nearest, unpool, go",
         ),
         ("fcn8s", {"activation": "rlu"}, "activation must be one of relu, .*'rlu'"),
         ("fcn8s", {"step": 4}, "step must be 32, 16 or 8, got 4"),

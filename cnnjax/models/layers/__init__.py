@@ -8,6 +8,7 @@ from cnnjax.models.layers.blocks import ConvNorm as ConvNorm
 from cnnjax.models.layers.blocks import ConvStack as ConvStack
 from cnnjax.models.layers.blocks import dropout as dropout
 from cnnjax.models.layers.blocks import is_traced as is_traced
+from cnnjax.models.layers.conv import PADDING_MODES as PADDING_MODES
 from cnnjax.models.layers.conv import Conv as Conv
 from cnnjax.models.layers.conv import ConvTranspose as ConvTranspose
 from cnnjax.models.layers.conv import Dense as Dense

@@ -10,6 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
+from cnnjax.errors import UsageError
+from cnnjax.ops.pad import MODES, ReachError
+
+# What a convolution sees outside of its map; "none": nothing, it has no padding.
+PADDING_MODES = (*MODES, "none")
 
 Initializer = Callable[..., Array]
 Window = int | tuple[int, int]
@@ -21,12 +26,16 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 class Conv(nn.Module):
-    """`ops.conv2d` with its own kernel and bias."""
+    """`ops.conv2d` with its own kernel and bias.
+
+    `padding_mode` is a name in `PADDING_MODES`; under "none" `padding` is "VALID".
+    """
 
     channels: int
     window: Window = 3
     stride: Window = 1
     padding: Any = "SAME"
+    padding_mode: str = "zeros"
     bias: bool = True
     groups: int = 1
     dilation: Window = 1
@@ -35,22 +44,35 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out k"]:
-        """Cross-correlation of the images with the kernel."""
+        """Cross-correlation of the images with the kernel.
+
+        Raises:
+            UsageError: if the images are too small for the mode of the padding.
+        """
         shape = (*_pair(self.window), x.shape[-1] // self.groups, self.channels)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, (self.channels,))
             bias = bias.astype(self.dtype)
-        return ops.conv2d(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            bias=bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
+        pads = self.padding_mode != "none"
+        try:
+            return ops.conv2d(
+                x.astype(self.dtype),
+                kernel.astype(self.dtype),
+                bias=bias,
+                stride=self.stride,
+                padding=self.padding if pads else "VALID",
+                padding_mode=self.padding_mode if pads else "zeros",
+                dilation=self.dilation,
+                groups=self.groups,
+            )
+        except ReachError as error:
+            raise UsageError(
+                f"The layer {'/'.join(self.path)} gets images too small for its"
+                f" padding: {str(error).rstrip('.')}; larger images or padding_mode"
+                " edge would do."
+            ) from None
 
 
 class ConvTranspose(nn.Module):

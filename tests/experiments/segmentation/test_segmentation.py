@@ -3,6 +3,7 @@ import functools
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from absl import flags as absl_flags
@@ -163,6 +164,33 @@ def test_tiles_predict_what_the_whole_image_does(tiny, tmp_path, padding):
         np.testing.assert_array_equal(tiled[inside], expected[inside])
 
 
+@pytest.mark.parametrize(
+    ("mode", "upsampling"),
+    [
+        ("reflect", "transpose"),
+        ("symmetric", "resize"),
+        ("edge", "nearest"),
+        ("wrap", "unpool"),
+        ("none", "nearest"),
+        ("none", "unpool"),
+    ],
+)
+def test_tiles_predict_so_with_every_padding_and_upsampling(finished, mode, upsampling):
+    predictor = segmentation.load(finished[0])
+    options = {"padding_mode": mode, "upsampling": upsampling}
+    config = dataclasses.replace(predictor.config, **options)
+    model = SEGMENTERS["unet"](classes=2, depth=1, width=1 / 16, **options)
+    fresh = jax.jit(model.init)(jax.random.key(3), np.zeros((1, 44, 44, 1)))
+    variables = {**fresh, "input": predictor.variables["input"]}
+    predictor = dataclasses.replace(predictor, config=config, variables=variables)
+    image = np.random.default_rng(0).integers(0, 256, (67, 50, 1), dtype=np.uint8)
+    expected = predictor.predict(image[None])[0].argmax(axis=-1)
+    tiled = predictor.predict_tiled(image, tile=20)
+    inside = () if mode == "none" else (slice(12, -12),) * 2
+    assert 0.05 < expected[inside].mean() < 0.95
+    np.testing.assert_array_equal(tiled[inside], expected[inside])
+
+
 def test_tiles_are_refused_where_the_whole_image_is_normalized(finished):
     predictor = segmentation.load(finished[0])
     config = dataclasses.replace(predictor.config, norm="group")
@@ -269,6 +297,14 @@ def synthetic_images(location, **options):
         ({"loss": "dice", "class_weights": "balanced"}, "which --loss=dice has not"),
         ({"dilation": 2}, "--dilation is not for --model=unet"),
         ({"model": "segnet"}, "--depth is not for --model=segnet"),
+        (
+            {"model": "segnet", "depth": None, "padding_mode": "none"},
+            "padding_mode of SegNet must be one of zeros, reflect, symmetric, edge",
+        ),
+        (
+            {"model": "dilated", "depth": None, "dilation": 4, "padding_mode": "wrap"},
+            "The layer layer5/conv gets images too small for its padding",
+        ),
         ({"dataset": "scenes", "border_weight": 1.0}, "got 11 classes"),
     ],
 )
