@@ -194,7 +194,7 @@ def _act(command: Command) -> None:
             finished.check_given(workdir, given, experiment=command.name)
             command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
-        with _one_line(workdir), signals.ends_at_once(f"error: {_INTERRUPTED}"):
+        with _one_line(workdir), signals.ends_at_once(_INTERRUPTED):
             command.run(config, workdir, overwrite=options.overwrite)
 
 
