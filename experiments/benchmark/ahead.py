@@ -224,5 +224,6 @@ def _below(records: list[dict]) -> list[str]:
         f" {chip.flops / 1e12:.0f} TFLOP/s in bfloat16 and"
         f" {chip.bandwidth / 1e9:.0f} GB/s, each by itself.",
         "XLA counts what each instruction reads and writes, also where that stays on"
-        " the chip, and no channels that a chip adds to fill its tiles.",
+        " the chip, which then needs less time; and no channels that a chip adds to"
+        " fill its tiles, for which it needs more.",
     ]
