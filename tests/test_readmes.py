@@ -2,7 +2,7 @@
 
 Each command is parsed as it stands, and run by a tiny equivalent unless another test
 does that: recipes by `test_recipes_start` of their experiment, `--verify_resume` by the
-contracts, `--prepare` by the tests of its reader.
+contracts, `--prepare` by the tests of its reader, `--suite=ahead` by its own.
 """
 
 import contextlib
@@ -34,7 +34,13 @@ PACKAGES = {
     "detection": detection,
     "benchmark": benchmark,
 }
-ELSEWHERE = ("--flagfile=", "--verify_resume", "--prepare", "--suite=all")
+ELSEWHERE = (
+    "--flagfile=",
+    "--verify_resume",
+    "--prepare",
+    "--suite=all",
+    "--suite=ahead",
+)
 OTHER_FLAGS = {"flagfile", "help", "require"}  # absl's, and pip's --require-hashes
 COMMANDS = sorted({command for readme in ALL for command in readme.commands})
 TO_RUN = [(n, a) for n, a in COMMANDS if not any(x.startswith(ELSEWHERE) for x in a)]

@@ -11,7 +11,7 @@ import functools
 import math
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -98,32 +98,40 @@ def check_batch_size(
         )
 
 
+def row(devices: Sequence[jax.Device]) -> Mesh:
+    """The devices as a mesh of one axis, `AXIS`."""
+    return jax.make_mesh(
+        (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
+    )
+
+
 def mapper(parallelism: str) -> Devices:
     """The `Devices` called "jit" or "pmap"."""
     return MAPPERS[parallelism]()
 
 
-def _jit() -> Devices:
-    everywhere = NamedSharding(_mesh(), PartitionSpec())
-    shared = NamedSharding(_mesh(), PartitionSpec(AXIS))
-    several = jax.device_count() > 1
+def over(mesh: Mesh) -> Devices:
+    """The mapper by `jit` over the devices of a mesh of one axis, `AXIS`."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shared = NamedSharding(mesh, PartitionSpec(AXIS))
+    several = mesh.size > 1
     return Devices(
         axis_name=AXIS if several else None,
         replicate=lambda tree: jax.device_put(tree, everywhere),
         shard=functools.partial(_placed, sharding=shared),
         map_step=lambda step: jax.jit(
-            _on_shares(step) if several else step,
+            _on_shares(step, mesh) if several else step,
             in_shardings=(everywhere, shared),
             out_shardings=everywhere,
             donate_argnums=0,
         ),
-        map_eval_step=lambda eval_step: jax.jit(_on_shares(_gathered(eval_step))),
+        map_eval_step=lambda eval_step: jax.jit(_on_shares(_gathered(eval_step), mesh)),
         fetch=_first_copy,
     )
 
 
 def _pmap() -> Devices:
-    stacked = NamedSharding(_mesh(), PartitionSpec(AXIS))
+    stacked = NamedSharding(row(jax.devices()), PartitionSpec(AXIS))
     count = jax.local_device_count()
 
     def replicate(tree: PyTree) -> PyTree:
@@ -144,7 +152,10 @@ def _pmap() -> Devices:
     )
 
 
-MAPPERS: dict[str, Callable[[], Devices]] = {"jit": _jit, "pmap": _pmap}
+MAPPERS: dict[str, Callable[[], Devices]] = {
+    "jit": lambda: over(row(jax.devices())),
+    "pmap": _pmap,
+}
 
 
 def members(count: int) -> Devices:
@@ -153,9 +164,7 @@ def members(count: int) -> Devices:
     They are spread over the most devices that divide them evenly, and exchange nothing.
     """
     used = math.gcd(count, jax.device_count())
-    mesh = jax.make_mesh(
-        (used,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:used]
-    )
+    mesh = row(jax.devices()[:used])
     spread = NamedSharding(mesh, PartitionSpec(AXIS))
 
     def of_each(function: Callable) -> Callable:
@@ -180,14 +189,14 @@ def members(count: int) -> Devices:
     )
 
 
-def _on_shares(function: Callable) -> Callable:
+def _on_shares(function: Callable, mesh: Mesh) -> Callable:
     """`(replicated, batch) -> replicated`, with `function` on each device's share.
 
     `check_vma` would have JAX sum gradients that the step averages itself.
     """
     return jax.shard_map(
         function,
-        mesh=_mesh(),
+        mesh=mesh,
         in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
         out_specs=PartitionSpec(),
         check_vma=False,
@@ -214,11 +223,6 @@ def _placed(tree: PyTree, *, sharding: NamedSharding) -> PyTree:
     if jax.process_count() == 1:
         return jax.device_put(tree, sharding)  # 5 times as fast
     return jax.make_array_from_process_local_data(sharding, tree)
-
-
-def _mesh() -> Mesh:
-    """All devices of all processes in a row."""
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def _first_copy(tree: PyTree) -> PyTree:

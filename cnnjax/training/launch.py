@@ -136,10 +136,7 @@ def _act(command: Command) -> None:
             finished.check_given(workdir, given, experiment=command.name)
             command.predict(pathlib.Path(options.predict), workdir, **asked)
     else:
-        with (
-            _one_line(workdir),
-            signals.ends_at_once(f"error: {command_line.INTERRUPTED}"),
-        ):
+        with _one_line(workdir), signals.ends_at_once(command_line.INTERRUPTED):
             preparation = _preparation(options)
             overwrite = options.overwrite
             command.run(config, workdir, overwrite=overwrite, preparation=preparation)

@@ -1,6 +1,7 @@
 """Stopping a run by a signal without losing anything."""
 
 import contextlib
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -8,6 +9,10 @@ from types import FrameType
 
 import jax
 from jax.experimental import multihost_utils
+
+from cnnjax.training import watch
+
+_polls = itertools.count(1)  # those of several processes, over all runs of this one
 
 
 class Stopped(Exception):
@@ -27,6 +32,7 @@ class StopRequest:
     """Whether SIGTERM or SIGINT has come, the same on every process of a run."""
 
     def __init__(self) -> None:
+        self._alone = jax.process_count() == 1
         self._number: int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -36,33 +42,32 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self._number = number
-
-    def check(self, step: int) -> None:
-        """Raises `Stopped` at the first step where every process knows of the signal.
-
-        `jax.distributed` takes SIGTERM over and agrees on the step; without it there
-        is no one to agree with.
-        """
-        if jax.process_count() > 1:
-            if multihost_utils.reached_preemption_sync_point(step):
-                raise Stopped(signal.SIGTERM)
-        else:
-            self.poll()
+        if not self._alone:
+            os.kill(os.getpid(), signal.SIGTERM)  # `jax.distributed` tells the others
 
     def poll(self) -> None:
-        """Raises `Stopped` if this is the only process and a signal has come."""
-        if self._number is not None and jax.process_count() == 1:
-            raise Stopped(self._number)
+        """Raises `Stopped` if a signal has come.
+
+        Of several processes all do so at the same call, the first that none of them
+        has made when they agree on it: each has to call this as often as the others,
+        between the same programs.
+        """
+        if self._alone:
+            if self._number is not None:
+                raise Stopped(self._number)
+        elif multihost_utils.reached_preemption_sync_point(next(_polls)):
+            raise Stopped(self._number or signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
     """Catches SIGTERM and SIGINT in the block, so that the run can save first.
 
-    With several processes the signals are left to `jax.distributed`.
+    With several processes SIGTERM is left to `jax.distributed`.
     """
     request = StopRequest()
-    numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+    alone = jax.process_count() == 1
+    numbers = (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGINT,)
     before = [signal.signal(number, request) for number in numbers]
     try:
         yield request
@@ -73,14 +78,18 @@ def stop_requests() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def ends_at_once(line: str) -> Iterator[None]:
-    """Ends the process with `line` when SIGINT comes in the block: nothing is unsaved.
+    """Ends all processes when SIGINT comes in the block, for nothing is unsaved there.
 
     Python's own exception would be lost where it strikes a destructor or a callback.
+
+    Args:
+        line: what this process says.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
-        os.write(2, f"{line}\n".encode())
+        os.write(2, f"error: {line}\n".encode())
+        watch.fail(128 + number, "interrupted")
         os._exit(128 + number)
 
     before = signal.signal(signal.SIGINT, end)

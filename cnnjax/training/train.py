@@ -277,7 +277,7 @@ class _Run:
     def _stop_if_asked(
         self, step: int, state: states.State, metrics: loop.Metrics
     ) -> None:
-        self._stop.check(step)
+        self._stop.poll()
 
     def _compiled_step(self) -> loop.Step:
         return _compiled(

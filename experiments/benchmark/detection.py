@@ -74,7 +74,7 @@ def _fill(
         table.head,
         lambda record: [record["row"], *table.cells(record)],
         lambda _: [table.below],
-        rounds,
+        tables.timed(rounds),
         workdir,
     )
     filled.fill(rows, lambda row: [{"row": row, **table.rows[row](rounds)}])

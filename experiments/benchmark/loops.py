@@ -14,7 +14,7 @@ from jaxtyping import Array
 from experiments.benchmark import precision as precisions
 from experiments.benchmark import selection, timing
 from experiments.benchmark.jax_steps import Side, Step, sides, stepper
-from experiments.benchmark.tables import Table
+from experiments.benchmark.tables import Table, timed
 from experiments.benchmark.workloads import WORKS, Work
 
 HEAD = ("loop", "layers", "ms a step outside", "ms a step inside", "inside/outside")
@@ -53,7 +53,7 @@ def run(
             for layers in both
         ]
 
-    table = Table("loops", HEAD, _cells, lambda _: [f"{work}."], rounds, workdir)
+    table = Table("loops", HEAD, _cells, lambda _: [f"{work}."], timed(rounds), workdir)
     table.fill(names, time)
     return table.records
 

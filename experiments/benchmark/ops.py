@@ -19,7 +19,7 @@ from cnnjax.ops import fast
 from experiments.benchmark import precision as precisions
 from experiments.benchmark import selection, timing
 from experiments.benchmark.operators import ROWS, TIMES, Row
-from experiments.benchmark.tables import Table
+from experiments.benchmark.tables import Table, timed
 from experiments.benchmark.timing import Contestant, Contestants
 
 HEAD = (
@@ -42,7 +42,7 @@ def run(
     """
     rows = selection.chosen(ROWS, only)
     with_torch = precisions.has_torch()
-    table = Table("ops", HEAD, _cells, _summary, rounds, workdir)
+    table = Table("ops", HEAD, _cells, _summary, timed(rounds), workdir)
 
     def time(row: Row) -> list[dict]:
         larger = row.times(TIMES[selection.platform()])

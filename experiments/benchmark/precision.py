@@ -19,6 +19,11 @@ def dtype(precision: str) -> str:
     return "bfloat16" if precision == "bfloat16" else "float32"
 
 
+def products(precision: str) -> str:
+    """The precision of products of float32 on an accelerator, as JAX names it."""
+    return "float32" if precision == "float32" else "tensorfloat32"
+
+
 def has_torch() -> bool:
     """Whether PyTorch is installed; prints how to install it if not."""
     found = importlib.util.find_spec("torch") is not None
@@ -40,13 +45,13 @@ def computing_in(precision: str) -> Iterator[None]:
             raise UsageError("--precision=tf32 needs a GPU, and this machine has none.")
         yield
         return
-    whole = precision == "float32"
     if importlib.util.find_spec("torch") is not None:
         import torch
 
         # These set the older and the newer switches; where only the newer are set, the
         # compiler of PyTorch 2.9 refuses (pytorch/pytorch#166387).
+        whole = precision == "float32"
         torch.set_float32_matmul_precision("highest" if whole else "high")
         torch.backends.cudnn.allow_tf32 = not whole
-    with jax.default_matmul_precision("float32" if whole else "tensorfloat32"):
+    with jax.default_matmul_precision(products(precision)):
         yield

@@ -13,7 +13,7 @@ import numpy as np
 from experiments.benchmark import precision as precisions
 from experiments.benchmark import selection, timing
 from experiments.benchmark.jax_steps import Stepper, sides, stepper
-from experiments.benchmark.tables import Table, first_line
+from experiments.benchmark.tables import Table, first_line, timed
 from experiments.benchmark.workloads import WORKS, Work
 
 SIDES = ("Flax", "ours", "torch", "torch.compile")
@@ -40,7 +40,7 @@ def run(
     """
     works = selection.chosen(WORKS, only)
     with_torch = precisions.has_torch()
-    table = Table("steps", HEAD, _cells, _below, rounds, workdir)
+    table = Table("steps", HEAD, _cells, _below, timed(rounds), workdir)
     table.fill(works, lambda work: [_record(work, rounds, precision, with_torch)])
     return table.records
 

@@ -25,7 +25,7 @@ class Table:
         head: of its columns.
         cells: the cells of a record.
         below: the lines below the table, from its records.
-        rounds: how often each contestant is timed.
+        origin: where the figures come from; the command is added.
         workdir: the folder of the files.
     """
 
@@ -33,7 +33,7 @@ class Table:
     head: Sequence[str]
     cells: Callable[[dict], Sequence[str | float | None]]
     below: Callable[[list[dict]], list[str]]
-    rounds: int
+    origin: str
     workdir: pathlib.Path
     records: list[dict] = dataclasses.field(default_factory=list, init=False)
     failures: list[str] = dataclasses.field(default_factory=list, init=False)
@@ -67,7 +67,7 @@ class Table:
     def _write(self) -> None:
         rule = "|".join(["---"] * len(self.head))
         lines = [line(self.cells(record)) for record in self.records]
-        below = [*self._notes(), _origin(self.rounds)]
+        below = [*self._notes(), f"{self.origin}: `{_command()}`"]
         text = [line(self.head), f"|{rule}|", *lines, "", *below, ""]
         self.workdir.mkdir(parents=True, exist_ok=True)
         write_text(self.workdir / f"{self.name}.md", "\n".join(text))
@@ -92,17 +92,21 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _origin(rounds: int) -> str:
-    """Machine, card, versions, flags and command behind a table."""
+def timed(rounds: int) -> str:
+    """Machine, card, versions and flags behind times that were taken so often."""
     return (
         f"{platform.machine()}, {jax.devices()[0].device_kind}, jax {jax.__version__},"
-        f" torch {_version('torch')}, XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r},"
-        f" medians of {rounds} interleaved rounds:"
-        f" `python -m experiments.benchmark {shlex.join(sys.argv[1:])}`"
+        f" torch {version('torch')}, XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r},"
+        f" medians of {rounds} interleaved rounds"
     )
 
 
-def _version(package: str) -> str:
+def _command() -> str:
+    return f"python -m experiments.benchmark {shlex.join(sys.argv[1:])}"
+
+
+def version(package: str) -> str:
+    """The version of a package, or that it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

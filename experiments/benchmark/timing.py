@@ -65,6 +65,11 @@ def extra_bytes(program: jax.stages.Compiled) -> int:
     return _memory(program).temp_size_in_bytes
 
 
+def argument_bytes(program: jax.stages.Compiled) -> int:
+    """Memory of a program's arguments."""
+    return _memory(program).argument_size_in_bytes
+
+
 def peak_bytes(program: jax.stages.Compiled) -> int:
     """Peak memory of arguments, results and temporaries."""
     memory = _memory(program)

@@ -1,15 +1,16 @@
 """Signals are sent to forks: real processes, which may die of them."""
 
 import functools
+import os
 import signal
 import sys
 import threading
 
 import pytest
 
+from cnnjax.training import watch
 from cnnjax.training.signals import (
     Stopped,
-    StopRequest,
     ends_at_once,
     stop_requests,
 )
@@ -45,23 +46,16 @@ def send(number):
     signal.pthread_kill(threading.get_ident(), number)
 
 
-def at_the_next_step(number, _):
+def at_the_next_poll(number, _):
     with stop_requests() as stop:
-        stop.check(1)
+        stop.poll()
         send(number)
-        stop.check(2)
+        stop.poll()
 
 
-def at_no_step(number, _):
+def at_no_poll(number, _):
     with stop_requests():
         send(number)
-
-
-def within_a_step(number, _):
-    with stop_requests() as stop:
-        stop.poll()
-        send(number)
-        stop.poll()
 
 
 def twice(first, second):
@@ -92,23 +86,31 @@ def before_training(number, _):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_stops_the_run_at_the_next_step(ended, number):
-    assert ended(at_the_next_step, number) == 128 + number
+def test_a_signal_stops_the_run_at_the_next_poll(ended, number):
+    assert ended(at_the_next_poll, number) == 128 + number
 
 
 def test_an_interrupt_before_training_ends_the_process(ended, tmp_path):
     assert ended(before_training, signal.SIGINT) == 130
-    assert (tmp_path / "said.txt").read_text() == "interrupted\n"
+    assert (tmp_path / "said.txt").read_text() == "error: interrupted\n"
+
+
+def test_an_interrupt_before_training_is_told_to_other_processes(monkeypatch):
+    class Told(Exception):
+        pass
+
+    def fail(status, reason):
+        raise Told(status, reason)
+
+    monkeypatch.setattr(watch, "fail", fail)
+    told = pytest.raises(Told, match=r"^\(130, 'interrupted'\)$")
+    with told, ends_at_once("interrupted; the same command goes on"):
+        send(signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_alone_ends_nothing(ended, number):
-    assert ended(at_no_step, number) == DONE
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_polling_stops_within_a_step(ended, number):
-    assert ended(within_a_step, number) == 128 + number
+    assert ended(at_no_poll, number) == DONE
 
 
 @pytest.mark.parametrize("first", SIGNALS)
@@ -130,29 +132,48 @@ def test_names_the_signal_and_its_exit_status():
     assert stopped.status == 143
 
 
-def test_of_several_processes_only_all_together_stop(monkeypatch):
-    """`jax.distributed` has the signal then, and says at which step."""
+@pytest.fixture
+def several(monkeypatch):
+    """Sets at which call from now on `jax.distributed` has two processes stop."""
     monkeypatch.setattr("jax.process_count", lambda: 2)
-    before = [signal.getsignal(number) for number in SIGNALS]
-    reached = []
 
-    def sync_point(step):
-        reached.append(step)
-        return step == 2
+    def stop(last):
+        polls = []
 
-    monkeypatch.setattr(
-        "jax.experimental.multihost_utils.reached_preemption_sync_point", sync_point
-    )
+        def sync_point(number):
+            polls.append(number)
+            return len(polls) == last
+
+        monkeypatch.setattr(
+            "jax.experimental.multihost_utils.reached_preemption_sync_point", sync_point
+        )
+        return polls
+
+    return stop
+
+
+def test_several_processes_stop_where_they_agree(several):
+    """At a call counted over all runs of a process, for each agrees with the others."""
+    handler, polls = signal.getsignal(signal.SIGTERM), several(3)
     with stop_requests() as stop:
-        assert [signal.getsignal(number) for number in SIGNALS] == before
-        stop.check(1)
-        with pytest.raises(Stopped):
-            stop.check(2)
-    assert reached == [1, 2]
+        assert signal.getsignal(signal.SIGTERM) is handler
+        stop.poll()
+    with stop_requests() as stop:
+        stop.poll()
+        with pytest.raises(Stopped) as caught:
+            stop.poll()
+    assert polls == [polls[0], polls[0] + 1, polls[0] + 2]
+    assert caught.value.status == 143
 
 
-def test_of_several_processes_none_stops_alone(monkeypatch):
-    monkeypatch.setattr("jax.process_count", lambda: 2)
-    request = StopRequest()
-    request(signal.SIGTERM, None)
-    request.poll()
+def test_an_interrupt_of_several_is_told_as_the_others_hear_it(several, monkeypatch):
+    sent = []
+    monkeypatch.setattr("os.kill", lambda *arguments: sent.append(arguments))
+    several(2)
+    with stop_requests() as stop:
+        send(signal.SIGINT)
+        assert sent == [(os.getpid(), signal.SIGTERM)]
+        stop.poll()  # the others have not reached this call
+        with pytest.raises(Stopped) as caught:
+            stop.poll()
+    assert caught.value.status == 130

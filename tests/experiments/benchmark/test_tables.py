@@ -3,11 +3,13 @@ import json
 import jax
 import pytest
 
-from experiments.benchmark.tables import Table
+from experiments.benchmark.tables import Table, timed
 
 
 def filled(tmp_path, rows, time):
-    table = Table("t", ["row", "ms"], lambda r: [r["row"], r["ms"]], below, 3, tmp_path)
+    table = Table(
+        "t", ["row", "ms"], lambda r: [r["row"], r["ms"]], below, timed(3), tmp_path
+    )
     table.fill(rows, time)
     return table
 

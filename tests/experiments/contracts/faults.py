@@ -1,10 +1,12 @@
 """What goes wrong in a process: each is called before the command with its workdir."""
 
+import functools
 import itertools
 import os
 import resource
 import signal
 import threading
+import time
 
 from cnnjax.data import batches
 from cnnjax.errors import UsageError
@@ -72,6 +74,21 @@ def fail_in_evaluation(workdir):
     _in_evaluation(lambda: 1 / 0)
 
 
+def sigterm_in_evaluation(workdir):
+    """Is asked to end in the middle of the second evaluation."""
+    _in_evaluation(functools.partial(_signal, signal.SIGTERM))
+
+
+def interrupt_in_evaluation(workdir):
+    """Is interrupted in the middle of the second evaluation."""
+    _in_evaluation(functools.partial(_signal, signal.SIGINT))
+
+
+def _signal(number):
+    os.kill(os.getpid(), number)
+    time.sleep(4)  # JAX looks for SIGTERM once a second
+
+
 def _in_evaluation(fail):
     impatient(None)
     evaluate, calls = evaluation.evaluate, itertools.count(1)
@@ -79,9 +96,11 @@ def _in_evaluation(fail):
     def failing(*arguments, observe, **options):
         number = next(calls)
 
+        seen = itertools.count(1)
+
         def observed(values):
             observe(values)
-            if number == 2:
+            if (number, next(seen)) == (2, 1):
                 fail()
 
         return evaluate(*arguments, observe=observed, **options)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cnnjax.training.text_files import read_rows
 from tests import once
 from tests.experiments.contracts import faults, processes
 from tests.experiments.contracts.conftest import read
@@ -135,6 +136,26 @@ def test_the_one_that_fails_says_why_and_all_end(
     assert cause.rstrip(".") in line
     assert GO_ON in line
     if fault is faults.damaged_image:
+        goes_on(runs, workdir, 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault", "status"),
+    [
+        (1, faults.sigterm_in_evaluation, 143),
+        (0, faults.interrupt_in_evaluation, 130),
+    ],
+)
+def test_a_signal_in_an_evaluation_stops_all(runs, tmp_path, asked, fault, status):
+    workdir = tmp_path / "run"
+    ended = in_the_end(start(runs, workdir, 2, asked, fault), asked)
+    for i, (its_status, said) in enumerate(ended):
+        assert its_status == (status if i == asked else 143), said
+    assert "; the same command goes on from there" in ended[0][1]
+    evaluated = [x["step"] for x in read_rows(workdir) if "test/accuracy" in x]
+    assert evaluated == [19]
+    assert max(int(x.name) for x in (workdir / "checkpoints").iterdir()) == 38
+    if fault is faults.sigterm_in_evaluation:
         goes_on(runs, workdir, 2)
 
 
