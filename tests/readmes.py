@@ -7,7 +7,7 @@ import re
 import shlex
 
 ROOT = pathlib.Path(__file__).parents[1]
-EXPERIMENTS = ("classification", "segmentation", "detection", "benchmark")
+EXPERIMENTS = ("classification", "segmentation", "detection", "ablation", "benchmark")
 READMES = (
     "README.md",
     "CONTRIBUTING.md",
@@ -42,7 +42,8 @@ class Readme:
     @property
     def commands(self):
         """Experiment and arguments of each, but of those shown with their error."""
-        text = re.sub(r"^\$ .*\nerror: .*", "", self.text, flags=re.M)
+        text = re.sub(r"\\\n\s*", "", self.text)  # commands of several lines
+        text = re.sub(r"^\$ .*\nerror: .*", "", text, flags=re.M)
         found = COMMAND.findall(text)
         return [(name, tuple(shlex.split(arguments))) for name, arguments in found]
 

@@ -22,7 +22,17 @@ from PIL import Image
 
 from cnnjax.errors import UsageError
 from cnnjax.training import flags, launch
-from experiments import benchmark, classification, detection, segmentation, trainer
+from experiments import (
+    ablation,
+    benchmark,
+    classification,
+    detection,
+    segmentation,
+    trainer,
+)
+from experiments.ablation import load
+from experiments.ablation.options import Options
+from experiments.ablation.study import plan
 from experiments.benchmark import inputs, loops, steps
 from experiments.benchmark.workloads import WORKS
 from tests import once, readmes, synthetic
@@ -32,6 +42,7 @@ PACKAGES = {
     "classification": classification,
     "segmentation": segmentation,
     "detection": detection,
+    "ablation": ablation,
     "benchmark": benchmark,
 }
 ELSEWHERE = (
@@ -51,6 +62,9 @@ of_readmes = pytest.mark.parametrize("readme", ALL, ids=lambda readme: readme.pa
 def defined(name):
     """The flags of an experiment, with none given."""
     values = absl_flags.FlagValues()
+    if name == "ablation":
+        flags.define(Options, values)
+        return values
     if name != "benchmark":
         flags.define(PACKAGES[name].EXPERIMENT.config, values)
         flags.define(PACKAGES[name].EXPERIMENT.options, values)
@@ -91,8 +105,10 @@ def test_links_point_to_files(readme):
 @of_readmes
 def test_flags_exist(readme):
     names = [name for name in PACKAGES if f"/{name}/" in readme.path] or PACKAGES
+    if "ablation" in names:  # whose base is flags of an experiment
+        names = PACKAGES
     known = set()
-    for name in (*names, "benchmark"):
+    for name in (*names, "ablation", "benchmark"):
         values = defined(name)
         known |= set(values)
         known |= {f"no{flag}" for flag in values if values[flag].boolean}
@@ -137,7 +153,7 @@ def test_modules_of_other_commands_exist():
 @pytest.mark.parametrize(("name", "arguments"), COMMANDS)
 def test_flags_of_commands_are_accepted(name, arguments, monkeypatch):
     monkeypatch.chdir(readmes.ROOT)  # where flagfiles are
-    if name == "benchmark":
+    if name in ("ablation", "benchmark"):
         parsed(name, arguments)
         return
     config, _ = launched(name, arguments)
@@ -205,6 +221,10 @@ def finished(paths, tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "arguments"), TO_RUN)
 def test_commands_run(name, arguments, paths, finished, tmp_path, monkeypatch):
+    if name == "ablation":  # whose runs are those of experiments
+        monkeypatch.chdir(readmes.ROOT)
+        assert plan(load.study(flags.parse(Options, parsed(name, arguments)))).runs
+        return
     if name == "benchmark":
         time_one_row(parsed(name, arguments), tmp_path, monkeypatch)
         return

@@ -19,7 +19,7 @@ from cnnjax.data.images import EncodedImages, Picture
 from cnnjax.data.resize import Resize
 from cnnjax.data.stored import Stored, store
 from experiments.benchmark import jpegs, selection
-from experiments.benchmark.tables import Table
+from experiments.benchmark.tables import Table, timed
 
 COUNT = 512  # pictures
 BATCH = 64
@@ -60,7 +60,7 @@ def run(
     """
     del precision  # no products are computed
     rows = selection.chosen(selection.everywhere(ROWS), only)
-    table = Table("input", HEAD, _cells, _below, rounds, workdir)
+    table = Table("input", HEAD, _cells, _below, timed(rounds), workdir)
     with tempfile.TemporaryDirectory() as made:
         folder = pathlib.Path(made)
         jpegs.make(folder / "jpegs", COUNT)
