@@ -136,8 +136,9 @@ def test_resumes_exactly_after_a_full_disk(
 
 
 def test_verify_resume_prints_equal_sums(runs, tmp_path):
-    """Which starts `python -m experiments.detection` three times by itself."""
-    process = runs.start("detection", tmp_path / "run", "--verify_resume", "--workdir=")
+    """Which starts `python -m experiments.classification` three times by itself."""
+    folder = tmp_path / "run"
+    process = runs.start("classification", folder, "--verify_resume", "--workdir=")
     status, said = process.finish()
     assert status == 0, said
     sums = re.findall("[0-9a-f]{64}", said)
