@@ -120,14 +120,15 @@ class Child:
         result = self._folder.result(run)
         if result is None:
             return Outcome(failure="it ended without a result", cores=cores)
-        packed = result.get("packed", 0)
+        packed, validation = result.get("packed", 0), result["validation"]
         return Outcome(
             cores=cores,
             packed=packed,
-            validation=_numbers(result["validation"]),
-            test=_numbers(result),
+            validation=validation,
+            test={name: result[name] for name in validation if name in result},
             seconds=result["seconds"]["total"] / max(1, packed),
             sha256=result["parameters_sha256"],
+            data=result["provenance"]["data"],
         )
 
 
@@ -136,7 +137,15 @@ def _a_device_a_core(cores: int) -> str:
     given = os.environ.get("XLA_FLAGS", "")
     if _DEVICES in given:
         return given
-    return f"{given} {_DEVICES}={cores or os.cpu_count()}".strip()
+    count = cores or len(local_cores())
+    return f"{given} {_DEVICES}={count}".strip()
+
+
+def local_cores() -> list[int]:
+    """Numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 _STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM)
@@ -155,7 +164,3 @@ def _last_line(path: Path) -> str:
         file.seek(max(0, path.stat().st_size - 2000))
         text = file.read().decode(errors="replace")
     return text.strip().rpartition("\n")[2].strip()
-
-
-def _numbers(values: dict) -> dict[str, float]:
-    return {name: x for name, x in values.items() if isinstance(x, float)}

@@ -36,6 +36,7 @@ class Outcome:
         test: metrics of the test split.
         seconds: that it took, from start to end.
         sha256: of its parameters.
+        data: fingerprint of its data.
     """
 
     failure: str = ""
@@ -45,6 +46,7 @@ class Outcome:
     test: dict[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     sha256: str = ""
+    data: str = ""
 
 
 class Folder:

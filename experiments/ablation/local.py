@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+from cnnjax.errors import UsageError
 from cnnjax.names import short
 from cnnjax.training.progress import duration, log_line
 from cnnjax.training.signals import Stopped
 from experiments.ablation.claims import Claim
-from experiments.ablation.execute import Child
+from experiments.ablation.execute import Child, local_cores
 from experiments.ablation.folder import Folder, Outcome
 from experiments.ablation.study import Plan, Run
 
@@ -65,9 +66,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def share_out(jobs: int) -> list[Sequence[int]]:
     """The cores of each job; none where one job has them all."""
-    if jobs == 1 or not hasattr(os, "sched_getaffinity"):
+    if jobs == 1 or not hasattr(os, "sched_setaffinity"):
         return [()] * jobs
-    cores = sorted(os.sched_getaffinity(0))
+    cores = local_cores()
     each = max(1, len(cores) // jobs)
     starts = [i * each % len(cores) for i in range(jobs)]
     return [cores[start : start + each] for start in starts]
@@ -92,6 +93,9 @@ class _Shared:
         """The signal handler: has all runs saved."""
         del frame
         self._stopped = number
+        self._stop_all()
+
+    def _stop_all(self) -> None:
         for child in tuple(self._children):
             child.stop()
 
@@ -111,8 +115,9 @@ class _Shared:
         try:
             while not self._is_over and not self._pass(cores):
                 time.sleep(_POLL)
-        except BaseException as error:
+        except BaseException as error:  # raised again in the thread that waits
             self._error = error
+            self._stop_all()
 
     def _pass(self, cores: Sequence[int]) -> bool:
         """Trains every run that is free; returns whether all have ended."""
@@ -174,6 +179,11 @@ class _Shared:
             done = sum(self._folder.outcome(r) is not None for r in plan.runs)
             news = f"failed: {short(outcome.failure, 200)}"
             if not outcome.failure:
+                if metric not in outcome.validation:
+                    raise UsageError(
+                        f"{plan.experiment.name} reports no {metric} of the validation"
+                        f" split, but {', '.join(outcome.validation)}."
+                    )
                 took = duration(outcome.seconds)
                 news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
             log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")

@@ -42,6 +42,7 @@ class Row:
         difference: to the base, on the validation split; None without common seeds.
         holm_p: p-value of the t test, corrected for all differences of the study.
         seeds: how many a difference of the study's size would need; None: unknown.
+        has_other_data: whether a run had other data than that of the base and its seed.
     """
 
     cell: int
@@ -53,6 +54,7 @@ class Row:
     difference: Difference | None
     holm_p: float | None
     seeds: int | None
+    has_other_data: bool
 
     @property
     def failures(self) -> list[Ended]:
@@ -105,6 +107,7 @@ def rows(plan: Plan, folder: Folder) -> list[Row]:
                     difference=difference,
                     holm_p=None,
                     seeds=_seeds(plan, difference),
+                    has_other_data=_have_other_data(ended, base),
                 )
             )
     family = [row.difference.t_p if row.difference else None for row in found]
@@ -166,6 +169,15 @@ def _paired(plan: Plan, ended: list[Ended], base: list[Ended]) -> Difference | N
         return None
     scores, others = np.array(pairs).T
     return statistics.compare(scores, others, smaller_is_better=plan.smaller_is_better)
+
+
+def _have_other_data(ended: list[Ended], base: list[Ended]) -> bool:
+    theirs = {x.run.seed: x.outcome.data for x in base if not x.outcome.failure}
+    return any(
+        x.outcome.data != theirs.get(x.run.seed, x.outcome.data)
+        for x in ended
+        if not x.outcome.failure
+    )
 
 
 def _seeds(plan: Plan, difference: Difference | None) -> int | None:

@@ -99,6 +99,8 @@ def remarks(row: Row) -> str:
         said.append(f"{row.missing} missing")
     if row.is_packed:
         said.append("packed")
+    if row.has_other_data:
+        said.append("on other data than the base")
     if row.validation is not None and row.validation.runs == 1:
         said.append("one seed: no interval")
     return ", ".join(said)

@@ -26,5 +26,5 @@ EXPERIMENT = Experiment(
     predictor=object,
     report=_unused,
     figures=_unused,
-    metrics=("accuracy", "loss", "accuracy_per_class"),
+    metrics=("accuracy", "loss", "dice", "accuracy_per_class"),
 )

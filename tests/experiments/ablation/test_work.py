@@ -233,6 +233,19 @@ def test_verify_trains_some_again(straight, capsys):
         verify(planned, folder, 10)
 
 
+def test_a_metric_without_validation_ends_the_study_at_its_first_run(tmp_path):
+    study = dataclasses.replace(quick(NORMS), metric="dice")
+    with pytest.raises(UsageError, match=r"no dice of the validation.*accuracy, loss"):
+        run(study, tmp_path)
+    assert len(times_trained(tmp_path)) == 1
+
+
+def test_cells_on_other_data_are_told(tmp_path):
+    run(quick({"dataset": ("digits", "idx:b")}, seeds=2), tmp_path)
+    table = (tmp_path / "table.md").read_text()
+    assert table.count("on other data than the base") == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -26,13 +26,14 @@ def main(flagfile, workdir):
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     result = {
         "accuracy": score - 0.1,
+        "loss": 1.1 - score,
         "validation": {"accuracy": score, "loss": 1 - score},
         "parameters_sha256": hashlib.sha256(flagfile.read_bytes()).hexdigest(),
         "parameters": 1,
         "class_names": [],
         "image_shape": [],
         "seconds": {"total": 0.1},
-        "provenance": {"versions": {"jax": "0"}},
+        "provenance": {"versions": {"jax": "0"}, "data": flags["dataset"]},
     }
     (workdir / "result.json").write_text(json.dumps(result))
 
