@@ -5,8 +5,10 @@ python -m experiments.ablation --experiment=classification --metric=accuracy \
     --base=--validation=0.2 --vary=norm=none,batch,group --vary=learning_rate=0.1,0.03
 """
 
+import functools
 import pathlib
 import sys
+from collections.abc import Callable
 
 import jax
 
@@ -15,7 +17,7 @@ from cnnjax.ops import fast
 from cnnjax.training import command_line, compiled_programs, flags
 from cnnjax.training.progress import duration, grid, log_line
 from experiments import trainer
-from experiments.ablation import load, tables, verify
+from experiments.ablation import load, local, remote, tables, verify
 from experiments.ablation.folder import Folder
 from experiments.ablation.options import Options
 from experiments.ablation.run import complete
@@ -42,12 +44,26 @@ def _act() -> None:
     folder = Folder(workdir, planned)
     if options.retry_failed:
         folder.forget_failures(planned)
-    rows = complete(planned, folder, jobs=options.jobs, pack=options.pack, title=name)
+    rows = complete(planned, folder, _work(options), title=name)
     grid("cells", tables.brief(planned, rows))
     log_line(f"left in {workdir}: report.html, table.md, table.tex, results.csv")
     verified = not options.verify or verify.verify(planned, folder, options.verify)
     if not verified or any(row.failures for row in rows):
         sys.exit(1)
+
+
+def _work(options: Options) -> Callable[..., None]:
+    """What trains the runs: here, or on a cluster."""
+    if options.launcher == "local":
+        return functools.partial(local.work, jobs=options.jobs, pack=options.pack)
+    request = remote.Request(
+        pack=options.pack,
+        cpus=options.cpus,
+        gpus=options.gpus,
+        parameters=load.parameters(options.slurm),
+    )
+    launch = {"ray": remote.work_by_ray, "slurm": remote.work_by_slurm}
+    return functools.partial(launch[options.launcher], request=request)
 
 
 def _show_plan(planned: Plan, workdir: pathlib.Path) -> None:

@@ -105,6 +105,23 @@ def factors(arguments: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     return found
 
 
+def parameters(arguments: Sequence[str]) -> dict[str, str | int]:
+    """The values of `--slurm=NAME=VALUE` flags, by name.
+
+    Raises:
+        UsageError: if one has another form.
+    """
+    found: dict[str, str | int] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not name or not equals:
+            raise UsageError(
+                f"--slurm={argument} has no value: --slurm=timeout_min=600 would do."
+            )
+        found[name] = int(value) if value.isdecimal() else value
+    return found
+
+
 def seeds(text: str) -> int | tuple[int, ...]:
     """How many seeds ("5"), or which ("3,4,5").
 

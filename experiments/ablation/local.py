@@ -60,7 +60,11 @@ def work(
     shared.check()
 
 
-_AUTO = 8  # the most runs in a pack that nobody gave a size
+def pack_size(pack: str) -> int:
+    """The most runs of a pack, for "off", "auto" or a number."""
+    return {"off": 1, "auto": 8}.get(pack) or int(pack)
+
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -82,8 +86,7 @@ class _Shared:
     ) -> None:
         self._plan, self._folder, self._ended = plan, folder, ended
         self._auto = pack == "auto"
-        sizes = {"auto": _AUTO, "off": 1}
-        self._packs = plan.packs(sizes[pack] if pack in sizes else int(pack))
+        self._packs = plan.packs(pack_size(pack))
         self._lock = threading.Lock()
         self._children: set[Child] = set()
         self._stopped: int | None = None
@@ -175,16 +178,25 @@ class _Shared:
 
     def _report(self, run: Run, outcome: Outcome) -> None:
         with self._lock:
-            plan, metric = self._plan, self._plan.study.metric
-            done = sum(self._folder.outcome(r) is not None for r in plan.runs)
-            news = f"failed: {short(outcome.failure, 200)}"
-            if not outcome.failure:
-                if metric not in outcome.validation:
-                    raise UsageError(
-                        f"{plan.experiment.name} reports no {metric} of the validation"
-                        f" split, but {', '.join(outcome.validation)}."
-                    )
-                took = duration(outcome.seconds)
-                news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
-            log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")
+            runs = self._plan.runs
+            report(self._plan, run, outcome, done=len(runs) - len(self._missing(runs)))
             self._ended()
+
+
+def report(plan: Plan, run: Run, outcome: Outcome, *, done: int) -> None:
+    """Prints what became of a run, with how many are done.
+
+    Raises:
+        UsageError: if it does not report the study's metric.
+    """
+    metric = plan.study.metric
+    news = f"failed: {short(outcome.failure, 200)}"
+    if not outcome.failure:
+        if metric not in outcome.validation:
+            raise UsageError(
+                f"{plan.experiment.name} reports no {metric} of the validation split,"
+                f" but {', '.join(outcome.validation)}."
+            )
+        took = duration(outcome.seconds)
+        news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
+    log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")

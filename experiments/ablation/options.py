@@ -46,6 +46,23 @@ class Options:
     dry_run: bool = option(
         False, "Shows the cells and how long they may take, from a step of each."
     )
+    launcher: str = option(
+        "local",
+        "Where runs train: processes of this machine, tasks of a Ray cluster (that of"
+        " RAY_ADDRESS), or jobs of Slurm by submitit.",
+        choices=("local", "ray", "slurm"),
+    )
+    cpus: int = option(
+        1, "Cores that a task or job of a cluster asks for.", at_least=1, at_most=10_000
+    )
+    gpus: int = option(
+        0, "GPUs that a task or job asks for.", at_least=0, at_most=10_000
+    )
+    slurm: tuple[str, ...] = option(
+        (),
+        "A parameter of submitit's executor, NAME=VALUE (timeout_min=600,"
+        " slurm_partition=gpu). May be given several times.",
+    )
     jobs: int = option(
         1, "Runs at once, which share the cores out.", at_least=1, at_most=10_000
     )

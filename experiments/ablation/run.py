@@ -1,5 +1,6 @@
 """Runs a study in its workdir, from where it was stopped."""
 
+import functools
 import pathlib
 import time
 from collections.abc import Callable
@@ -35,21 +36,21 @@ def run(
     """
     planned = plan(study)
     folder = Folder(pathlib.Path(workdir), planned)
-    return complete(planned, folder, jobs=jobs, pack=pack, title=title)
+    work = functools.partial(local.work, jobs=jobs, pack=pack)
+    return complete(planned, folder, work, title=title)
 
 
 def complete(
-    planned: Plan, folder: Folder, *, jobs: int, pack: str, title: str
+    planned: Plan, folder: Folder, work: Callable[..., None], *, title: str
 ) -> list[Row]:
-    """The same for a plan and its folder."""
+    """The same for a plan and its folder, by any of the functions that work on it."""
 
     def write() -> None:
         with folder.holding("report"):
             report.write(planned, folder, title=title or folder.workdir.name)
 
     try:
-        ended = _now_and_then(write)
-        local.work(planned, folder, jobs=jobs, pack=pack, ended=ended)
+        work(planned, folder, ended=_now_and_then(write))
     finally:
         write()
     return results.rows(planned, folder)

@@ -103,6 +103,11 @@ class Plan:
         first = self.seeds[0]
         return {r.task: r.config for r in self.runs if (r.cell, r.seed) == (0, first)}
 
+    def only(self, names: Sequence[str]) -> "Plan":
+        """The plan of some of the runs, by their names."""
+        runs = tuple(run for run in self.runs if run.name in names)
+        return dataclasses.replace(self, runs=runs)
+
     def packs(self, size: int) -> list[list[Run]]:
         """All runs, in groups of at most `size` that can train in one program."""
         alike: dict[str, list[Run]] = {}

@@ -7,6 +7,7 @@
     python -m experiments.benchmark --suite=loops
     python -m experiments.benchmark --suite=detection
     python -m experiments.benchmark --suite=input
+    python -m experiments.benchmark --suite=packs --rounds=1
     python -m experiments.benchmark --suite=ahead --topology=v5e:2x2
     python -m experiments.benchmark --suite=all
 
@@ -36,6 +37,7 @@ from experiments.benchmark import (
     inputs,
     loops,
     ops,
+    packs,
     steps,
 )
 from experiments.benchmark.precision import PRECISIONS, computing_in
@@ -46,6 +48,7 @@ SUITES = {
     "loops": loops.run,
     "detection": detection.run,
     "input": inputs.run,
+    "packs": packs.run,
 }
 SUITE = flags.DEFINE_enum("suite", "ops", [*SUITES, "ahead", "all"], "What to time.")
 ONLY = flags.DEFINE_string(

@@ -251,8 +251,6 @@ def test_cells_on_other_data_are_told(tmp_path):
     [
         (["--vary=nrom=1,2"], "Did you mean: norm"),
         (["--study=missing.py"], "--experiment is for a study without a file"),
-        (["--jobs=0"], "--jobs must be at least 1"),
-        (["--job=2"], "Unknown command line flag 'job'"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, flags, said):
