@@ -114,13 +114,16 @@ def work_by_slurm(
         executor.update_parameters(
             name=folder.workdir.name,
             cpus_per_task=request.cpus,
-            gpus_per_node=request.gpus,
+            **({"gpus_per_node": request.gpus} if request.gpus else {}),
             **parameters,
         )
     except (NameError, RuntimeError, ValueError) as error:
         raise UsageError(f"submitit: {error}") from error
+    asked = list(tasks(planned, folder, request))
+    if not asked:
+        return
     with executor.batch():
-        jobs = [executor.submit(task) for task in tasks(planned, folder, request)]
+        jobs = [executor.submit(task) for task in asked]
     log_line(f"{len(jobs)} jobs: {', '.join(job.job_id for job in jobs[:3])}, ...")
     with _told(planned, folder, ended) as tell:
         while not all(job.done() for job in jobs):

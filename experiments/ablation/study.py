@@ -113,7 +113,7 @@ class Plan:
         alike: dict[str, list[Run]] = {}
         for run in self.runs:
             key = run.name
-            if self.experiment.packs and not run.config.patience:
+            if size > 1 and self.experiment.packs and not run.config.patience:
                 key = json_sha256([run.task, static(run.config)])
             alike.setdefault(key, []).append(run)
         return [

@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import signal
 import stat
 import sys
 
@@ -27,21 +28,25 @@ ROOT = pathlib.Path(__file__).parents[3]
 SBATCH = """#!{python}
 import os, re, subprocess, sys
 script = open(sys.argv[-1]).read()
-open({seen!r}, "w").write(script)
+if sys.argv[1] != "tasks":  # whose files are written when the job has its number
+    open({seen!r}, "w").write(script)
+    subprocess.Popen([sys.argv[0], "tasks", sys.argv[-1]], start_new_session=True,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    sys.exit(print("Submitted batch job 77"))
 last = int(re.search(r"--array=0-(\\d+)", script)[1])
 for task in range(last + 1):
     ids = {{"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": str(task)}}
+    ids |= {{"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOBID": str(78 + task)}}
     ids |= {{"SLURM_JOB_ID": str(78 + task), "SLURM_NODELIST": "here"}}
     ids |= {{"SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}}
     ids |= {{"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_JOB_NUM_NODES": "1"}}
     command = re.search(r"srun .*?({python} .*)", script)[1]
     subprocess.run(command, shell=True, env={{**os.environ, **ids}}, check=True)
-print("Submitted batch job 77")
 """
 SACCT = """#!/bin/sh
 echo "JobID|State|NodeList"
-echo "77_0|COMPLETED|here"
-echo "77_1|COMPLETED|here"
+echo "77_0|RUNNING|here"
+echo "77_1|RUNNING|here"
 """
 
 
@@ -88,7 +93,12 @@ def test_slurm_gets_an_array_of_jobs(tmp_path, monkeypatch):
     rows = complete(planned, Folder(tmp_path / "study", planned), work, title="")
     assert [row.validation.mean for row in rows] == [0.5, 0.7]
     script = pathlib.Path(seen).read_text()
-    for line in ("--array=0-1%1", "--partition=gpu", "--cpus-per-task=1", "--requeue"):
+    for line in (
+        "--array=0-1%1",
+        "--partition=gpu",
+        "--cpus-per-task=1",
+        "--signal=USR2",
+    ):
         assert line in script, script
 
 
@@ -102,7 +112,9 @@ def test_a_job_whose_time_is_over_goes_on_in_another(tmp_path):
     running = tmp_path / "runs" / "fault=slow" / "seed0" / "running"
     wait_for(running)
     running.unlink()
-    job._interrupt(timeout=True)  # what submitit documents for tests of checkpoints
+    # The signal that Slurm sends to the job, which is a child of submitit's controller.
+    controller = pathlib.Path(f"/proc/{job.job_id}/task/{job.job_id}/children")
+    os.kill(int(controller.read_text()), signal.SIGUSR2)
     wait_for(running)
     (tmp_path / "go").touch()
     job.result()
