@@ -33,7 +33,7 @@ from experiments import (
 from experiments.ablation import load
 from experiments.ablation.options import Options
 from experiments.ablation.study import plan
-from experiments.benchmark import inputs, loops, steps
+from experiments.benchmark import inputs, loops, packs, steps
 from experiments.benchmark.workloads import WORKS
 from tests import once, readmes, synthetic
 from tests.readmes import ALL, Readme
@@ -245,11 +245,12 @@ def test_commands_run(name, arguments, paths, finished, tmp_path, monkeypatch):
 def time_one_row(values, workdir, monkeypatch):
     """Times the smallest row of a suite, on the smallest images."""
     row = {"ops": "nearest", "steps": "small", "loops": "vmap", "detection": "1000"}
-    row |= {"input": "224"}
+    row |= {"input": "224", "packs": "1 of"}
     work = dataclasses.replace(WORKS["cpu"][0], images=(2, 8, 8, 1))
     for suite in (steps, loops):
         monkeypatch.setattr(suite, "WORKS", {"cpu": (work,)})
     monkeypatch.setattr(inputs, "COUNT", 8)
+    monkeypatch.setattr(packs, "ROWS", {"cpu": (packs.Row(1, 0.05),)})
     command = importlib.import_module("experiments.benchmark.__main__")
     records = command.SUITES[values.suite](
         only=row[values.suite],

@@ -76,8 +76,9 @@ def work_by_ray(
         UsageError: if Ray is not installed, or the cluster never has what a task asks.
     """
     ray = _imported("ray")
+    paths = filter(None, (os.getcwd(), os.environ.get("PYTHONPATH")))
     ray.init(
-        runtime_env={"env_vars": {"PYTHONPATH": os.getcwd()}},
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
         log_to_driver=False,
         ignore_reinit_error=True,
     )

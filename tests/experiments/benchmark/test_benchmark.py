@@ -17,6 +17,7 @@ from experiments.benchmark import (
     inputs,
     loops,
     ops,
+    packs,
     selection,
     steps,
     timing,
@@ -104,7 +105,7 @@ def test_refuses_to_time_results_that_differ(small, tmp_path, monkeypatch):
         ops.run(only="", rounds=1, workdir=tmp_path)
 
 
-@pytest.mark.parametrize("suite", [ops, steps, loops, detection, inputs])
+@pytest.mark.parametrize("suite", [ops, steps, loops, detection, inputs, packs])
 def test_refuses_a_name_of_no_row(suite, tmp_path):
     with pytest.raises(UsageError, match="--only=4x4x4 names no row; the rows are: "):
         suite.run(only="4x4x4", rounds=1, workdir=tmp_path)
