@@ -93,12 +93,14 @@ class Child:
         status = self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        if status == 0 and len(self._runs) > 1:
+        failure = self._failure(status)
+        failures = [failure] * len(self._runs)
+        if len(self._runs) > 1 and failure is not None:
+            if failure:  # of one of them, or for want of memory: alone others go on
+                self._folder.leave_alone(self._pack)
             failures = self._folder.pack_ended(self._pack)["failures"]
             if failures is None:
                 return [None] * len(self._runs)
-        else:
-            failures = [self._failure(status)] * len(self._runs)
         return [
             self._outcome(run, failure)
             for run, failure in zip(self._runs, failures, strict=True)

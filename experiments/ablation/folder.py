@@ -95,6 +95,11 @@ class Folder:
         needed = "packed", "failures"
         return text_files.read_object(path, needed) if path.exists() else {}
 
+    def leave_alone(self, runs: Sequence[Run]) -> None:
+        """Has runs of a pack train alone from now on."""
+        ended = {"packed": False, "failures": None}
+        text_files.write_json(self.pack(runs) / "ended.json", ended)
+
     def is_left_alone(self, runs: Sequence[Run]) -> bool:
         """Whether these runs were not to train in one program."""
         return self.pack_ended(runs).get("packed") is False

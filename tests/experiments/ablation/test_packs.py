@@ -13,6 +13,8 @@ from cnnjax.errors import UsageError
 from cnnjax.training import text_files
 from experiments import classification, pack
 from experiments.ablation import Study, run
+from experiments.ablation.execute import Child
+from experiments.ablation.folder import Folder
 from experiments.ablation.study import plan
 from tests import once
 
@@ -132,6 +134,22 @@ def test_packs_hold_what_is_alike():
     assert all(len(members) == 1 for members in plan(study).packs(1))
     stops = dataclasses.replace(study, base=("--validation=0.2", "--patience=3"))
     assert all(len(members) == 1 for members in plan(stops).packs(4))
+
+
+def test_runs_of_a_pack_that_fails_train_alone(tmp_path):
+    study = Study(
+        experiment="tests.experiments.ablation.quick",  # which cannot be packed
+        metric="accuracy",
+        base=("--validation=0.2",),
+        factors={"learning_rate": (0.05, 0.1)},
+        seeds=1,
+    )
+    planned = plan(study)
+    folder, runs = Folder(tmp_path, planned), planned.runs
+    child = Child(study.experiment, runs, folder, pack=runs)
+    assert child.wait() == [None, None]
+    assert folder.is_left_alone(runs)
+    assert not list((tmp_path / "outcomes").iterdir())
 
 
 def test_a_study_marks_what_was_packed(tmp_path):

@@ -21,6 +21,7 @@ def start(runs, workdir, count, faulty=None, fault=None, others=faults.impatient
         f"--coordinator=localhost:{processes.free_port()}",
         f"--num_processes={count}",
         "--batch_size=72",  # an even number for each
+        "--augment=",  # whose keys test_devices.py compares over processes
     )
     return [
         runs.start(
