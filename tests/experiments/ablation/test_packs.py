@@ -1,6 +1,7 @@
 """Packs: runs of one program agree with single ones, and fail and resume alike."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import subprocess
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UsageError
-from cnnjax.training import text_files
-from experiments import classification, pack
+from cnnjax.training import pack_programs, text_files
+from cnnjax.training.hooks import NotFinite
+from experiments import classification, pack, trainer
 from experiments.ablation import Study, run
 from experiments.ablation.execute import Child
 from experiments.ablation.folder import Folder
@@ -134,6 +136,29 @@ def test_packs_hold_what_is_alike():
     assert all(len(members) == 1 for members in plan(study).packs(1))
     stops = dataclasses.replace(study, base=("--validation=0.2", "--patience=3"))
     assert all(len(members) == 1 for members in plan(stops).packs(4))
+
+
+@pytest.mark.parametrize("together", [0.0, 1e9])
+def test_auto_packs_where_it_pays(tmp_path, monkeypatch, together):
+    monkeypatch.setattr(pack_programs, "step_seconds", lambda *_: together)
+    monkeypatch.setattr(pack.pack, "train", lambda members, *_: [NotFinite.at(1)] * 2)
+    workdirs = [tmp_path / "a", tmp_path / "b"]
+    failures = pack.run(
+        classification.EXPERIMENT, CONFIGS[:2], workdirs, tmp_path / "p", auto=True
+    )
+    assert (failures is None) == (together > 1)
+    assert workdirs[0].exists() == (together < 1)
+
+
+def test_steps_of_runs_are_timed_before_they_begin(tmp_path):
+    experiment = classification.EXPERIMENT
+    seconds = trainer.estimate(experiment, BASE, tmp_path)
+    data, scaling, task, planned = trainer.planned(experiment, BASE, tmp_path)
+    member = pack_programs.Member(task, BASE, scaling)
+    make_task = functools.partial(pack._task, experiment, data)
+    assert 0 < seconds / planned.steps < 10
+    assert 0 < pack_programs.step_seconds([member], make_task) < 10
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_of_a_pack_that_fails_train_alone(tmp_path):
