@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import jax
 
-from cnnjax.errors import UsageError
 from cnnjax.ops import fast
 from cnnjax.training import command_line, compiled_programs, flags
 from cnnjax.training.progress import duration, grid, log_line
@@ -34,8 +33,7 @@ def _act() -> None:
     planned = plan(load.study(options))
     name = pathlib.Path(options.study).stem if options.study else "ablation"
     workdir = pathlib.Path(options.workdir or f"runs/{name}")
-    if options.pack not in ("off", "auto") and not options.pack.isdecimal():
-        raise UsageError(f"--pack={options.pack} is neither auto, off nor a number.")
+    local.pack_size(options.pack)  # refuses what is none before anything is made
     if options.dry_run:
         _show_plan(planned, workdir)
         return

@@ -25,7 +25,7 @@ _COLORS = (
     "#56b4e9",
     "#444b54",
 )
-_LETTERS = 40  # of a label
+_LETTERS = 60  # of a label
 
 
 def svg(figure: Figure) -> str:

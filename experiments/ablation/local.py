@@ -61,8 +61,15 @@ def work(
 
 
 def pack_size(pack: str) -> int:
-    """The most runs of a pack, for "off", "auto" or a number."""
-    return {"off": 1, "auto": 8}.get(pack) or int(pack)
+    """The most runs of a pack, for "off", "auto" or a number.
+
+    Raises:
+        UsageError: if it is none of them.
+    """
+    sizes = {"off": 1, "auto": 8}
+    if pack not in sizes and not (pack.isdecimal() and int(pack) > 0):
+        raise UsageError(f"--pack={pack} is neither auto, off nor a number from 1.")
+    return sizes.get(pack) or int(pack)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -14,7 +14,7 @@ from cnnjax.errors import UsageError
 from cnnjax.training import pack_programs, text_files
 from cnnjax.training.hooks import NotFinite
 from experiments import classification, pack, trainer
-from experiments.ablation import Study, run
+from experiments.ablation import Study, local, run
 from experiments.ablation.execute import Child
 from experiments.ablation.folder import Folder
 from experiments.ablation.study import plan
@@ -119,6 +119,12 @@ def test_runs_that_differ_in_more_than_numbers_are_no_pack(tmp_path):
     workdirs = [tmp_path / "a", tmp_path / "b"]
     with pytest.raises(UsageError, match="numbers alone"):
         pack.run(classification.EXPERIMENT, configs, workdirs, tmp_path / "pack")
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "all", ""])
+def test_sizes_that_are_none_are_refused(size):
+    with pytest.raises(UsageError, match=f"--pack={size} is neither"):
+        local.pack_size(size)
 
 
 def test_packs_hold_what_is_alike():
