@@ -19,11 +19,12 @@ def study(options: Options) -> Study:
     """
     if options.study is None:
         return _of_flags(options)
-    for name in ("experiment", "base", "vary"):
+    for name in ("experiment", "vary"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for a study without a file; give one.")
     found = from_file(options.study)
     given = {
+        "base": (*found.base, *_base(options)),
         "metric": options.metric,
         "seeds": options.seeds and seeds(options.seeds),
         "difference": options.difference,
@@ -37,16 +38,20 @@ def _of_flags(options: Options) -> Study:
         raise UsageError(
             "A study is a file, --study=FILE, or --experiment, --metric and --vary."
         )
-    base = [x if x.startswith("--") else f"--flagfile={x}" for x in options.base]
     return Study(
         experiment=options.experiment,
         metric=options.metric,
-        base=base,
+        base=_base(options),
         factors=factors(options.vary),
         design=options.design,
         seeds=seeds(options.seeds or "5"),
         difference=options.difference,
     )
+
+
+def _base(options: Options) -> list[str]:
+    """The flags of `--base`, or flagfiles of them."""
+    return [x if x.startswith("--") else f"--flagfile={x}" for x in options.base]
 
 
 def from_file(path: str) -> Study:

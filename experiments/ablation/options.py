@@ -18,8 +18,8 @@ class Options:
     )
     base: tuple[str, ...] = option(
         (),
-        "Without a file: a flagfile of all runs, or one flag (--base=--epochs=5). May"
-        " be given several times.",
+        "A flagfile of all runs, or one flag (--base=--epochs=5), after those of the"
+        " file. May be given several times.",
     )
     vary: tuple[str, ...] = option(
         (),

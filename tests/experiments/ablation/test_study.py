@@ -1,12 +1,17 @@
 """Studies: which cells and runs they make, and what they refuse."""
 
 import dataclasses
+import pathlib
 
 import pytest
 
 from cnnjax.errors import UsageError
+from cnnjax.training import flags
 from experiments.ablation import Study, load
+from experiments.ablation.options import Options
 from experiments.ablation.study import plan
+
+STUDIES = pathlib.Path(__file__).parents[3] / "experiments" / "ablations"
 
 GRID = Study(
     experiment="classification",
@@ -126,6 +131,24 @@ def test_a_file_defines_a_study(tmp_path):
     study = load.from_file(str(path))
     assert study.question == "Whether norms matter."
     assert study.factors == {"norm": (1, 2)}
+
+
+def test_flags_go_on_where_those_of_a_file_end(tmp_path):
+    path = tmp_path / "norms.py"
+    path.write_text(FILE.replace("metric", 'base=("--epochs=3",), metric'))
+    study = load.study(Options(study=str(path), base=("--epochs=5", "a.flags")))
+    assert list(study.base) == ["--epochs=3", "--epochs=5", "--flagfile=a.flags"]
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.rglob("*.py")), ids=lambda p: p.stem)
+def test_studies_that_come_with_it_can_run(path):
+    study = load.from_file(str(path))
+    planned = plan(study)
+    assert study.question
+    assert study.difference
+    if path.parent.name == "recipes":  # their first cell is the recipe itself
+        recipe = flags.from_arguments(planned.experiment.config, study.base)
+        assert dataclasses.replace(recipe, seed=planned.seeds[0]) == planned.bases[""]
 
 
 @pytest.mark.parametrize(
