@@ -67,9 +67,9 @@ class Experiment:
         extras: trained run -> (variables to keep with the weights, rows to add to
             result.json).
         options: dataclass of its launch options.
-        packs: whether its task, but for its sources, depends on nothing of the data
-            but shapes and `scaling`, so that runs on other splits of them can train in
-            one program.
+        packs: config -> whether its task, but for its sources, depends on nothing of
+            the data but shapes and `scaling`, so that runs on other splits of them can
+            train in one program.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Experiment:
     metrics: tuple[str, ...]
     extras: Callable[[TrainedRun], tuple[PyTree, Metrics]] = lambda run: ({}, {})
     options: type[launch.LaunchOptions] = launch.LaunchOptions
-    packs: bool = False
+    packs: Callable[[Any], bool] = lambda config: False
 
 
 def main(experiment: Experiment) -> None:

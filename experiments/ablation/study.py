@@ -113,7 +113,7 @@ class Plan:
         alike: dict[str, list[Run]] = {}
         for run in self.runs:
             key = run.name
-            if size > 1 and self.experiment.packs and not run.config.patience:
+            if size > 1 and _can_be_packed(run.config, self.experiment):
                 key = json_sha256([run.task, static(run.config)])
             alike.setdefault(key, []).append(run)
         return [
@@ -153,6 +153,10 @@ def plan(study: Study) -> Plan:
             runs.append(Run(cell, task, seed, config, name))
     _check_runs(runs, cells)
     return Plan(study, experiment, cells, seeds, tuple(runs))
+
+
+def _can_be_packed(config: Any, experiment: Experiment) -> bool:
+    return experiment.packs(config) and not config.patience
 
 
 def find_experiment(name: str) -> Experiment:

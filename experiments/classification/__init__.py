@@ -27,7 +27,7 @@ EXPERIMENT = trainer.Experiment(
     report=Probabilities,
     figures=figures,
     metrics=("accuracy", "loss", "accuracy_per_class"),
-    packs=True,
+    packs=lambda config: True,
 )
 
 

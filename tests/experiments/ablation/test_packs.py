@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -11,14 +12,14 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UsageError
-from cnnjax.training import pack_programs, text_files
+from cnnjax.training import pack_programs, signals, text_files
 from cnnjax.training.hooks import NotFinite
-from experiments import classification, pack, trainer
+from experiments import classification, pack, segmentation, trainer
 from experiments.ablation import Study, local, run
 from experiments.ablation.execute import Child
 from experiments.ablation.folder import Folder
 from experiments.ablation.study import plan
-from tests import once
+from tests import once, synthetic
 
 ROOT = pathlib.Path(__file__).parents[3]
 BASE = classification.Config(
@@ -85,6 +86,32 @@ def test_a_member_that_diverges_stops_alone(packed):
     assert all(np.isfinite(rows(folder / "3", "train/loss")))
 
 
+def test_segmenters_train_in_a_pack(tmp_path):
+    synthetic.write_masks(tmp_path / "data/train", count=40, size=16)
+    synthetic.write_masks(tmp_path / "data/test", count=3, size=16, start=1)
+    base = segmentation.Config(
+        dataset=f"masks:{tmp_path / 'data'}",
+        depth=1,
+        width=1 / 16,
+        batch_size=2,
+        epochs=1.5,
+        border_weight=5.0,
+        crop_size=12,
+        augment="flip,elastic:2",
+        validation=0.2,
+    )
+    other = dataclasses.replace(base, seed=2, weight_decay=0.1, label_smoothing=0.2)
+    ours = [tmp_path / "1", tmp_path / "2"]
+    failures = pack.run(segmentation.EXPERIMENT, [base, other], ours, tmp_path / "pack")
+    assert failures == ["", ""]
+    alone = segmentation.run(other, tmp_path / "alone")
+    losses = [rows(x, "train/loss") for x in (ours[1], tmp_path / "alone")]
+    assert len(losses[0]) >= 20
+    np.testing.assert_allclose(losses[0][:20], losses[1][:20], atol=1e-4)
+    packed = json.loads((ours[1] / "result.json").read_text())
+    assert packed["mean_iou"] == pytest.approx(alone["mean_iou"], abs=2e-2)
+
+
 KILLED = """
 import pathlib, os, sys
 from cnnjax.training import pack
@@ -99,19 +126,43 @@ trained(pathlib.Path(sys.argv[1]))
 """
 
 
-def test_a_killed_pack_ends_in_the_same_bits(packed, tmp_path, monkeypatch):
+def check_same_bits(ours, theirs):
+    """Holds two packs, of which one was stopped, against each other."""
+    for k in map(str, range(3)):
+        results = [
+            json.loads((x / k / "result.json").read_text()) for x in (ours, theirs)
+        ]
+        for name in ("parameters_sha256", "accuracy", "validation"):
+            assert results[0][name] == results[1][name]
+        for name in ("train/loss", "validation/loss", "test/loss"):
+            assert rows(ours / k, name) == rows(theirs / k, name)
+
+
+def test_a_killed_pack_ends_in_the_same_bits(packed, tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT).returncode == 9
     trained(tmp_path)
-    for k in range(3):
-        straight, resumed = (
-            json.loads((folder / str(k) / "result.json").read_text())
-            for folder in (packed[0], tmp_path)
-        )
-        assert straight["parameters_sha256"] == resumed["parameters_sha256"]
-        assert rows(packed[0] / str(k), "train/loss") == rows(
-            tmp_path / str(k), "train/loss"
-        )
+    check_same_bits(tmp_path, packed[0])
+
+
+def test_a_pack_stopped_in_evaluations_ends_in_the_same_bits(
+    packed, tmp_path, monkeypatch
+):
+    evaluate, evaluations = pack.pack.evaluate, []
+
+    def evaluated(*arguments, **options):
+        if len(evaluations) in (0, 3):  # a validation split, and the test split
+            signal.raise_signal(signal.SIGTERM)
+        evaluations.append(arguments)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(pack.pack, "evaluate", evaluated)
+    for _ in range(2):
+        with pytest.raises(signals.Stopped):
+            trained(tmp_path)
+    trained(tmp_path)
+    assert len(evaluations) == 5
+    check_same_bits(tmp_path, packed[0])
 
 
 def test_runs_that_differ_in_more_than_numbers_are_no_pack(tmp_path):
@@ -140,8 +191,14 @@ def test_packs_hold_what_is_alike():
     for members in packs:
         assert len({run.config.norm for run in members}) == 1
     assert all(len(members) == 1 for members in plan(study).packs(1))
-    stops = dataclasses.replace(study, base=("--validation=0.2", "--patience=3"))
-    assert all(len(members) == 1 for members in plan(stops).packs(4))
+    for flag in ("--patience=3", "--class_weights=balanced"):
+        stops = dataclasses.replace(
+            study,
+            experiment="segmentation",
+            metric="mean_iou",
+            base=("--validation=0.2", flag),
+        )
+        assert all(len(members) == 1 for members in plan(stops).packs(4))
 
 
 @pytest.mark.parametrize("together", [0.0, 1e9])
