@@ -5,7 +5,8 @@
 
 from collections.abc import Callable
 
-from cnnjax.models import fcn, resnet
+from cnnjax.models import fcn, resnet, squeezenet, vgg
+from cnnjax.models.alexnet import AlexNet
 from cnnjax.models.classifier import Classifier
 from cnnjax.models.deconvnet import DeconvNet
 from cnnjax.models.dilated import Dilated
@@ -24,7 +25,17 @@ CLASSIFIERS: dict[str, Callable[..., Classifier]] = {
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
+    "resnet20": resnet.resnet20,
+    "resnet32": resnet.resnet32,
+    "resnet56": resnet.resnet56,
     "mobilenet": MobileNet,
+    "squeezenet1_0": squeezenet.squeezenet1_0,
+    "squeezenet1_1": squeezenet.squeezenet1_1,
+    "alexnet": AlexNet,
+    "vgg11": vgg.vgg11,
+    "vgg13": vgg.vgg13,
+    "vgg16": vgg.vgg16,
+    "vgg19": vgg.vgg19,
 }
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "unet": UNet,

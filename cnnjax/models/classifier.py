@@ -1,15 +1,21 @@
-"""What all classifiers share: the head, and the stem of those that have a choice."""
+"""What all classifiers share: the head, and options of several of them."""
 
+import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
-from cnnjax.models.layers import Dense, dropout
-from cnnjax.models.network import Features, Network
+from cnnjax import ops
+from cnnjax.errors import UsageError
+from cnnjax.models.layers import ConvNorm, Dense, dropout
+from cnnjax.models.network import Features, Network, check_choice
 from cnnjax.options import option
 
 STEMS = ("imagenet", "small")
+FRAMEWORKS = ("torch", "tensorflow", "caffe")
+DENSE_HEADS = ("dense", "conv")
 
 
 class Classifier(Network):
@@ -41,7 +47,30 @@ class Classifier(Network):
         return self._linear(pooled), features
 
 
-class StemClassifier(Classifier):
+class PaddedClassifier(Classifier):
+    """A classifier that frameworks pad differently, for weights of theirs.
+
+    Attributes:
+        padding_like: a name in the class's `PADDING_LIKE`.
+    """
+
+    # What a subclass can be padded like.
+    PADDING_LIKE: ClassVar[tuple[str, ...]] = ("torch", "tensorflow")
+
+    padding_like: str = option(
+        "torch",
+        "Framework whose padding a model has: with tensorflow, strided windows begin at"
+        " the first pixel; with caffe, the head of squeezenet1_0 has a border.",
+        choices=FRAMEWORKS,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses a framework that pads the model like another."""
+        check_choice("padding_like", self.padding_like, self.PADDING_LIKE)
+        super().__post_init__()
+
+
+class StemClassifier(PaddedClassifier):
     """A classifier with two stems: one for photographs, one for small images.
 
     Attributes:
@@ -53,3 +82,79 @@ class StemClassifier(Classifier):
         "First layers of a ResNet or MobileNet: small for images up to 64 pixels.",
         choices=STEMS,
     )
+
+    @property
+    def unit(self) -> Callable[..., ConvNorm]:
+        """Builds the model's convolutions, padded like its framework's."""
+        padding = "SAME" if self.padding_like == "tensorflow" else None
+        return functools.partial(super().unit, padding=padding)
+
+
+class WideClassifier(Classifier):
+    """A classifier with two wide fully connected layers in front of the head.
+
+    The first sees all positions of the map that it is initialized with: its kernel is
+    a convolution's. `dropout` is of both.
+
+    Attributes:
+        dense_head: a name in `DENSE_HEADS`: with "dense" the images have the size that
+            the network was initialized with; with "conv" it slides over larger ones
+            (Simonyan & Zisserman, 2015, section 3.2): `pooled` and the feature `scores`
+            are maps, and logits the mean of `scores`.
+    """
+
+    dense_head: str = option(
+        "dense",
+        "Whether alexnet or vgg takes larger images than those that it was made with:"
+        " conv slides its fully connected layers over them.",
+        choices=DENSE_HEADS,
+    )
+
+    @nn.nowrap
+    def fully_connected(
+        self,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        keys: Key[Array, " n"] | None,
+    ) -> Float[Array, "n *positions k"]:
+        """The second fully connected layer; for a compact `backbone`.
+
+        Raises:
+            UsageError: if the map does not fit the kernel of the first.
+        """
+        window, wide = self._window(x), self.channels(4096)
+        unit = functools.partial(self.unit, wide, padding="VALID", norm="none")
+        x = self.run_block(unit(window, name="fc6"), x, train=train)
+        if train:
+            x = dropout(x, keys, rate=self.dropout, number=1)
+        x = self.run_block(unit(1, name="fc7"), x, train=train)
+        return x[:, 0, 0] if self.dense_head == "dense" else x
+
+    @nn.nowrap
+    def _window(self, x: Float[Array, "n h w c"]) -> tuple[int, int]:
+        """The window of the first fully connected layer, over the map x."""
+        size = x.shape[1], x.shape[2]
+        kernel = self.variables.get("params", {}).get("fc6")
+        if kernel is None:
+            return size
+        height, width = kernel["conv"]["kernel"].shape[:2]
+        if size == (height, width):
+            return size
+        if self.dense_head == "dense" or size[0] < height or size[1] < width:
+            raise UsageError(
+                f"{type(self).__name__} was made with images whose last map is"
+                f" {height}x{width}, these come to {size[0]}x{size[1]}: images of the"
+                " same size would do, and larger ones with dense_head conv."
+            )
+        return height, width
+
+    def classify(
+        self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
+    ) -> tuple[Float[Array, "n classes"], Features]:
+        """Logits, and the features, with `scores` if the head is convolutional."""
+        scores, features = super().classify(features, train=train, keys=keys)
+        if scores.ndim == 2:
+            return scores, features
+        scores = self.feature("scores", scores)
+        return ops.global_avg_pool(scores), features | {"scores": scores}

@@ -19,7 +19,7 @@ maps = features["stage1"].at[..., 0].set(0)
 without, _ = model.apply(replace_features(variables, {"stage1": maps}), images)
 
 # The head alone, and the network from a feature on.
-same = model.apply(variables, features, method="head")
+same = model.apply(variables, features, method="apply_head")
 same = from_feature(model, variables, images, "stage1")(features["stage1"])
 ```
 """

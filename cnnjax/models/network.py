@@ -130,7 +130,7 @@ class Network(nn.Module):
         """Logits in float32, and the features with those that the head adds to them."""
         raise NotImplementedError
 
-    def head(
+    def apply_head(
         self,
         features: Features,
         *,
@@ -139,7 +139,7 @@ class Network(nn.Module):
     ) -> Float[Array, "n *positions classes"]:
         """Logits of the features of a backbone.
 
-        `model.apply(variables, features, method="head")` runs the head alone.
+        `model.apply(variables, features, method="apply_head")` runs the head alone.
 
         Raises:
             ValueError: if the model was made with `classes=None`, or the feature `LAST`
@@ -268,7 +268,7 @@ def check_images(
     if min(height, width) < smallest:
         raise UsageError(
             f"{model} needs images of {smallest}x{smallest} pixels or more, "
-            f"got {height}x{width}; {instead}."
+            f"got {height}x{width}{instead and f'; {instead}'}."
         )
 
 

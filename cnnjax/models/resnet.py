@@ -1,4 +1,4 @@
-"""Residual networks: the ImageNet family, and the small fast one of DAWNBench."""
+"""Residual networks: those for ImageNet, for CIFAR, and the fast one of DAWNBench."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,8 @@ class Block(nn.Module):
     """`activation(x + f(x))`; f is two 3x3 convolutions or a bottleneck of three.
 
     A bottleneck has its stride in the 3x3 convolution (v1.5). Where the shape changes,
-    x passes through a 1x1 convolution (He et al., 2016, option B).
+    x passes through a 1x1 convolution (He et al., 2016, option B), or, `padded`, is
+    subsampled and gets channels of zeros on both sides (option A).
     """
 
     unit: Callable[..., ConvNorm]
@@ -25,6 +26,7 @@ class Block(nn.Module):
     channels: int
     stride: int
     bottleneck: bool
+    padded: bool
 
     @nn.compact
     def __call__(
@@ -41,7 +43,11 @@ class Block(nn.Module):
             y = self.unit(channels, window, step, name=f"unit{i}")(y, train=train)
         linear = functools.partial(self.unit, activation=None)
         y = linear(*last, zero_scale=True, name=f"unit{len(inner) + 1}")(y, train=train)
-        if stride != 1 or x.shape[-1] != y.shape[-1]:
+        if self.padded:
+            more = y.shape[-1] - x.shape[-1]
+            sides = ((0, 0), (0, 0), (0, 0), (more // 2, more - more // 2))
+            x = jnp.pad(x[:, ::stride, ::stride], sides)
+        elif stride != 1 or x.shape[-1] != y.shape[-1]:
             x = linear(y.shape[-1], 1, stride, name="shortcut")(x, train=train)
         return ACTIVATIONS[self.activation](x + y)
 
@@ -55,10 +61,14 @@ class ResNet(StemClassifier, kw_only=True):
     Attributes:
         blocks: number of blocks of each stage.
         bottleneck: whether blocks are bottlenecks.
+        first: channels of the stem; each stage but the first has twice as many.
+        padded: whether shortcuts have no parameters (option A), as those for CIFAR.
     """
 
     blocks: tuple[int, ...]
     bottleneck: bool
+    first: int = 64
+    padded: bool = False
 
     @nn.compact
     def backbone(
@@ -72,19 +82,21 @@ class ResNet(StemClassifier, kw_only=True):
         check_images(images, model="ResNet")
         small = self.stem == "small"
         window, stride = (3, 1) if small else (7, 2)
-        stem = self.unit(self.channels(64), window, stride, name="stem")
+        stem = self.unit(self.channels(self.first), window, stride, name="stem")
         x = self.feature("stem", self.run_block(stem, images, train=train))
         features = {"stem": x}
         if not small:
-            x = ops.max_pool(x, 3, stride=2, padding=1)
+            padding = "SAME" if self.padding_like == "tensorflow" else 1
+            x = ops.max_pool(x, 3, stride=2, padding=padding)
         for i, count in enumerate(self.blocks):
             for j in range(count):
                 block = Block(
                     unit=self.unit,
                     activation=self.activation or self.ACTIVATION,
-                    channels=self.channels(64 * 2**i),
+                    channels=self.channels(self.first * 2**i),
                     stride=2 if i > 0 and j == 0 else 1,
                     bottleneck=self.bottleneck,
+                    padded=self.padded,
                     name=f"stage{i + 1}_block{j + 1}",
                 )
                 x = self.run_block(block, x, train=train)
@@ -96,6 +108,12 @@ class ResNet(StemClassifier, kw_only=True):
 resnet18 = functools.partial(ResNet, blocks=(2, 2, 2, 2), bottleneck=False)
 resnet34 = functools.partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=False)
 resnet50 = functools.partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True)
+
+# Section 4.2: 6n + 2 layers, 16, 32 and 64 channels.
+cifar = functools.partial(ResNet, bottleneck=False, stem="small", first=16, padded=True)
+resnet20 = functools.partial(cifar, blocks=(3, 3, 3))
+resnet32 = functools.partial(cifar, blocks=(5, 5, 5))
+resnet56 = functools.partial(cifar, blocks=(9, 9, 9))
 
 
 class ResNet9(Classifier):

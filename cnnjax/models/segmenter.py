@@ -13,9 +13,9 @@ class Segmenter(Network):
 
     Images of any size pass: the bottom and right are mirrored up to a multiple of
     `stride`, and the logits cropped back. Features are those of the larger images, and
-    so are the logits of `head`. With `classes=None` the output is the feature `LAST`,
-    cropped as logits are. A subclass defines `LAST`, `stride` and `backbone`; the head
-    is a 1x1 convolution of `LAST`, unless a subclass has one of its own.
+    so are the logits of `apply_head`. With `classes=None` the output is the feature
+    `LAST`, cropped as logits are. A subclass defines `LAST`, `stride` and `backbone`;
+    the head is a 1x1 convolution of `LAST`, unless a subclass has one of its own.
     """
 
     @property

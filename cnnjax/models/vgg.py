@@ -1,14 +1,17 @@
-"""The convolutions of VGG-16 (Simonyan & Zisserman, 2015, table 1, column D)."""
+"""VGG (Simonyan & Zisserman, 2015): classifiers, and the encoder of segmenters."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from cnnjax import ops
+from cnnjax.models.classifier import WideClassifier
 from cnnjax.models.layers import ConvStack
+from cnnjax.models.network import Features, check_images
 
-# Channels of the 3x3 convolutions of each stage.
+# Channels of the 3x3 convolutions of each stage of VGG-16 (table 1, column D).
 STAGES = (
     (64, 64),
     (128, 128),
@@ -20,6 +23,58 @@ STAGES = (
 STRIDE = 2 ** len(STAGES)
 
 Stages = tuple[tuple[int, ...], ...]
+
+
+class VGG(WideClassifier, kw_only=True):
+    """VGG on images of 224x224 pixels; with 16 layers it has 138,357,544 parameters.
+
+    Without norms, as in the paper; with `norm` "batch" as torchvision's `vgg16_bn`,
+    whose fully connected layers have none.
+
+    Attributes:
+        convolutions: how many 3x3 convolutions each stage has (table 1).
+    """
+
+    NORM = "none"
+
+    convolutions: tuple[int, ...]
+
+    @property
+    def smallest(self) -> int:
+        """Height and width that come to one pixel in the last pool."""
+        return STRIDE
+
+    @nn.compact
+    def backbone(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, " n"] | None = None,
+    ) -> Features:
+        """Features: `conv1_1`, `conv1_2` and so on, `pooled` (the last hidden layer).
+
+        Raises:
+            UsageError: if the images are smaller than 32x32 pixels, or do not fit the
+                weights.
+        """
+        check_images(images, model="VGG", smallest=self.smallest)
+        x, features = images, {}
+        for i, count in enumerate(self.convolutions, 1):
+            channels = self.channels(STAGES[i - 1][0])
+            for name in (f"conv{i}_{j}" for j in range(1, count + 1)):
+                unit = self.unit(channels, name=name)
+                x = self.feature(name, self.run_block(unit, x, train=train))
+                features[name] = x
+            x = ops.max_pool(x, 2)
+        pooled = self.fully_connected(x, train=train, keys=keys)
+        return features | {"pooled": self.feature("pooled", pooled)}
+
+
+vgg11 = functools.partial(VGG, convolutions=(1, 1, 2, 2, 2))
+vgg13 = functools.partial(VGG, convolutions=(2, 2, 2, 2, 2))
+vgg16 = functools.partial(VGG, convolutions=(2, 2, 3, 3, 3))
+vgg19 = functools.partial(VGG, convolutions=(2, 2, 4, 4, 4))
 
 
 class Encoder(nn.Module):

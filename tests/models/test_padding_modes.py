@@ -14,9 +14,8 @@ from cnnjax.models import MODELS, layers
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.unet import UNet
 from cnnjax.ops.pad import MODES
+from tests.models.families import FAMILIES
 
-# Of those that differ in their number of blocks alone, one.
-NAMES = [name for name in MODELS if name not in ("resnet34", "fcn16s", "fcn8s")]
 OTHERS = ("deconvnet", "windownet")  # which have one mode
 WITHOUT = ("lenet", "unet", "windownet")  # which can do without padding
 # Fewer layers, where that can be chosen.
@@ -54,10 +53,10 @@ def padded_convolutions(model, size):
     return modes
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHERS])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in OTHERS])
 def test_all_convolutions_that_pad_do_so_in_the_mode(name):
     modes = {
-        mode: padded_convolutions(small(name, padding_mode=mode), 64)
+        mode: padded_convolutions(small(name, padding_mode=mode), 96)
         for mode in ("zeros", "edge")
     }
     count = modes["zeros"]["zeros"]
@@ -141,7 +140,7 @@ def test_valid_of_a_unet_is_another_name_of_none():
         UNet(classes=2, padding="VALID", padding_mode="wrap")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("mode", layers.PADDING_MODES)
 def test_refuses_modes_that_a_model_has_not_and_names_those_that_it_has(name, mode):
     can = [*MODES] * (name not in OTHERS) + ["zeros"] * (name == "deconvnet")

@@ -128,7 +128,9 @@ class Dense(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n c"]) -> Float[Array, "n k"]:
+    def __call__(
+        self, x: Float[Array, "n *positions c"]
+    ) -> Float[Array, "n *positions k"]:
         """The linear map of the features."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
