@@ -60,11 +60,10 @@ class AlexNet(WideClassifier):
         train: bool = False,
         keys: Key[Array, " n"] | None = None,
     ) -> Features:
-        """Features: `conv1` to `conv5`, and `pooled`, the last hidden layer.
+        """Features: `conv1` to `conv5`, and `pool5`.
 
         Raises:
-            UsageError: if the images are smaller than 67x67 pixels, or do not fit the
-                weights.
+            UsageError: if the images are smaller than 67x67 pixels.
         """
         check_images(images, model="AlexNet", smallest=self.smallest)
         x, features = images, {}
@@ -84,5 +83,4 @@ class AlexNet(WideClassifier):
                 x = response_norm(x)
             if i in POOLED:
                 x = ops.max_pool(x, 3, stride=2)
-        pooled = self.fully_connected(x, train=train, keys=keys)
-        return features | {"pooled": self.feature("pooled", pooled)}
+        return features | {"pool5": self.feature("pool5", x)}

@@ -91,17 +91,20 @@ class StemClassifier(PaddedClassifier):
 
 
 class WideClassifier(Classifier):
-    """A classifier with two wide fully connected layers in front of the head.
+    """A classifier with two wide fully connected layers in front of the linear map.
 
-    The first sees all positions of the map that it is initialized with: its kernel is
-    a convolution's. `dropout` is of both.
+    They belong to the head. The first sees all positions of the map `pool5` that the
+    network is initialized with: its kernel is that of a convolution. `dropout` is of
+    both.
 
     Attributes:
         dense_head: a name in `DENSE_HEADS`: with "dense" the images have the size that
-            the network was initialized with; with "conv" it slides over larger ones
-            (Simonyan & Zisserman, 2015, section 3.2): `pooled` and the feature `scores`
-            are maps, and logits the mean of `scores`.
+            the network was initialized with; with "conv" the head slides over larger
+            ones (Simonyan & Zisserman, 2015, section 3.2): the features `fc7` and
+            `scores` are maps, and logits the mean of `scores`.
     """
+
+    LAST = "pool5"
 
     dense_head: str = option(
         "dense",
@@ -110,51 +113,46 @@ class WideClassifier(Classifier):
         choices=DENSE_HEADS,
     )
 
-    @nn.nowrap
-    def fully_connected(
-        self,
-        x: Float[Array, "n h w c"],
-        *,
-        train: bool,
-        keys: Key[Array, " n"] | None,
-    ) -> Float[Array, "n *positions k"]:
-        """The second fully connected layer; for a compact `backbone`.
-
-        Raises:
-            UsageError: if the map does not fit the kernel of the first.
-        """
-        window, wide = self._window(x), self.channels(4096)
-        unit = functools.partial(self.unit, wide, padding="VALID", norm="none")
-        x = self.run_block(unit(window, name="fc6"), x, train=train)
-        if train:
-            x = dropout(x, keys, rate=self.dropout, number=1)
-        x = self.run_block(unit(1, name="fc7"), x, train=train)
-        return x[:, 0, 0] if self.dense_head == "dense" else x
-
-    @nn.nowrap
-    def _window(self, x: Float[Array, "n h w c"]) -> tuple[int, int]:
-        """The window of the first fully connected layer, over the map x."""
-        size = x.shape[1], x.shape[2]
-        kernel = self.variables.get("params", {}).get("fc6")
-        if kernel is None:
-            return size
-        height, width = kernel["conv"]["kernel"].shape[:2]
-        if size == (height, width):
-            return size
-        if self.dense_head == "dense" or size[0] < height or size[1] < width:
-            raise UsageError(
-                f"{type(self).__name__} was made with images whose last map is"
-                f" {height}x{width}, these come to {size[0]}x{size[1]}: images of the"
-                " same size would do, and larger ones with dense_head conv."
+    def setup(self) -> None:
+        """Declares the head, for `backbone` is compact and does not run it."""
+        super().setup()
+        if self.classes is not None:
+            unit = functools.partial(
+                self.unit, self.channels(4096), padding="VALID", norm="none"
             )
-        return height, width
+            self._fc6 = unit(None, name="fc6")
+            self._fc7 = unit(1, name="fc7")
 
     def classify(
         self, features: Features, *, train: bool, keys: Key[Array, " n"] | None
     ) -> tuple[Float[Array, "n classes"], Features]:
-        """Logits, and the features, with `scores` if the head is convolutional."""
-        scores, features = super().classify(features, train=train, keys=keys)
-        if scores.ndim == 2:
-            return scores, features
-        scores = self.feature("scores", scores)
-        return ops.global_avg_pool(scores), features | {"scores": scores}
+        """Logits, and the features, `fc7` and `scores` among them.
+
+        Raises:
+            UsageError: if the images do not have the size that the weights are for.
+        """
+        x = features[self.LAST]
+        self._check_size((x.shape[1], x.shape[2]))
+        for number, layer in enumerate((self._fc6, self._fc7)):
+            x = self.run_block(layer, x, train=train)
+            if train:
+                x = dropout(x, keys, rate=self.dropout, number=number)
+        if self.dense_head == "dense":
+            x = x[:, 0, 0]
+        x = self.feature("fc7", x)
+        scores = self.feature("scores", self._linear(x))
+        logits = scores if scores.ndim == 2 else ops.global_avg_pool(scores)
+        return logits, features | {"fc7": x, "scores": scores}
+
+    @nn.nowrap
+    def _check_size(self, size: tuple[int, int]) -> None:
+        """Refuses a last map for which the first fully connected layer is not."""
+        layer = self.variables.get("params", {}).get("fc6")
+        made = size if layer is None else layer["conv"]["kernel"].shape[:2]
+        fits = size[0] >= made[0] and size[1] >= made[1]
+        if size != made and (self.dense_head == "dense" or not fits):
+            raise UsageError(
+                f"{type(self).__name__} was made with images whose last map is"
+                f" {made[0]}x{made[1]}, these come to {size[0]}x{size[1]}: images of"
+                " the same size would do, and larger ones with dense_head conv."
+            )

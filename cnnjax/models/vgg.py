@@ -52,11 +52,10 @@ class VGG(WideClassifier, kw_only=True):
         train: bool = False,
         keys: Key[Array, " n"] | None = None,
     ) -> Features:
-        """Features: `conv1_1`, `conv1_2` and so on, `pooled` (the last hidden layer).
+        """Features: `conv1_1`, `conv1_2` and so on, and `pool5`.
 
         Raises:
-            UsageError: if the images are smaller than 32x32 pixels, or do not fit the
-                weights.
+            UsageError: if the images are smaller than 32x32 pixels.
         """
         check_images(images, model="VGG", smallest=self.smallest)
         x, features = images, {}
@@ -67,8 +66,7 @@ class VGG(WideClassifier, kw_only=True):
                 x = self.feature(name, self.run_block(unit, x, train=train))
                 features[name] = x
             x = ops.max_pool(x, 2)
-        pooled = self.fully_connected(x, train=train, keys=keys)
-        return features | {"pooled": self.feature("pooled", pooled)}
+        return features | {"pool5": self.feature("pool5", x)}
 
 
 vgg11 = functools.partial(VGG, convolutions=(1, 1, 2, 2, 2))

@@ -99,6 +99,8 @@ def test_without_classes_there_is_the_backbone_alone(name):
     head = {
         "fcn8s": {"scores", "scores4", "scores3", "enlarge4", "enlarge3", "enlarge"},
         "windownet": {"head", "refinement"},
+        "alexnet": {"fc6", "fc7", "head"},
+        "vgg11": {"fc6", "fc7", "head"},
     }.get(name, {"head"})
     wanted = {k: v for k, v in variables["params"].items() if k not in head}
     assert head < set(variables["params"])
@@ -106,7 +108,9 @@ def test_without_classes_there_is_the_backbone_alone(name):
     output, alone = jax.eval_shape(backbone.apply, {"params": wanted}, images)
     last = features[model.LAST].shape
     assert {k: x.shape for k, x in alone.items()} == {
-        k: x.shape for k, x in features.items() if k not in ("scores", "refinement")
+        k: x.shape
+        for k, x in features.items()
+        if k not in ("fc7", "scores", "refinement") or k == model.LAST
     }
     sizes = (min(images.shape[1], n) for n in last[1:3])  # segmenters crop to these
     cropped = (1, *sizes, last[3]) if len(last) == 4 else last

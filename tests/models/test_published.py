@@ -60,7 +60,9 @@ def test_alexnet_has_the_maps_of_the_paper():
         "conv3": (13, 13, 384),
         "conv4": (13, 13, 384),
         "conv5": (13, 13, 256),
-        "pooled": (4096,),
+        "pool5": (6, 6, 256),
+        "fc7": (4096,),
+        "scores": (1000,),
     }
     assert params["conv2"]["conv"]["kernel"].shape == (5, 5, 48, 256)
     assert params["fc6"]["conv"]["kernel"].shape == (6, 6, 256, 4096)

@@ -27,7 +27,7 @@ class ConvNorm(nn.Module):
     """Convolution, norm, activation; the convolution has a bias if there is no norm."""
 
     channels: int
-    window: int = 3
+    window: int | None = 3  # None, with a padding: the map, as of `Conv`
     stride: int = 1
     padding: Any = None  # None: window // 2, which keeps the size at stride 1
     conv: Callable[..., nn.Module] = Conv  # or `ConvTranspose`, or a grouped one
@@ -46,7 +46,7 @@ class ConvNorm(nn.Module):
             self.channels,
             self.window,
             stride=self.stride,
-            padding=self.window // 2 if self.padding is None else self.padding,
+            padding=(self.window or 0) // 2 if self.padding is None else self.padding,
             bias=self.norm == "none",
             dtype=self.dtype,
             name="conv",

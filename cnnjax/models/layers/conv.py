@@ -28,11 +28,12 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 class Conv(nn.Module):
     """`ops.conv2d` with its own kernel and bias.
 
-    `padding_mode` is a name in `PADDING_MODES`; under "none" `padding` is "VALID".
+    `padding_mode` is a name in `PADDING_MODES`; under "none" `padding` is "VALID". A
+    `window` of None is as large as the map that the layer is initialized with.
     """
 
     channels: int
-    window: Window = 3
+    window: Window | None = 3
     stride: Window = 1
     padding: Any = "SAME"
     padding_mode: str = "zeros"
@@ -49,7 +50,8 @@ class Conv(nn.Module):
         Raises:
             UsageError: if the images are too small for the mode of the padding.
         """
-        shape = (*_pair(self.window), x.shape[-1] // self.groups, self.channels)
+        window = self._window((x.shape[1], x.shape[2]))
+        shape = (*window, x.shape[-1] // self.groups, self.channels)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.bias:
@@ -73,6 +75,14 @@ class Conv(nn.Module):
                 f" padding: {str(error).rstrip('.')}; larger images or padding_mode"
                 " edge would do."
             ) from None
+
+    @nn.nowrap
+    def _window(self, size: tuple[int, int]) -> tuple[int, int]:
+        if self.window is not None:
+            return _pair(self.window)
+        if self.has_variable("params", "kernel"):
+            return self.get_variable("params", "kernel").shape[:2]
+        return size
 
 
 class ConvTranspose(nn.Module):
