@@ -40,7 +40,7 @@ def save(
     """
     arrays = {
         name: np.asarray(jax.device_get(x), order="C")
-        for name, x in _flatten(variables).items()
+        for name, x in flatten(variables).items()
     }
     words = {**(metadata or {}), _SUM: tree_sha256(arrays)}
     content = safetensors_numpy.save(arrays, words)
@@ -74,8 +74,17 @@ def load(path: Path, *, like: PyTree | None = None) -> PyTree:
     if words.get(_SUM) not in (None, tree_sha256(arrays)):
         raise _unreadable(path, "its arrays are not those that were saved")
     if like is not None:
-        _check_same(path, arrays, _flatten(like))
+        _check_same(path, arrays, flatten(like))
     return _nest(path, arrays)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a safetensors or npz file by name, and its metadata.
+
+    Raises:
+        UsageError: if the file is missing or damaged.
+    """
+    return _read(pathlib.Path(path))
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -101,7 +110,7 @@ def merge(variables: PyTree, loaded: PyTree) -> tuple[PyTree, list[str]]:
         UsageError: if no array matches, or one that does holds anything but finite
             floating-point numbers.
     """
-    ours, theirs = _flatten(variables), _flatten(loaded)
+    ours, theirs = flatten(variables), flatten(loaded)
     taken = {
         name: _taken(name, theirs[name], x.dtype)
         for name, x in ours.items()
@@ -113,7 +122,7 @@ def merge(variables: PyTree, loaded: PyTree) -> tuple[PyTree, list[str]]:
             f"model's; the model has {min(ours)}, they have"
             f" {min(theirs, default='none')}."
         )
-    return _unflatten(ours | taken), sorted((ours.keys() | theirs) - taken.keys())
+    return unflatten(ours | taken), sorted((ours.keys() | theirs) - taken.keys())
 
 
 def _taken(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -170,13 +179,18 @@ def _check_same(
             )
 
 
-def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts as one, whose names are paths joined by slashes.
+
+    Raises:
+        ValueError: if a name contains a slash.
+    """
     flat = {}
     for name, value in tree.items():
         if "/" in name:
             raise ValueError(f"A name must not contain a slash, got {name!r}.")
         if isinstance(value, Mapping):
-            flat |= {f"{name}/{rest}": x for rest, x in _flatten(value).items()}
+            flat |= {f"{name}/{rest}": x for rest, x in flatten(value).items()}
         else:
             flat[name] = value
     return flat
@@ -184,12 +198,17 @@ def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nest(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> PyTree:
     try:
-        return _unflatten(arrays)
+        return unflatten(arrays)
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _unflatten(flat: Mapping[str, Any]) -> PyTree:
+def unflatten(flat: Mapping[str, Any]) -> PyTree:
+    """The nested dicts of which `flatten` made one.
+
+    Raises:
+        ValueError: if one name goes on where another ends.
+    """
     tree: PyTree = {}
     for name, value in sorted(flat.items()):
         *folders, leaf = name.split("/")
