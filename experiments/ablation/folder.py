@@ -3,7 +3,7 @@
 study.json       the base, with which whatever comes later must agree
 runs/NAME/       an ordinary workdir for each run
 outcomes/NAME    what became of a run: finished or failed, and why
-packs/           checkpoints of runs that train in one program
+packs/           what runs that train in one program share, checkpoints among it
 claims/, logs/   who works on which run, and what runs printed
 report.html, table.md, table.tex, results.csv
 """
@@ -11,6 +11,7 @@ report.html, table.md, table.tex, results.csv
 import contextlib
 import dataclasses
 import pathlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -89,20 +90,26 @@ class Folder:
         """The folder of runs that train in one program."""
         return self.workdir / "packs" / json_sha256([run.name for run in runs])[:16]
 
-    def pack_ended(self, runs: Sequence[Run]) -> dict[str, Any]:
-        """What became of a pack; empty if it has not ended yet."""
+    def pack_failures(self, runs: Sequence[Run]) -> list[str] | None:
+        """Why runs of a pack that ended failed; None if they are to train alone."""
         path = self.pack(runs) / "ended.json"
-        needed = "packed", "failures"
-        return text_files.read_object(path, needed) if path.exists() else {}
+        return text_files.read_object(path, ["failures"])["failures"]
+
+    def forget_checkpoints(self, runs: Sequence[Run]) -> None:
+        """Removes the checkpoints of a pack, if these runs were one."""
+        shutil.rmtree(self.pack(runs) / "checkpoints", ignore_errors=True)
 
     def leave_alone(self, runs: Sequence[Run]) -> None:
         """Has runs of a pack train alone from now on."""
-        ended = {"packed": False, "failures": None}
-        text_files.write_json(self.pack(runs) / "ended.json", ended)
+        self.pack(runs).mkdir(parents=True, exist_ok=True)
+        self._alone(runs).touch()
 
     def is_left_alone(self, runs: Sequence[Run]) -> bool:
         """Whether these runs were not to train in one program."""
-        return self.pack_ended(runs).get("packed") is False
+        return self._alone(runs).exists()
+
+    def _alone(self, runs: Sequence[Run]) -> pathlib.Path:
+        return self.pack(runs) / "alone"
 
     def outcome(self, run: Run) -> Outcome | None:
         """What became of a run; None if it has not ended yet."""

@@ -1,5 +1,6 @@
 """Trains the runs of a study on this machine, several at once."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -147,8 +148,7 @@ class _Shared:
         self, runs: Sequence[Run], pack: Sequence[Run], cores: Sequence[int]
     ) -> None:
         """Trains those of the runs of a pack that are free."""
-        claims = {run.name: self._folder.claims.take(run.name) for run in runs}
-        held = {name: claim for name, claim in claims.items() if claim is not None}
+        held = self._claimed(runs, pack)
         try:
             # Another process may have ended some since they were looked at.
             free = self._missing([run for run in runs if run.name in held])
@@ -157,6 +157,18 @@ class _Shared:
         finally:
             for claim in held.values():
                 claim.release()
+
+    def _claimed(self, runs: Sequence[Run], pack: Sequence[Run]) -> dict[str, Claim]:
+        """Claims on those of the runs that are free, by name.
+
+        Processes that look at a pack at the same time would each get a part of it: they
+        do so one after another.
+        """
+        name = self._folder.pack(pack).name
+        several = len(runs) > 1
+        with self._folder.holding(name) if several else contextlib.nullcontext():
+            claims = {run.name: self._folder.claims.take(run.name) for run in runs}
+        return {name: claim for name, claim in claims.items() if claim is not None}
 
     def _train(
         self,
@@ -169,10 +181,17 @@ class _Shared:
         child = Child(name, runs, self._folder, cores, pack=pack, auto=self._auto)
         for claim in held.values():
             claim.when_lost(child.kill)
-        for run, outcome in zip(runs, self._wait(child), strict=True):
-            if outcome is not None and not held[run.name].lost:
-                self._folder.end(run, outcome)
-                self._report(run, outcome)
+        ended = [
+            (run, outcome)
+            for run, outcome in zip(runs, self._wait(child), strict=True)
+            if outcome is not None and not held[run.name].lost
+        ]
+        for run, outcome in ended:
+            self._folder.end(run, outcome)
+        if ended:
+            self._folder.forget_checkpoints(runs)
+        for run, outcome in ended:  # which may take a while
+            self._report(run, outcome)
 
     def _wait(self, child: Child) -> list[Outcome | None]:
         self._children.add(child)
