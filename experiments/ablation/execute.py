@@ -164,7 +164,9 @@ def _reason(status: int, line: str) -> str:
     if status == -signal.SIGKILL:
         return "killed (by the system where memory is short)"
     if status < 0:
-        return f"{signal.Signals(-status).name}: {line}"
+        names = {each.value: each.name for each in signal.Signals}
+        name = names.get(-status, f"signal {-status}")
+        return ": ".join(filter(None, (name, line)))
     return line.removeprefix("error: ") or f"exit status {status}"
 
 

@@ -131,8 +131,10 @@ class _Shared:
             self._stop_all()
 
     def _pass(self, cores: Sequence[int]) -> bool:
-        """Trains every run that is free; returns whether all have ended."""
+        """Trains every run that is free; returns whether no more is to do."""
         for pack in self._packs:
+            if self._is_over:
+                return True
             missing = self._missing(pack)
             if self._folder.is_left_alone(pack):
                 for run in missing:
@@ -215,14 +217,23 @@ def report(plan: Plan, run: Run, outcome: Outcome, *, done: int) -> None:
     Raises:
         UsageError: if it does not report the study's metric.
     """
+    check_metric(plan, outcome)
     metric = plan.study.metric
     news = f"failed: {short(outcome.failure, 200)}"
     if not outcome.failure:
-        if metric not in outcome.validation:
-            raise UsageError(
-                f"{plan.experiment.name} reports no {metric} of the validation split,"
-                f" but {', '.join(outcome.validation)}."
-            )
         took = duration(outcome.seconds)
         news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
     log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")
+
+
+def check_metric(plan: Plan, outcome: Outcome) -> None:
+    """Refuses a study whose runs do not report its metric.
+
+    Raises:
+        UsageError: if a run that finished has none.
+    """
+    if not outcome.failure and plan.study.metric not in outcome.validation:
+        raise UsageError(
+            f"{plan.experiment.name} reports no {plan.study.metric} of the validation"
+            f" split, but {', '.join(outcome.validation)}."
+        )

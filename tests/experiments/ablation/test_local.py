@@ -1,6 +1,7 @@
 """How processes share the runs of a pack, and what is left where they are killed."""
 
 import json
+import signal
 import sys
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 
 from cnnjax.errors import UsageError
 from cnnjax.training import text_files, workdirs
-from experiments.ablation import Study, execute, local, packed
+from experiments.ablation import Study, execute, local, packed, verify
 from experiments.ablation.execute import Child
 from experiments.ablation.folder import Folder, Outcome
 from experiments.ablation.study import plan
@@ -98,6 +99,44 @@ def test_a_pack_of_runs_in_use_waits(made, monkeypatch):
         packed._act()
     lock.close()
     assert not (path.parent / "ended.json").exists()
+
+
+def test_a_study_that_is_stopped_claims_nothing_more(made, monkeypatch):
+    folder, _ = made
+    stopped = shared(folder)
+    stopped.stop(signal.SIGTERM, None)
+    monkeypatch.setattr(folder.claims, "take", None)
+    assert stopped._pass(())
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")]
+)
+def test_a_run_that_a_signal_ends_says_which(made, number, said):
+    folder, runs = made
+    child = Child(STUDY.experiment, runs[:1], folder)
+    child._process.send_signal(number)
+    (outcome,) = child.wait()
+    assert outcome.failure == said
+
+
+def test_verify_takes_no_cores_but_its_own(made, monkeypatch):
+    folder, runs = made
+    outcome, taken = Outcome(cores=2, sha256="0"), []
+    for run in runs:
+        folder.end(run, outcome)
+
+    class Trained:
+        def __init__(self, experiment, runs, folder, cores):
+            taken.append(list(cores))
+
+        def wait(self):
+            return [outcome]
+
+    monkeypatch.setattr(verify, "Child", Trained)
+    monkeypatch.setattr(verify, "local_cores", lambda: [3, 5, 7])
+    assert verify.verify(plan(STUDY), folder, 1)
+    assert taken == [[3, 5]]
 
 
 def test_all_runs_of_a_pack_are_recorded_before_any_is_told(made, monkeypatch):
