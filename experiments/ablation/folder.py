@@ -19,10 +19,12 @@ from typing import Any
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
 from cnnjax.training import finished, flags, text_files
+from cnnjax.training.command_line import FULL
 from experiments.ablation.claims import Claims
 from experiments.ablation.study import Plan, Run
 
 _NEEDED = ("experiment", "bases")
+_REMEDY = "remove it, and the same command makes it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +68,15 @@ class Folder:
         try:
             for name in ("runs", "outcomes", "claims", "logs"):
                 (workdir / name).mkdir(parents=True, exist_ok=True)
+            self.claims = Claims(workdir / "claims")
+            self._agree(plan)
         except OSError as error:
+            if error.errno in FULL:
+                raise
             raise UsageError(
                 f"--workdir={workdir} cannot be written: {error.strerror}; name"
                 " another."
             ) from error
-        self.claims = Claims(workdir / "claims")
-        self._agree(plan)
 
     def run(self, run: Run) -> pathlib.Path:
         """The workdir of a run."""
@@ -93,7 +97,7 @@ class Folder:
     def pack_failures(self, runs: Sequence[Run]) -> list[str] | None:
         """Why runs of a pack that ended failed; None if they are to train alone."""
         path = self.pack(runs) / "ended.json"
-        return text_files.read_object(path, ["failures"])["failures"]
+        return text_files.read_object(path, ["failures"], remedy=_REMEDY)["failures"]
 
     def forget_checkpoints(self, runs: Sequence[Run]) -> None:
         """Removes the checkpoints of a pack, if these runs were one."""
@@ -116,11 +120,11 @@ class Folder:
         path = self._outcome(run)
         if not path.exists():
             return None
-        values = text_files.read_object(path)
+        values = text_files.read_object(path, remedy=_REMEDY)
         try:
             return Outcome(**values)
         except TypeError as error:
-            raise text_files.damaged(path, str(error)) from error
+            raise text_files.damaged(path, str(error), remedy=_REMEDY) from error
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """Records what became of a run."""
@@ -135,9 +139,14 @@ class Folder:
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """The result.json of a run that has finished, else None."""
-        if not (self.run(run) / "result.json").exists():
+        path = self.run(run) / "result.json"
+        if not path.exists():
             return None
-        return finished.read(self.run(run)).result
+        try:
+            return finished.read(self.run(run)).result
+        except UsageError as error:
+            reason = "or config.json beside it"
+            raise text_files.damaged(path, reason, remedy=_REMEDY) from error
 
     def _outcome(self, run: Run) -> pathlib.Path:
         return self.workdir / "outcomes" / f"{_flat(run)}.json"
@@ -163,7 +172,7 @@ class Folder:
         for base in bases.values():
             del base["seed"]
         if path.exists():
-            there = text_files.read_object(path, _NEEDED)
+            there = text_files.read_object(path, _NEEDED, remedy=_REMEDY)
             finished.check_experiment(self.workdir, there, plan.experiment.name)
             for task in bases.keys() & there["bases"].keys():
                 if changed := finished.changed(there["bases"][task], bases[task]):
