@@ -121,7 +121,7 @@ class Child:
         return _reason(status, line)
 
     def _outcome(self, run: Run, failure: str | None) -> Outcome | None:
-        cores = len(self._cores)
+        cores = len(self._cores) or _fewer_cores()
         if failure is None:
             return None
         if failure:
@@ -148,6 +148,12 @@ def _a_device_a_core(cores: int) -> str:
         return given
     count = cores or len(local_cores())
     return f"{given} {_DEVICES}={count}".strip()
+
+
+def _fewer_cores() -> int:
+    """How many cores this process may use, if not all of the machine; else 0."""
+    count = len(local_cores())
+    return 0 if count == os.cpu_count() else count
 
 
 def local_cores() -> list[int]:

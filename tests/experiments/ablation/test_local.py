@@ -120,6 +120,17 @@ def test_a_run_that_a_signal_ends_says_which(made, number, said):
     assert outcome.failure == said
 
 
+@pytest.mark.parametrize(("machine", "recorded"), [(2, 0), (4, 2)])
+def test_cores_are_recorded_where_the_machine_has_more(
+    made, monkeypatch, machine, recorded
+):
+    folder, runs = made
+    monkeypatch.setattr(execute, "local_cores", lambda: [1, 3])
+    monkeypatch.setattr(execute.os, "cpu_count", lambda: machine)
+    (outcome,) = Child(STUDY.experiment, runs[:1], folder).wait()
+    assert outcome.cores == recorded
+
+
 def test_verify_takes_no_cores_but_its_own(made, monkeypatch):
     folder, runs = made
     outcome, taken = Outcome(cores=2, sha256="0"), []
