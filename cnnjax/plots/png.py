@@ -20,6 +20,12 @@ def quietly() -> Iterator[None]:
         yield
 
 
+def read_no_mathematics(figure: Figure) -> None:
+    """Has the texts of a figure drawn as they are: $a$ with its dollar signs."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes `figure` as a PNG file, whole or not at all.
 
@@ -28,8 +34,7 @@ def save(figure: Figure, path: Path) -> None:
     """
     path = pathlib.Path(path)
     partial = path.with_name(path.name + ".partial")
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
+    read_no_mathematics(figure)
     try:
         with quietly():
             figure.savefig(partial, format="png", dpi=150, facecolor="white")

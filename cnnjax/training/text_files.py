@@ -10,6 +10,7 @@ from cnnjax.errors import UsageError
 
 Row = dict[str, Any]
 _LARGE = 2**63
+_REMEDY = "copy it again, name another --workdir, or --overwrite trains afresh"
 
 
 def read_rows(workdir: pathlib.Path) -> list[Row]:
@@ -37,8 +38,15 @@ def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, float)
 
 
-def read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
-    """The JSON object in a file, which has the keys `needed`.
+def read_object(
+    path: pathlib.Path, needed: Iterable[str] = (), *, remedy: str = _REMEDY
+) -> Row:
+    """The JSON object in a file.
+
+    Args:
+        path: of the file.
+        needed: keys that it must have.
+        remedy: what to do if it is damaged.
 
     Raises:
         UsageError: if the file holds anything else.
@@ -46,21 +54,18 @@ def read_object(path: pathlib.Path, needed: Iterable[str] = ()) -> Row:
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise damaged(path, str(error)) from error
+        raise damaged(path, str(error), remedy=remedy) from error
     if not isinstance(value, dict):
-        raise damaged(path, "it holds no JSON object")
+        raise damaged(path, "it holds no JSON object", remedy=remedy)
     for name in needed:
         if name not in value:
-            raise damaged(path, f"{name} is missing")
+            raise damaged(path, f"{name} is missing", remedy=remedy)
     return value
 
 
-def damaged(path: pathlib.Path, reason: str) -> UsageError:
+def damaged(path: pathlib.Path, reason: str, *, remedy: str = _REMEDY) -> UsageError:
     """The error for a damaged file, which says what to do."""
-    return UsageError(
-        f"{path} is damaged ({reason}): copy it again, name another --workdir, or"
-        " --overwrite trains afresh."
-    )
+    return UsageError(f"{path} is damaged ({reason}): {remedy}.")
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -14,6 +14,8 @@ from typing import IO
 from cnnjax.errors import UsageError
 from cnnjax.training.progress import log_line
 
+IN_USE = "is in use by another run"  # in the refusal of a workdir
+
 FILES = (
     "run.flags",
     "config.json",
@@ -87,9 +89,7 @@ def _locked(workdir: pathlib.Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise UsageError(
-            f"--workdir={workdir} is in use by another run; name another."
-        ) from None
+        raise UsageError(f"--workdir={workdir} {IN_USE}; name another.") from None
     except OSError as error:  # of file systems that know no locks
         log_line(
             f"warning: {workdir} cannot be locked ({error.strerror}): take care that no"

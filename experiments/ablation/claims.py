@@ -49,13 +49,15 @@ class Claim:
 
     def _count(self) -> None:
         while not self._released.wait(PERIOD):
-            if not self._is_ours():
-                self.lost = True
-                self._on_lost()
-                return
-            self._owner["count"] += 1
-            with contextlib.suppress(OSError):  # a full disk may have room again
+            # A full disk may have room again, and a server of files come back.
+            with contextlib.suppress(OSError):
+                if not self._is_ours():
+                    self.lost = True
+                    break
+                self._owner["count"] += 1
                 text_files.write_json(self._path, self._owner)
+        if self.lost:
+            self._on_lost()
 
     def _is_ours(self) -> bool:
         """Whether the last file is the one that this process made."""
@@ -70,7 +72,8 @@ class Claim:
         self._thread.join()
         if self._is_ours():
             for path in sorted(self._folder.iterdir(), key=_generation):
-                path.unlink(missing_ok=True)
+                if _generation(path) <= self._generation:  # not of who took it over
+                    path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # another process makes a claim in it
                 self._folder.rmdir()
 
@@ -91,7 +94,12 @@ class Claims:
         """The claim on a run, or None while a living process has it."""
         folder = self._folder / name.replace("/", "@")
         folder.mkdir(parents=True, exist_ok=True)
-        last = _last(folder)
+        try:
+            last = _last(folder)
+        except OSError as error:
+            if error.errno != errno.ESTALE:  # its owner has just counted, elsewhere
+                raise
+            return None
         if last is not None and not self._is_dead(name, last):
             return None
         generation = 0 if last is None else last[0] + 1

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnnjax.training import flags, text_files
+from cnnjax.training import flags, text_files, workdirs
 from experiments.ablation import child
 from experiments.ablation.folder import Folder, Outcome
 from experiments.ablation.study import Run, module
 
-_IN_USE = "is in use by another run"
 _DEVICES = "--xla_force_host_platform_device_count"
 
 
@@ -39,7 +38,7 @@ class Child:
         auto: bool = False,
     ) -> None:
         self._runs, self._folder, self._cores = runs, folder, cores
-        self._pack = pack
+        self._pack, self._is_killed = pack, False
         for run in runs:
             text_files.write_text(folder.recipe(run), flags.flagfile(run.config))
         environment = dict(os.environ)
@@ -56,6 +55,7 @@ class Child:
             arguments = ("experiments.ablation.packed", str(asked))
             environment["XLA_FLAGS"] = _a_device_a_core(len(cores))
         with self._log.open("ab") as output:
+            self._log_start = output.tell()
             self._process = subprocess.Popen(
                 (
                     sys.executable,
@@ -73,7 +73,7 @@ class Child:
     def _asked(self, experiment: str, *, auto: bool) -> Path:
         """The file that describes the pack."""
         folder = self._folder
-        path = folder.pack(self._pack) / "pack.json"
+        path = folder.pack(self._runs) / "pack.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         runs = [[str(folder.recipe(x)), str(folder.run(x))] for x in self._runs]
         asked = {"experiment": experiment, "auto": auto, "runs": runs}
@@ -85,7 +85,8 @@ class Child:
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it at once, for its runs are another process's now."""
+        self._is_killed = True
         self._process.kill()
 
     def wait(self) -> list[Outcome | None]:
@@ -96,25 +97,31 @@ class Child:
         failure = self._failure(status)
         failures = [failure] * len(self._runs)
         if len(self._runs) > 1 and failure is not None:
-            if failure:  # of one of them, or for want of memory: alone others go on
-                self._folder.leave_alone(self._pack)
-            failures = self._folder.pack_ended(self._pack)["failures"]
-            if failures is None:
-                return [None] * len(self._runs)
+            failures = self._pack_failures(failure)
         return [
             self._outcome(run, failure)
             for run, failure in zip(self._runs, failures, strict=True)
         ]
 
+    def _pack_failures(self, failure: str) -> Sequence[str | None]:
+        """Why each run of a pack failed; None if they are to train alone."""
+        found = None if failure else self._folder.pack_failures(self._runs)
+        if found is None:  # `failure` is of one of them, or for want of memory
+            self._folder.leave_alone(self._pack)
+            return [None] * len(self._runs)
+        return found
+
     def _failure(self, status: int) -> str | None:
         """Why the process failed; "" if it did not, None if it was stopped."""
         if status == 0:
             return ""
-        line = _last_line(self._log)
-        return None if _IN_USE in line or status in _STOPPED else _reason(status, line)
+        line = _last_line(self._log, self._log_start)
+        if self._is_killed or status in _STOPPED or workdirs.IN_USE in line:
+            return None
+        return _reason(status, line)
 
     def _outcome(self, run: Run, failure: str | None) -> Outcome | None:
-        cores = len(self._cores)
+        cores = len(self._cores) or _fewer_cores()
         if failure is None:
             return None
         if failure:
@@ -143,6 +150,12 @@ def _a_device_a_core(cores: int) -> str:
     return f"{given} {_DEVICES}={count}".strip()
 
 
+def _fewer_cores() -> int:
+    """How many cores this process may use, if not all of the machine; else 0."""
+    count = len(local_cores())
+    return 0 if count == os.cpu_count() else count
+
+
 def local_cores() -> list[int]:
     """Numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -157,12 +170,15 @@ def _reason(status: int, line: str) -> str:
     if status == -signal.SIGKILL:
         return "killed (by the system where memory is short)"
     if status < 0:
-        return f"{signal.Signals(-status).name}: {line}"
+        names = {each.value: each.name for each in signal.Signals}
+        name = names.get(-status, f"signal {-status}")
+        return ": ".join(filter(None, (name, line)))
     return line.removeprefix("error: ") or f"exit status {status}"
 
 
-def _last_line(path: Path) -> str:
+def _last_line(path: Path, start: int) -> str:
+    """The last line of a file, or "" if there is none behind `start`."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2000))
+        file.seek(max(start, path.stat().st_size - 2000))
         text = file.read().decode(errors="replace")
     return text.strip().rpartition("\n")[2].strip()

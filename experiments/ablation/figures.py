@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cnnjax.names import short
+from cnnjax.plots import png
 from cnnjax.training import text_files
 from experiments.ablation import statistics
 from experiments.ablation.folder import Folder
@@ -31,7 +32,9 @@ _LETTERS = 60  # of a label
 def svg(figure: Figure) -> str:
     """A figure as an `<svg>` element, the same text for the same figure."""
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "cnnjax", "svg.fonttype": "none"}):
+    png.read_no_mathematics(figure)
+    settings = {"svg.hashsalt": "cnnjax", "svg.fonttype": "none"}
+    with matplotlib.rc_context(settings), png.quietly():
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]
 

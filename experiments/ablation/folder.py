@@ -3,7 +3,7 @@
 study.json       the base, with which whatever comes later must agree
 runs/NAME/       an ordinary workdir for each run
 outcomes/NAME    what became of a run: finished or failed, and why
-packs/           checkpoints of runs that train in one program
+packs/           what runs that train in one program share, checkpoints among it
 claims/, logs/   who works on which run, and what runs printed
 report.html, table.md, table.tex, results.csv
 """
@@ -11,6 +11,7 @@ report.html, table.md, table.tex, results.csv
 import contextlib
 import dataclasses
 import pathlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,10 +19,12 @@ from typing import Any
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
 from cnnjax.training import finished, flags, text_files
+from cnnjax.training.command_line import FULL
 from experiments.ablation.claims import Claims
 from experiments.ablation.study import Plan, Run
 
 _NEEDED = ("experiment", "bases")
+_REMEDY = "remove it, and the same command makes it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +68,15 @@ class Folder:
         try:
             for name in ("runs", "outcomes", "claims", "logs"):
                 (workdir / name).mkdir(parents=True, exist_ok=True)
+            self.claims = Claims(workdir / "claims")
+            self._agree(plan)
         except OSError as error:
+            if error.errno in FULL:
+                raise
             raise UsageError(
                 f"--workdir={workdir} cannot be written: {error.strerror}; name"
                 " another."
             ) from error
-        self.claims = Claims(workdir / "claims")
-        self._agree(plan)
 
     def run(self, run: Run) -> pathlib.Path:
         """The workdir of a run."""
@@ -89,31 +94,37 @@ class Folder:
         """The folder of runs that train in one program."""
         return self.workdir / "packs" / json_sha256([run.name for run in runs])[:16]
 
-    def pack_ended(self, runs: Sequence[Run]) -> dict[str, Any]:
-        """What became of a pack; empty if it has not ended yet."""
+    def pack_failures(self, runs: Sequence[Run]) -> list[str] | None:
+        """Why runs of a pack that ended failed; None if they are to train alone."""
         path = self.pack(runs) / "ended.json"
-        needed = "packed", "failures"
-        return text_files.read_object(path, needed) if path.exists() else {}
+        return text_files.read_object(path, ["failures"], remedy=_REMEDY)["failures"]
+
+    def forget_checkpoints(self, runs: Sequence[Run]) -> None:
+        """Removes the checkpoints of a pack, if these runs were one."""
+        shutil.rmtree(self.pack(runs) / "checkpoints", ignore_errors=True)
 
     def leave_alone(self, runs: Sequence[Run]) -> None:
         """Has runs of a pack train alone from now on."""
-        ended = {"packed": False, "failures": None}
-        text_files.write_json(self.pack(runs) / "ended.json", ended)
+        self.pack(runs).mkdir(parents=True, exist_ok=True)
+        self._alone(runs).touch()
 
     def is_left_alone(self, runs: Sequence[Run]) -> bool:
         """Whether these runs were not to train in one program."""
-        return self.pack_ended(runs).get("packed") is False
+        return self._alone(runs).exists()
+
+    def _alone(self, runs: Sequence[Run]) -> pathlib.Path:
+        return self.pack(runs) / "alone"
 
     def outcome(self, run: Run) -> Outcome | None:
         """What became of a run; None if it has not ended yet."""
         path = self._outcome(run)
         if not path.exists():
             return None
-        values = text_files.read_object(path)
+        values = text_files.read_object(path, remedy=_REMEDY)
         try:
             return Outcome(**values)
         except TypeError as error:
-            raise text_files.damaged(path, str(error)) from error
+            raise text_files.damaged(path, str(error), remedy=_REMEDY) from error
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """Records what became of a run."""
@@ -128,9 +139,14 @@ class Folder:
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """The result.json of a run that has finished, else None."""
-        if not (self.run(run) / "result.json").exists():
+        path = self.run(run) / "result.json"
+        if not path.exists():
             return None
-        return finished.read(self.run(run)).result
+        try:
+            return finished.read(self.run(run)).result
+        except UsageError as error:
+            reason = "or config.json beside it"
+            raise text_files.damaged(path, reason, remedy=_REMEDY) from error
 
     def _outcome(self, run: Run) -> pathlib.Path:
         return self.workdir / "outcomes" / f"{_flat(run)}.json"
@@ -156,7 +172,7 @@ class Folder:
         for base in bases.values():
             del base["seed"]
         if path.exists():
-            there = text_files.read_object(path, _NEEDED)
+            there = text_files.read_object(path, _NEEDED, remedy=_REMEDY)
             finished.check_experiment(self.workdir, there, plan.experiment.name)
             for task in bases.keys() & there["bases"].keys():
                 if changed := finished.changed(there["bases"][task], bases[task]):

@@ -15,11 +15,11 @@ def study(options: Options) -> Study:
     """The study of the file, or of the flags.
 
     Raises:
-        UsageError: if they name none, or it does not
+        UsageError: if they name none, or it does not load.
     """
     if options.study is None:
         return _of_flags(options)
-    for name in ("experiment", "vary"):
+    for name in ("experiment", "vary", "design"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for a study without a file; give one.")
     found = from_file(options.study)
@@ -43,7 +43,7 @@ def _of_flags(options: Options) -> Study:
         metric=options.metric,
         base=_base(options),
         factors=factors(options.vary),
-        design=options.design,
+        design=options.design or "grid",
         seeds=seeds(options.seeds or "5"),
         difference=options.difference,
     )
@@ -66,7 +66,8 @@ def from_file(path: str) -> Study:
         defined = runpy.run_path(path)
     except Exception as error:  # whatever is wrong with the user's file
         line = _line(error, path)
-        raise UsageError(f"{path}{line}: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+        raise UsageError(f"{path}{line}: {kind}{error}") from error
     found = defined.get("STUDY")
     if not isinstance(found, Study):
         raise UsageError(

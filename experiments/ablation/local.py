@@ -1,5 +1,6 @@
 """Trains the runs of a study on this machine, several at once."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -130,8 +131,10 @@ class _Shared:
             self._stop_all()
 
     def _pass(self, cores: Sequence[int]) -> bool:
-        """Trains every run that is free; returns whether all have ended."""
+        """Trains every run that is free; returns whether no more is to do."""
         for pack in self._packs:
+            if self._is_over:
+                return True
             missing = self._missing(pack)
             if self._folder.is_left_alone(pack):
                 for run in missing:
@@ -147,8 +150,7 @@ class _Shared:
         self, runs: Sequence[Run], pack: Sequence[Run], cores: Sequence[int]
     ) -> None:
         """Trains those of the runs of a pack that are free."""
-        claims = {run.name: self._folder.claims.take(run.name) for run in runs}
-        held = {name: claim for name, claim in claims.items() if claim is not None}
+        held = self._claimed(runs, pack)
         try:
             # Another process may have ended some since they were looked at.
             free = self._missing([run for run in runs if run.name in held])
@@ -157,6 +159,18 @@ class _Shared:
         finally:
             for claim in held.values():
                 claim.release()
+
+    def _claimed(self, runs: Sequence[Run], pack: Sequence[Run]) -> dict[str, Claim]:
+        """Claims on those of the runs that are free, by name.
+
+        Processes that look at a pack at the same time would each get a part of it: they
+        do so one after another.
+        """
+        name = self._folder.pack(pack).name
+        several = len(runs) > 1
+        with self._folder.holding(name) if several else contextlib.nullcontext():
+            claims = {run.name: self._folder.claims.take(run.name) for run in runs}
+        return {name: claim for name, claim in claims.items() if claim is not None}
 
     def _train(
         self,
@@ -169,10 +183,17 @@ class _Shared:
         child = Child(name, runs, self._folder, cores, pack=pack, auto=self._auto)
         for claim in held.values():
             claim.when_lost(child.kill)
-        for run, outcome in zip(runs, self._wait(child), strict=True):
-            if outcome is not None and not held[run.name].lost:
-                self._folder.end(run, outcome)
-                self._report(run, outcome)
+        ended = [
+            (run, outcome)
+            for run, outcome in zip(runs, self._wait(child), strict=True)
+            if outcome is not None and not held[run.name].lost
+        ]
+        for run, outcome in ended:
+            self._folder.end(run, outcome)
+        if ended:
+            self._folder.forget_checkpoints(runs)
+        for run, outcome in ended:  # which may take a while
+            self._report(run, outcome)
 
     def _wait(self, child: Child) -> list[Outcome | None]:
         self._children.add(child)
@@ -196,14 +217,23 @@ def report(plan: Plan, run: Run, outcome: Outcome, *, done: int) -> None:
     Raises:
         UsageError: if it does not report the study's metric.
     """
+    check_metric(plan, outcome)
     metric = plan.study.metric
     news = f"failed: {short(outcome.failure, 200)}"
     if not outcome.failure:
-        if metric not in outcome.validation:
-            raise UsageError(
-                f"{plan.experiment.name} reports no {metric} of the validation split,"
-                f" but {', '.join(outcome.validation)}."
-            )
         took = duration(outcome.seconds)
         news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
     log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")
+
+
+def check_metric(plan: Plan, outcome: Outcome) -> None:
+    """Refuses a study whose runs do not report its metric.
+
+    Raises:
+        UsageError: if a run that finished has none.
+    """
+    if not outcome.failure and plan.study.metric not in outcome.validation:
+        raise UsageError(
+            f"{plan.experiment.name} reports no {plan.study.metric} of the validation"
+            f" split, but {', '.join(outcome.validation)}."
+        )

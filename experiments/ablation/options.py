@@ -3,7 +3,7 @@
 import dataclasses
 
 from cnnjax.options import option
-from experiments.ablation.study import DESIGNS
+from experiments.ablation.fields import DESIGNS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Options:
         "Without a file: a factor, NAME=VALUE,VALUE (semicolons where values have"
         " commas); the first value is the base's. May be given several times.",
     )
-    design: str = option(
-        "grid", "Without a file: how factors are combined.", choices=DESIGNS
+    design: str | None = option(
+        None, "Without a file: how factors are combined (grid).", choices=DESIGNS
     )
     seeds: str | None = option(
         None, "How many seeds (5), or which (3,4,5); of a file, its own if not given."

@@ -1,5 +1,6 @@
 """What the runs of a study say of its cells."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable
 
@@ -89,27 +90,17 @@ class Aggregate:
 
 def rows(plan: Plan, folder: Folder) -> list[Row]:
     """A row for each data set and cell; the base of each data set comes first."""
-    found: list[Row] = []
-    for task in plan.study.tasks:
-        base = _of_cell(plan, folder, 0, task)
-        for cell in range(len(plan.cells)):
-            ended = _of_cell(plan, folder, cell, task)
-            missing = len(plan.seeds) - len(ended)
-            difference = _paired(plan, ended, base) if cell else None
-            found.append(
-                Row(
-                    cell=cell,
-                    task=task,
-                    ended=tuple(ended),
-                    missing=missing,
-                    validation=_summary(x.validation for x in ended),
-                    test=_summary(x.test for x in ended),
-                    difference=difference,
-                    holm_p=None,
-                    seeds=_seeds(plan, difference),
-                    has_other_data=_have_other_data(ended, base),
-                )
-            )
+    ended: dict[tuple[int, str], list[Ended]] = collections.defaultdict(list)
+    for run in plan.runs:
+        outcome = folder.outcome(run)
+        if outcome is not None:
+            of_cell = ended[run.cell, run.task]
+            of_cell.append(_ended(run, outcome, plan.study.metric))
+    found = [
+        _row(plan, cell, task, ended[cell, task], ended[0, task])
+        for task in plan.study.tasks
+        for cell in range(len(plan.cells))
+    ]
     family = [row.difference.t_p if row.difference else None for row in found]
     corrected = statistics.holm(family)
     return [
@@ -136,13 +127,23 @@ def aggregates(plan: Plan, rows: Iterable[Row]) -> list[Aggregate]:
     return found
 
 
-def _of_cell(plan: Plan, folder: Folder, cell: int, task: str) -> list[Ended]:
-    found = []
-    for run in (r for r in plan.runs if (r.cell, r.task) == (cell, task)):
-        outcome = folder.outcome(run)
-        if outcome is not None:
-            found.append(_ended(run, outcome, plan.study.metric))
-    return found
+def _row(
+    plan: Plan, cell: int, task: str, ended: list[Ended], base: list[Ended]
+) -> Row:
+    """A row whose p-value is not corrected yet."""
+    difference = _paired(plan, ended, base) if cell else None
+    return Row(
+        cell=cell,
+        task=task,
+        ended=tuple(ended),
+        missing=len(plan.seeds) - len(ended),
+        validation=_summary(x.validation for x in ended),
+        test=_summary(x.test for x in ended),
+        difference=difference,
+        holm_p=None,
+        seeds=_seeds(plan, difference),
+        has_other_data=_have_other_data(ended, base),
+    )
 
 
 def _ended(run: Run, outcome: Outcome, metric: str) -> Ended:

@@ -49,6 +49,8 @@ def complete(
         with folder.holding("report"):
             report.write(planned, folder, title=title or folder.workdir.name)
 
+    for outcome in filter(None, map(folder.outcome, planned.runs)):
+        local.check_metric(planned, outcome)
     try:
         work(planned, folder, ended=_now_and_then(write))
     finally:

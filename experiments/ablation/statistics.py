@@ -20,6 +20,7 @@ LEVEL = 0.95
 # The fewest runs whose bootstrap interval is shown: fewer make too few resamples.
 BOOTSTRAP_RUNS = 5
 _RESAMPLES = 9999
+_ROUNDING = 1e-12  # scores that differ by less are alike
 # The most pairs whose sign flips are all counted; of more, so many are drawn.
 _EXACT_PAIRS = 16
 _FLIPS = 2**_EXACT_PAIRS
@@ -113,7 +114,7 @@ def bootstrap(scores: Scores, statistic: Callable[..., Any] = np.mean) -> Interv
 
     Where all scores are alike the interval is that one value.
     """
-    if np.ptp(scores) == 0:
+    if np.ptp(scores) < _ROUNDING:
         return (float(scores[0]),) * 2
     found = scipy.stats.bootstrap(
         (scores,),
@@ -131,8 +132,8 @@ def t_test(differences: Scores) -> float:
 
     Differences that are all alike have no spread to test by: 1 if they are zero, or 0.
     """
-    if np.ptp(differences) == 0:
-        return float(differences[0] == 0)
+    if np.ptp(differences) < _ROUNDING:
+        return float(abs(differences[0]) < _ROUNDING)
     return float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
 
 
@@ -191,7 +192,7 @@ def seeds_needed(
         power: probability of finding it.
         most: beyond it, None is returned.
     """
-    if std == 0:
+    if std < _ROUNDING:
         return 2
 
     def found(count: int) -> bool:

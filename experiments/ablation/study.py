@@ -11,10 +11,10 @@ from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
 from cnnjax.training import flags
 from cnnjax.training.pack_programs import static
+from experiments.ablation import fields
 from experiments.trainer import Experiment
 
 Value = str | int | float | bool
-DESIGNS = ("grid", "one_at_a_time")
 _LONGEST_NAME = 100
 
 
@@ -39,6 +39,9 @@ class Study:
         difference: the smallest difference in the metric that matters; the report
             says how many seeds it takes to find it.
         question: what the study asks; by default the docstring of its file.
+
+    Raises:
+        UsageError: if a field holds what it cannot.
     """
 
     experiment: str
@@ -53,6 +56,10 @@ class Study:
     )
     difference: float | None = None
     question: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses what a field cannot hold."""
+        fields.check(vars(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,17 +200,12 @@ def text(value: Value) -> str:
 def _cells(study: Study) -> Iterator[dict[str, Value]]:
     if bool(study.cells) == bool(study.factors):
         raise UsageError("A study has either factors or cells: what does it vary?")
-    if study.design not in DESIGNS:
-        raise UsageError(
-            f"The design of a study is one of {', '.join(DESIGNS)}, got"
-            f" {study.design!r}."
-        )
     if study.cells:
         yield from map(dict, study.cells)
         return
     names = list(study.factors)
     for name in names:
-        if isinstance(study.factors[name], str) or len(study.factors[name]) < 1:
+        if not fields.is_list(study.factors[name]) or len(study.factors[name]) < 1:
             raise UsageError(
                 f"The factor {name} takes several values, got {study.factors[name]!r}."
             )
@@ -242,7 +244,7 @@ def _name(config: Any, base: Any) -> str:
         if name != "seed" and value != theirs[name]
     }
     exact = ",".join(f"{name}={text(value)}" for name, value in changed.items())
-    plain = re.sub(r"[^\w=.,:+-]", "_", exact)
+    plain = re.sub(r"[^\w=.,:+-]", "_", exact, flags=re.ASCII)
     if plain != exact or len(plain) > _LONGEST_NAME:
         plain = f"{plain[:_LONGEST_NAME]}-{json_sha256(exact)[:8]}"
     return plain or "base"

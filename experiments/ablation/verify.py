@@ -6,7 +6,7 @@ import tempfile
 
 from cnnjax.errors import UsageError
 from cnnjax.training.progress import log_line
-from experiments.ablation.execute import Child
+from experiments.ablation.execute import Child, local_cores
 from experiments.ablation.folder import Folder
 from experiments.ablation.study import Plan
 
@@ -27,11 +27,11 @@ def verify(plan: Plan, folder: Folder, count: int) -> bool:
             f" are {len(finished)}."
         )
     chosen = random.Random(plan.seeds[0]).sample(finished, count)
-    equal = 0
+    equal, cores = 0, local_cores()
     with tempfile.TemporaryDirectory(prefix="verify_") as temporary:
         again = Folder(pathlib.Path(temporary), plan)
         for run, before in chosen:
-            child = Child(plan.study.experiment, [run], again, range(before.cores))
+            child = Child(plan.study.experiment, [run], again, cores[: before.cores])
             (after,) = child.wait()
             same = after is not None and after.sha256 == before.sha256
             equal += same

@@ -126,6 +126,33 @@ def test_a_file_cut_short_by_a_kill_is_taken_over(tmp_path):
     taken(tmp_path).release()
 
 
+def test_a_file_server_that_goes_away_does_not_end_a_claim(tmp_path, monkeypatch):
+    claim = Claims(tmp_path).take("a")
+    count, asked = claim._owner["count"], []
+
+    def stale(folder):
+        asked.append(folder)
+        raise OSError(errno.ESTALE, "stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(claims, "_last", stale)
+        wait_until(lambda: len(asked) > 2)
+        assert Claims(tmp_path).take("a") is None
+    wait_until(lambda: claim._owner["count"] > count + 1)
+    assert not claim.lost
+    claim.release()
+
+
+def test_a_release_takes_nothing_from_who_took_it_over(tmp_path, monkeypatch):
+    claim = Claims(tmp_path).take("a")
+    silenced(claim)
+    # Another process takes it over when this one has just seen that it has it.
+    assert claims._make(tmp_path / "a" / "1", {"name": "other"})
+    monkeypatch.setattr(claim, "_is_ours", lambda: True)
+    claim.release()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["1"]
+
+
 def test_a_full_disk_does_not_end_a_claim(tmp_path, monkeypatch):
     claim = Claims(tmp_path).take("a")
 

@@ -137,6 +137,27 @@ def test_missing_runs_and_single_seeds_are_said(tmp_path):
     assert "loss on the validation split is nan" in page
 
 
+def test_labels_are_text_whatever_is_in_them(tmp_path):
+    values = ("", r"a$\foo$b", "/$HOME/$USER", "数")
+    study = Study(
+        experiment="tests.experiments.ablation.quick",
+        metric="accuracy",
+        base=("--validation=0.2",),
+        factors={"fault": values},
+        tasks={"one": (), "$x$": ("--holdout=0.5",)},
+        seeds=1,
+    )
+    planned = plan(study)
+    folder = Folder(tmp_path, planned)
+    for run in planned.runs:
+        folder.end(run, Outcome(validation={"accuracy": 0.5}, test={"accuracy": 0.4}))
+    report.write(planned, folder, title="labels")
+    page = html.unescape((tmp_path / "report.html").read_text())
+    for value in values:
+        assert f">one: fault={value}</text>" in page
+        assert f">$x$: fault={value}</text>" in page
+
+
 def test_holms_family_is_all_comparisons_of_the_study(made):
     planned, folder = made
     rows = results.rows(planned, folder)

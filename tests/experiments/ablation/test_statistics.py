@@ -67,6 +67,17 @@ def test_equal_scores_are_no_difference():
     assert found.improvement == pytest.approx(0.5)
 
 
+def test_rounding_is_no_spread():
+    # Accuracies on 288 images, 3 right answers apart, but for the last bits.
+    right = np.array([258, 229, 213, 180, 185])
+    found = statistics.compare((right + 3) / 288, right / 288)
+    assert 0 < found.std < 1e-15
+    assert found.t_p == 0
+    assert statistics.seeds_needed(0.005, found.std) == 2
+    low, high = statistics.bootstrap(np.array([0.5, 0.5, 0.5, 0.5, 0.5 + 1e-16]))
+    assert (low, high) == (0.5, 0.5)
+
+
 def test_probability_of_improvement_counts_pairs():
     # 3 of 4 pairs ahead, one tied: (3 + 1 / 2) / 4; Agarwal et al. (2021), section 4.3.
     scores, base = np.array([2.0, 3.0]), np.array([1.0, 2.0])

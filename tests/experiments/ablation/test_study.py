@@ -84,6 +84,13 @@ def test_names_of_folders_have_no_slashes():
     assert all(name.count("/") == 1 for name in names)
 
 
+def test_names_of_folders_fit_in_any_file_system():
+    cells = [{"norm": "none"}, {"init_from": "数" * 90}, {"init_from": "数" * 91}]
+    names = [run.name for run in plan(changed(factors={}, cells=cells, seeds=1)).runs]
+    assert len({*names}) == 3
+    assert max(len(name.encode()) for name in names) < 150
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -106,6 +113,21 @@ def test_names_of_folders_have_no_slashes():
         ({"base": ("--flagfile=missing.flags",)}, "missing.flags"),
         ({"seeds": ()}, "one or more different"),
         ({"seeds": (1, 1)}, "one or more different"),
+        ({"seeds": 2.5}, r"seeds of a study must be how many .* got 2.5"),
+        ({"seeds": None}, "seeds of a study"),
+        ({"base": "--validation=0.2"}, r"base of a study must be flags, as in"),
+        ({"factors": ["norm"]}, "factors of a study"),
+        ({"factors": {"norm": {"none", "batch"}}}, "norm takes several values"),
+        ({"factors": {"norm": 5}}, "norm takes several values, got 5"),
+        ({"factors": {"norm": iter(("none", "batch"))}}, "norm takes several"),
+        ({"cells": {"norm": "none"}}, "cells of a study"),
+        ({"tasks": {}}, "tasks of a study"),
+        ({"tasks": {"a": "--holdout=0.5"}}, "tasks of a study"),
+        ({"tasks": {"..": ()}}, "tasks of a study must be names of folders"),
+        ({"difference": "0.1"}, "difference of a study must be a number above 0"),
+        ({"difference": 0}, "difference of a study"),
+        ({"metric": None}, "metric of a study"),
+        ({"experiment": ".."}, "experiment of a study"),
     ],
 )
 def test_what_cannot_run_is_refused(values, said):
@@ -140,6 +162,13 @@ def test_flags_go_on_where_those_of_a_file_end(tmp_path):
     assert list(study.base) == ["--epochs=3", "--epochs=5", "--flagfile=a.flags"]
 
 
+@pytest.mark.parametrize("name", ["experiment", "vary", "design"])
+def test_flags_that_a_file_replaces_are_refused(name):
+    values = {"experiment": "quick", "vary": ("norm=1,2",), "design": "grid"}
+    with pytest.raises(UsageError, match=f"--{name} is for a study without a file"):
+        load.study(Options(study="norms.py", **{name: values[name]}))
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.rglob("*.py")), ids=lambda p: p.stem)
 def test_studies_that_come_with_it_can_run(path):
     study = load.from_file(str(path))
@@ -158,6 +187,7 @@ def test_studies_that_come_with_it_can_run(path):
         ("x = 1\ny = 1 / 0\n", r"study.py:2: ZeroDivisionError"),
         ("x = (\n", r"study.py:1: SyntaxError"),
         (FILE.replace("metric", "metrics"), "metrics"),
+        (FILE.replace("metric", 'base="--epochs=5", metric'), "study.py:3: base of a"),
         (None, "is no file"),
     ],
 )

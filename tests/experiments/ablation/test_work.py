@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import os
 import pathlib
 import shlex
@@ -13,7 +14,7 @@ import time
 import pytest
 
 from cnnjax.errors import UsageError
-from experiments.ablation import Study, run
+from experiments.ablation import Study, claims, run
 from experiments.ablation.folder import Folder
 from experiments.ablation.study import plan
 from experiments.ablation.verify import verify
@@ -109,10 +110,9 @@ def test_a_study_leaves_tables_and_every_run(straight):
 
 def test_the_command_beside_a_run_repeats_it(straight, tmp_path):
     row = results(straight)[4]
-    python, *arguments, _ = shlex.split(row["repeat"])
-    again = [sys.executable, *arguments, f"--workdir={tmp_path}"]
-    assert python == "python"
-    subprocess.run(again, cwd=ROOT, check=True)
+    *command, _ = shlex.split(row["repeat"])  # which may begin with taskset
+    command[command.index("python")] = sys.executable
+    subprocess.run([*command, f"--workdir={tmp_path}"], cwd=ROOT, check=True)
     assert row["parameters_sha256"] in (tmp_path / "result.json").read_text()
 
 
@@ -233,9 +233,34 @@ def test_verify_trains_some_again(straight, capsys):
         verify(planned, folder, 10)
 
 
+DAMAGED = ["study.json", "outcomes/base@seed0.json", "runs/base/seed0/result.json"]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_named_and_made_again_once_removed(straight, name):
+    (straight / name).write_text("{")
+    with pytest.raises(UsageError, match=f"{name} is damaged .*: remove it"):
+        run(quick(NORMS), straight)
+    (straight / name).unlink()
+    run(quick(NORMS), straight)
+    assert len(results(straight)) == 9
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_workdir_that_cannot_be_written_is_refused(straight, monkeypatch, number):
+    def refused(*arguments):
+        raise OSError(number, "no writing there")
+
+    monkeypatch.setattr(claims, "_make", refused)
+    with pytest.raises(UsageError, match="cannot be written: no writing there"):
+        run(quick(NORMS), straight)
+
+
 def test_a_metric_without_validation_ends_the_study_at_its_first_run(tmp_path):
     study = dataclasses.replace(quick(NORMS), metric="dice")
     with pytest.raises(UsageError, match=r"no dice of the validation.*accuracy, loss"):
+        run(study, tmp_path)
+    with pytest.raises(UsageError, match="no dice of the validation"):
         run(study, tmp_path)
     assert len(times_trained(tmp_path)) == 1
 
