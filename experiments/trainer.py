@@ -86,12 +86,17 @@ class Experiment:
     packs: Callable[[Any], bool] = lambda config: False
 
 
-def main(experiment: Experiment) -> None:
-    """Runs an experiment by the flags of the command line, and exits."""
+def main(experiment: Experiment, *, package: str | None = None) -> None:
+    """Runs an experiment by the flags of the command line, and exits.
+
+    Args:
+        experiment: what to run.
+        package: what `python -m` runs for it, if it is not in `experiments`.
+    """
     launch.launch(
         launch.Command(
             name=experiment.name,
-            module=f"{__package__}.{experiment.name}",
+            module=package or f"{__package__}.{experiment.name}",
             doc=experiment.doc,
             config=experiment.config,
             run=functools.partial(run, experiment),

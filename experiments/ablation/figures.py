@@ -67,6 +67,30 @@ def dots(plan: Plan, rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def differences(plan: Plan, rows: Sequence[Row]) -> Figure:
+    """Each difference to the base, paired by seed: the mean and its interval.
+
+    Between the dashed lines differences are too small to matter.
+    """
+    figure = Figure(figsize=(8.4, 0.9 + 0.36 * len(rows)), layout="constrained")
+    axes = _plain(figure.add_subplot())
+    axes.axvline(0, color="#444b54", lw=0.8)
+    if plan.study.difference:
+        for edge in (-plan.study.difference, plan.study.difference):
+            axes.axvline(edge, color="#8a929c", ls="--", lw=0.8)
+    for place, row in enumerate(rows):
+        if row.difference is None:
+            continue
+        color = _COLORS[row.cell % len(_COLORS)]
+        axes.plot(row.difference.mean, place, "o", color=color, ms=5)
+        if row.difference.interval is not None:
+            axes.plot(row.difference.interval, [place] * 2, color=color, lw=1.4)
+    axes.set_yticks(range(len(rows)), [_label(plan, row) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(f"difference in validation {plan.study.metric.replace('_', ' ')}")
+    return figure
+
+
 def curves(plan: Plan, folder: Folder, rows: Sequence[Row], metric: str) -> Figure:
     """A metric of the validation split over epochs: the mean, with its interval."""
     figure = Figure(figsize=(8.4, 4.2), layout="constrained")

@@ -126,6 +126,11 @@ class Folder:
         except TypeError as error:
             raise text_files.damaged(path, str(error), remedy=_REMEDY) from error
 
+    def others(self, plan: Plan) -> int:
+        """How many runs have ended here that the plan has not."""
+        ours = {self._outcome(run) for run in plan.runs}
+        return len({*(self.workdir / "outcomes").glob("*.json")} - ours)
+
     def end(self, run: Run, outcome: Outcome) -> None:
         """Records what became of a run."""
         text_files.write_json(self._outcome(run), dataclasses.asdict(outcome))

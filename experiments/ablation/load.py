@@ -19,9 +19,9 @@ def study(options: Options) -> Study:
     """
     if options.study is None:
         return _of_flags(options)
-    for name in ("experiment", "vary", "design"):
-        if getattr(options, name):
-            raise UsageError(f"--{name} is for a study without a file; give one.")
+    for flag in ("experiment", "vary", "design"):
+        if getattr(options, flag):
+            raise UsageError(f"--{flag} is for a study without a file; give one.")
     found = from_file(options.study)
     given = {
         "base": (*found.base, *_base(options)),
@@ -47,6 +47,14 @@ def _of_flags(options: Options) -> Study:
         seeds=seeds(options.seeds or "5"),
         difference=options.difference,
     )
+
+
+def name(options: Options) -> str:
+    """What a study is called: its file, or the experiment and the factors."""
+    if options.study:
+        return pathlib.Path(options.study).stem
+    package = (options.experiment or "").rpartition(".")[2]
+    return "_".join([package, *factors(options.vary)])
 
 
 def _base(options: Options) -> list[str]:

@@ -97,6 +97,7 @@ class _Shared:
         self._packs = plan.packs(pack_size(pack))
         self._lock = threading.Lock()
         self._children: set[Child] = set()
+        self._left = TimeLeft()
         self._stopped: int | None = None
         self._error: BaseException | None = None
 
@@ -180,6 +181,8 @@ class _Shared:
         cores: Sequence[int],
     ) -> None:
         name = self._plan.study.experiment
+        others = f" and {len(runs) - 1} more in a pack" if len(runs) > 1 else ""
+        log_line(f"trains {runs[0].name}{others}")
         child = Child(name, runs, self._folder, cores, pack=pack, auto=self._auto)
         for claim in held.values():
             claim.when_lost(child.kill)
@@ -207,12 +210,27 @@ class _Shared:
     def _report(self, run: Run, outcome: Outcome) -> None:
         with self._lock:
             runs = self._plan.runs
-            report(self._plan, run, outcome, done=len(runs) - len(self._missing(runs)))
+            missing = len(self._missing(runs))
+            left = self._left.after_another(missing)
+            done = len(runs) - missing
+            report(self._plan, run, outcome, done=done, left=left)
             self._ended()
 
 
-def report(plan: Plan, run: Run, outcome: Outcome, *, done: int) -> None:
-    """Prints what became of a run, with how many are done.
+class TimeLeft:
+    """How long the rest of a study takes, by the time that its runs took so far."""
+
+    def __init__(self) -> None:
+        self._start, self._ended = time.monotonic(), 0
+
+    def after_another(self, missing: int) -> float:
+        """Seconds that the missing runs take, after one more has ended."""
+        self._ended += 1
+        return (time.monotonic() - self._start) / self._ended * missing
+
+
+def report(plan: Plan, run: Run, outcome: Outcome, *, done: int, left: float) -> None:
+    """Prints what became of a run, how many are done, and how long the others take.
 
     Raises:
         UsageError: if it does not report the study's metric.
@@ -223,7 +241,8 @@ def report(plan: Plan, run: Run, outcome: Outcome, *, done: int) -> None:
     if not outcome.failure:
         took = duration(outcome.seconds)
         news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
-    log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}")
+    rest = f"  about {duration(left)} left" if left else ""
+    log_line(f"[{done}/{len(plan.runs)}] {run.name}  {news}{rest}")
 
 
 def check_metric(plan: Plan, outcome: Outcome) -> None:

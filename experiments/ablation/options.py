@@ -24,7 +24,8 @@ class Options:
     vary: tuple[str, ...] = option(
         (),
         "Without a file: a factor, NAME=VALUE,VALUE (semicolons where values have"
-        " commas); the first value is the base's. May be given several times.",
+        " commas: 'augment=crop:2;crop:2,flip'); the first value is the base's. May be"
+        " given several times.",
     )
     design: str | None = option(
         None, "Without a file: how factors are combined (grid).", choices=DESIGNS

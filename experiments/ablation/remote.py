@@ -154,13 +154,15 @@ def _told(
 ) -> Iterator[Callable[[], None]]:
     """A function that tells of the runs that have ended since it was last called."""
     known = {run.name for run in planned.runs if folder.outcome(run) is not None}
+    left = local.TimeLeft()
 
     def tell() -> None:
         for run in planned.runs:
             outcome = None if run.name in known else folder.outcome(run)
             if outcome is not None:
                 known.add(run.name)
-                local.report(planned, run, outcome, done=len(known))
+                rest = left.after_another(len(planned.runs) - len(known))
+                local.report(planned, run, outcome, done=len(known), left=rest)
                 ended()
 
     yield tell

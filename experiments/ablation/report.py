@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from cnnjax.training import text_files
-from experiments.ablation import figures, results, tables
+from experiments.ablation import figures, results, tables, verdicts
 from experiments.ablation.folder import Folder
 from experiments.ablation.results import Row
 from experiments.ablation.study import Plan
@@ -21,8 +21,11 @@ _LEGEND = (
     " deviation over seeds. Intervals cover 95 %: of Student's t; of the bias-corrected"
     " and accelerated bootstrap, from five seeds on. p: of the paired t test; of all"
     " flips of the differences' signs, which cannot be below 2 / 2^seeds; of the t test"
-    " after Holm's correction for all comparisons here, * below 0.05. P(better): how"
-    " often a run of the cell beats one of the base."
+    " after Holm's correction for all comparisons here, * below 0.05. An interval is of"
+    " one difference by itself: it may leave out 0 where the corrected p is above 0.05."
+    " P(better): how often a run of the cell beats one of the base. Packed: trained in"
+    " one program with other runs; alone it repeats to rounding, not to the bit. Other"
+    " data: other images than the base's, or of another size."
 )
 
 
@@ -33,7 +36,7 @@ def write(plan: Plan, folder: Folder, *, title: str) -> None:
     legend = _legend(plan)
     files = {
         "table.md": f"{tables.markdown(cells)}\n{legend}\n\n{tables.markdown(runs)}",
-        "table.tex": tables.latex(cells),
+        "table.tex": tables.latex(tables.published(plan, rows)),
         "results.csv": tables.csv_text(plan, folder, rows),
         "report.html": _page(plan, folder, rows, cells, runs, title=title),
     }
@@ -65,10 +68,12 @@ def _page(
             f"<p>{html.escape(part)}</p>" for part in plan.study.question.split("\n\n")
         ),
         summary=html.escape(_summary(plan, rows)),
+        verdicts=_list(verdicts.sentences(plan, rows)),
         cells=_table(cells, [_classes(row) for row in rows]),
         legend=html.escape(_legend(plan)),
         aggregates=_aggregates(plan, rows),
         dots=figures.svg(figures.dots(plan, rows)) if scored else "",
+        differences=_differences(plan, rows),
         curves="".join(curves),
         profiles=_profiles(plan, rows) if scored else "",
         failures=_failures(rows),
@@ -151,6 +156,18 @@ def _profiles(plan: Plan, rows: Sequence[Row]) -> str:
         return ""
     drawn: Figure = figures.profiles(plan, rows)
     return f"<h2>Performance profiles</h2>{figures.svg(drawn)}"
+
+
+def _differences(plan: Plan, rows: Sequence[Row]) -> str:
+    compared = [row for row in rows if row.difference is not None]
+    if not compared:
+        return ""
+    drawn = figures.svg(figures.differences(plan, compared))
+    return f"<h2>Differences to the base, seed by seed</h2>{drawn}"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(line)}' for line in lines)}</ul>"
 
 
 def _failures(rows: Sequence[Row]) -> str:

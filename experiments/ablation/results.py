@@ -63,9 +63,9 @@ class Row:
         return [ended for ended in self.ended if ended.validation is None]
 
     @property
-    def is_packed(self) -> bool:
-        """Whether runs of it trained in one program with others."""
-        return any(ended.outcome.packed for ended in self.ended)
+    def packed(self) -> int:
+        """How many of its runs trained in one program with others."""
+        return sum(ended.outcome.packed > 0 for ended in self.ended)
 
     @property
     def is_significant(self) -> bool:

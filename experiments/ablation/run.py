@@ -5,6 +5,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
+from cnnjax.training.progress import log_line
 from experiments.ablation import local, report, results
 from experiments.ablation.folder import Folder
 from experiments.ablation.results import Row
@@ -49,8 +50,13 @@ def complete(
         with folder.holding("report"):
             report.write(planned, folder, title=title or folder.workdir.name)
 
-    for outcome in filter(None, map(folder.outcome, planned.runs)):
+    outcomes = [folder.outcome(run) for run in planned.runs]
+    for outcome in filter(None, outcomes):
         local.check_metric(planned, outcome)
+    done = len(outcomes) - outcomes.count(None)
+    log_line(f"{len(outcomes)} runs in {folder.workdir}, {done} of them done")
+    if others := folder.others(planned):
+        log_line(f"{others} more that are there belong to other cells or seeds")
     try:
         work(planned, folder, ended=_now_and_then(write))
     finally:

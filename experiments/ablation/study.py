@@ -14,7 +14,7 @@ from cnnjax.training.pack_programs import static
 from experiments.ablation import fields
 from experiments.trainer import Experiment
 
-Value = str | int | float | bool
+Value = str | int | float | bool | None
 _LONGEST_NAME = 100
 
 
@@ -30,7 +30,7 @@ class Study:
         metric: what cells are compared by, on the validation split.
         base: flags that all runs share, as on the command line; `--flagfile=RECIPE`
             is one.
-        factors: flag -> its values.
+        factors: flag -> its values; None leaves a flag out.
         design: how factors are combined: all values of each with all of the others
             ("grid"), or one at a time, the others as in the base ("one_at_a_time").
         cells: instead of factors, the combinations themselves, the base first.
@@ -137,7 +137,7 @@ class Plan:
             for name, x in flags.items()
             if cell == 0 or name not in base or x != base[name]
         }
-        return ", ".join(f"{name}={text(x)}" for name, x in changed.items())
+        return ", ".join(f"{name}={shown(x)}" for name, x in changed.items())
 
 
 def plan(study: Study) -> Plan:
@@ -181,8 +181,9 @@ def find_experiment(name: str) -> Experiment:
     experiment = getattr(found, "EXPERIMENT", None)
     if not isinstance(experiment, Experiment):
         raise UsageError(
-            f"There is no experiment {name!r}: classification, segmentation and"
-            " detection are, or the package of one's own that has an EXPERIMENT."
+            f"{module(name)} is no package with an EXPERIMENT: classification,"
+            " segmentation and detection are; one elsewhere has a name with a dot, such"
+            " as lab.mine."
         )
     return experiment
 
@@ -195,6 +196,11 @@ def module(experiment: str) -> str:
 def text(value: Value) -> str:
     """A value as a flag takes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def shown(value: Value) -> str:
+    """A value for people, to whom nothing would look like a mistake."""
+    return "(default)" if value is None else text(value) or "(empty)"
 
 
 def _cells(study: Study) -> Iterator[dict[str, Value]]:
@@ -232,7 +238,8 @@ def _arguments(cell: Mapping[str, Value]) -> list[str]:
             raise UsageError("The seed is no factor: a study has its own seeds.")
         if not isinstance(value, Value):
             raise UsageError(f"--{name} cannot be {value!r}: a flag has one value.")
-    return [f"--{name}={text(value)}" for name, value in cell.items()]
+    given = {name: value for name, value in cell.items() if value is not None}
+    return [f"--{name}={text(value)}" for name, value in given.items()]
 
 
 def _name(config: Any, base: Any) -> str:
@@ -267,7 +274,8 @@ def _check_runs(runs: Sequence[Run], cells: Sequence[Mapping[str, Value]]) -> No
         if other is not run:
             raise UsageError(
                 f"Two cells are the same run: {dict(cells[other.cell])} and"
-                f" {dict(cells[run.cell])}."
+                f" {dict(cells[run.cell])}. (Of --vary, values that have commas are"
+                " separated by semicolons.)"
             )
         if not run.config.validation:
             raise UsageError(

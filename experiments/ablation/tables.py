@@ -1,14 +1,15 @@
-"""The results of a study as tables: Markdown, LaTeX and CSV, and for reading along."""
+"""The results of a study as tables: Markdown, LaTeX and CSV, and for a terminal."""
 
 import csv
 import io
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 
 from experiments.ablation.folder import Folder
 from experiments.ablation.results import Ended, Row
 from experiments.ablation.statistics import Interval, Summary
-from experiments.ablation.study import Plan, module, text
+from experiments.ablation.study import Plan, module, shown
 
 Table = list[list[str]]
 NOTHING = "-"
@@ -30,7 +31,7 @@ def cells(plan: Plan, rows: Iterable[Row]) -> Table:
             "difference to the base",
             "p (Holm)",
             f"test {metric}",
-            "",
+            "remarks",
             "P(better)",
             "p (t)",
             "p (sign flips)",
@@ -43,7 +44,7 @@ def cells(plan: Plan, rows: Iterable[Row]) -> Table:
         table.append(
             [
                 *[row.task for _ in tasks],
-                *[text(cell[name]) if name in cell else NOTHING for name in factors],
+                *[shown(cell[name]) if name in cell else NOTHING for name in factors],
                 str(row.validation.runs if row.validation else 0),
                 mean_std(row.validation),
                 interval(row.validation.t_interval if row.validation else None),
@@ -55,18 +56,40 @@ def cells(plan: Plan, rows: Iterable[Row]) -> Table:
                 *[NOTHING if row.seeds is None else str(row.seeds) for _ in needed],
             ]
         )
-    return table
+    return _without_empty(table)
 
 
 def brief(plan: Plan, rows: Iterable[Row]) -> Table:
-    """A head, and a line for each cell with what counts most, for a terminal."""
+    """A head, and a line for each cell with its scores, for a terminal."""
     metric = plan.study.metric.replace("_", " ")
-    table = [["cell", f"validation {metric}", "difference", "p (Holm)", "test", ""]]
+    table = [["cell", f"validation {metric}", f"test {metric}"]]
     for row in rows:
-        name = ": ".join(filter(None, (row.task, plan.label(row.cell))))
-        scores = mean_std(row.validation), mean_std(row.test)
-        table.append([name, scores[0], *_difference(row), scores[1], remarks(row)])
+        table.append([name(plan, row), mean_std(row.validation), mean_std(row.test)])
     return table
+
+
+def published(plan: Plan, rows: Iterable[Row]) -> Table:
+    """The columns of `cells` that a paper has room for."""
+    table = cells(plan, rows)
+    left_out = {"runs", "95 % interval", "P(better)", "p (t)", "p (sign flips)"}
+    left_out |= {"bootstrap", *(x for x in table[0] if x.startswith("seeds for"))}
+    places = [i for i, head in enumerate(table[0]) if head not in left_out]
+    return [[line[i] for i in places] for line in table]
+
+
+def name(plan: Plan, row: Row) -> str:
+    """What a row is called: its data set, where there are several, and its flags."""
+    base = "base: " if row.cell == 0 else ""
+    return ": ".join(filter(None, (row.task, base + plan.label(row.cell))))
+
+
+def _without_empty(table: Table) -> Table:
+    """The table without columns that hold nothing."""
+    holds = [
+        any(line[i] not in ("", NOTHING) for line in table[1:])
+        for i in range(len(table[0]))
+    ]
+    return [[x for x, keep in zip(line, holds, strict=True) if keep] for line in table]
 
 
 def _difference(row: Row) -> list[str]:
@@ -97,8 +120,8 @@ def remarks(row: Row) -> str:
         said.append(f"{len(row.failures)} failed")
     if row.missing:
         said.append(f"{row.missing} missing")
-    if row.is_packed:
-        said.append("packed")
+    if row.packed:
+        said.append(f"{row.packed} of {len(row.ended)} packed")
     if row.has_other_data:
         said.append("on other data than the base")
     if row.validation is not None and row.validation.runs == 1:
@@ -130,8 +153,13 @@ def probability(p: float | None) -> str:
 
 
 def runs(plan: Plan, folder: Folder, rows: Iterable[Row]) -> Table:
-    """A head, and a line for each run that has ended, with what repeats it."""
-    table = [["run", "validation", "test", "SHA-256", "time", "repeat"]]
+    """A head, and a line for each run that has ended, with what repeats it.
+
+    The time is from the first moment of a run to its last, without the start of its
+    process; of a run that trained in a pack it is a share of the pack's.
+    """
+    heads = ["run", "validation", "test", "SHA-256", "time", "in a pack of", "repeat"]
+    table = [heads]
     for ended in (ended for row in rows for ended in row.ended):
         table.append(
             [
@@ -140,10 +168,11 @@ def runs(plan: Plan, folder: Folder, rows: Iterable[Row]) -> Table:
                 NOTHING if ended.test is None else f"{ended.test:.4f}",
                 ended.outcome.sha256[:12] or f"failed: {ended.outcome.failure}",
                 f"{ended.outcome.seconds:.1f} s" if ended.outcome.seconds else NOTHING,
+                str(ended.outcome.packed or NOTHING),
                 command(plan, folder, ended),
             ]
         )
-    return table
+    return _without_empty(table)
 
 
 def command(plan: Plan, folder: Folder, ended: Ended) -> str:
@@ -163,7 +192,7 @@ def command(plan: Plan, folder: Folder, ended: Ended) -> str:
             "-m",
             module(plan.study.experiment),
             f"--flagfile={flagfile}",
-            "--workdir=runs/again",
+            f"--workdir=runs/again/{ended.run.name}",
         ]
     )
 
@@ -184,7 +213,7 @@ def csv_text(plan: Plan, folder: Folder, rows: Iterable[Row]) -> str:
     for ended in ends:
         cell, outcome = plan.cells[ended.run.cell], ended.outcome
         writer.writerow(
-            [ended.run.task, *[cell.get(name, "") for name in factors]]
+            [ended.run.task, *[cell.get(factor, "") for factor in factors]]
             + [ended.run.seed]
             + [outcome.validation.get(name, "") for name in metrics]
             + [outcome.test.get(name, "") for name in tests]
@@ -206,6 +235,7 @@ def latex(table: Sequence[Sequence[str]]) -> str:
     head, *body = [[_escaped(cell) for cell in line] for line in table]
     return "\n".join(
         [
+            r"% \usepackage{booktabs}; *: p (Holm) below 0.05",
             rf"\begin{{tabular}}{{{'l' * len(head)}}}",
             r"\toprule",
             " & ".join(head) + r" \\",
@@ -229,4 +259,5 @@ _ESCAPES = {
 
 
 def _escaped(cell: str) -> str:
-    return "".join(_ESCAPES.get(letter, letter) for letter in cell)
+    cell = "".join(_ESCAPES.get(letter, letter) for letter in cell)
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", cell)

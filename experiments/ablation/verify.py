@@ -38,7 +38,7 @@ def verify(plan: Plan, folder: Folder, count: int) -> bool:
             found = after.sha256 or after.failure if after else "stopped"
             log_line(
                 f"{run.name}  {'the same' if same else 'NOT the same'}:"
-                f" {before.sha256[:12]}, then {found[:60]}"
+                f" {before.sha256[:12]}" + ("" if same else f", then {found[:60]}")
             )
     log_line(f"{equal} of {count} runs ended in the same parameters, to the bit")
     return equal == count

@@ -164,7 +164,7 @@ def test_all_runs_of_a_pack_are_recorded_before_any_is_told(made, monkeypatch):
         def wait(self):
             return outcomes
 
-    def report(planned, run, outcome, *, done):
+    def report(planned, run, outcome, **told_too):
         told.append(len(list((folder.workdir / "outcomes").glob("*.json"))))
 
     monkeypatch.setattr(local, "Child", Trained)

@@ -1,5 +1,6 @@
 """The report in a browser, and what it holds."""
 
+import dataclasses
 import html
 import json
 import pathlib
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 
-from experiments.ablation import Study, report, results, tables
+from experiments.ablation import Study, report, results, tables, verdicts
 from experiments.ablation.folder import Folder, Outcome
 from experiments.ablation.study import plan
 
@@ -100,7 +101,7 @@ def test_a_browser_shows_and_sorts_it(made, tmp_path):
     assert down == sorted(plain, reverse=True)
     assert up != plain
     assert (found["said"], found["links"]) == ([], 0)
-    assert found["svgs"] == 1 + 4 + 1  # dots, two curves a task, profiles
+    assert found["svgs"] == 2 + 4 + 1  # differences, dots, two curves a task, profiles
 
 
 def _opened(page: pathlib.Path, profile: pathlib.Path) -> str:
@@ -111,6 +112,65 @@ def _opened(page: pathlib.Path, profile: pathlib.Path) -> str:
     )
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     return done.stdout
+
+
+def differing(metric, differences, **values):
+    """Plan and rows of a study whose only other cell differs by seed like that."""
+    study = Study(
+        experiment="tests.experiments.ablation.quick",
+        metric=metric,
+        base=("--validation=0.2",),
+        factors={"norm": ("none", "batch")},
+        seeds=len(differences),
+        **values,
+    )
+    planned = plan(study)
+    scores = {0: [0.5] * len(differences), 1: [0.5 + x for x in differences]}
+    ended = {
+        run: Outcome(validation={metric: scores[run.cell][run.seed]})
+        for run in planned.runs
+    }
+    return planned, ended
+
+
+@pytest.mark.parametrize(
+    ("metric", "differences", "least", "said"),
+    [
+        ("accuracy", [0.1, 0.11, 0.12], 0.01, "better than the base"),
+        ("accuracy", [-0.1, -0.11, -0.12], 0.01, "worse than the base"),
+        ("loss", [0.1, 0.11, 0.12], 0.01, "worse than the base"),
+        ("accuracy", [0.001, -0.001, 0.0], 0.01, "as good as the base, to within 0.01"),
+        ("accuracy", [0.1, -0.1, 0.0], 0.05, "a difference of 0.05 takes about"),
+        ("accuracy", [0.1, -0.1, 0.0], None, "not told from the base"),
+        ("accuracy", [0.1], 0.01, "no telling from chance by one seed"),
+    ],
+)
+def test_a_sentence_says_what_follows(tmp_path, metric, differences, least, said):
+    planned, ended = differing(metric, differences, difference=least)
+    folder = Folder(tmp_path, planned)
+    for run, outcome in ended.items():
+        folder.end(run, outcome)
+    (sentence,) = verdicts.sentences(planned, results.rows(planned, folder))
+    assert sentence.startswith("norm=batch: ")
+    assert said in sentence
+    report.write(planned, folder, title="norms")
+    assert f"<li>{sentence}" in (tmp_path / "report.html").read_text()
+
+
+def test_a_table_for_a_paper_has_the_columns_that_count(tmp_path):
+    planned, ended = differing("accuracy", [-0.1, -0.11, -0.12], difference=0.01)
+    folder = Folder(tmp_path, planned)
+    for run, outcome in ended.items():
+        folder.end(run, dataclasses.replace(outcome, packed=2 if run.seed else 0))
+    rows = results.rows(planned, folder)
+    table = tables.published(planned, rows)
+    heads = ["norm", "validation accuracy", "difference to the base", "p (Holm)"]
+    assert table[0] == [*heads, "remarks"]  # none was measured on a test split
+    assert table[2][-1] == "2 of 3 packed"
+    assert table[2][2].startswith("-0.1100 [-0.1348,")
+    text = tables.latex(table)
+    assert r"$-$0.1100 [$-$0.1348" in text
+    assert "booktabs" in text
 
 
 def test_missing_runs_and_single_seeds_are_said(tmp_path):
@@ -129,7 +189,7 @@ def test_missing_runs_and_single_seeds_are_said(tmp_path):
     said = [tables.remarks(row) for row in rows]
     assert said == ["one seed: no interval", "1 failed", "1 missing"]
     table = tables.cells(planned, rows)
-    assert table[1][2:5] == ["0.3000", "-", "base"]
+    assert table[1][2:5] == ["0.3000", "base", "0.4000"]
     report.write(planned, folder, title="norms")
     page = (tmp_path / "report.html").read_text()
     assert "nothing to test by" in page
@@ -154,8 +214,9 @@ def test_labels_are_text_whatever_is_in_them(tmp_path):
     report.write(planned, folder, title="labels")
     page = html.unescape((tmp_path / "report.html").read_text())
     for value in values:
-        assert f">one: fault={value}</text>" in page
-        assert f">$x$: fault={value}</text>" in page
+        shown = f"fault={value or '(empty)'}</text>"
+        assert f">one: {shown}" in page
+        assert f">$x$: {shown}" in page
 
 
 def test_holms_family_is_all_comparisons_of_the_study(made):

@@ -77,6 +77,18 @@ def test_every_cell_runs_on_every_task():
     assert planned.bases.keys() == tasks.keys()
 
 
+def test_none_leaves_a_flag_out():
+    whole = {"activation": (None, "gelu"), "augment": ("crop:1", "")}
+    planned = plan(changed(factors=whole, seeds=1))
+    assert planned.runs[0].config.activation is None
+    labels = [planned.label(cell) for cell in range(4)]
+    assert labels[0] == "activation=(default), augment=crop:1"
+    assert labels[1] == "augment=(empty)"
+    # A factor may be added whose first value is what the base had before.
+    before = plan(changed(factors={"augment": ("crop:1", "")}, seeds=1))
+    assert before.runs[0] == planned.runs[0]
+
+
 def test_names_of_folders_have_no_slashes():
     cells = [{"norm": "none"}, {"init_from": "/a/b.npz"}, {"init_from": "_a_b.npz"}]
     names = [run.name for run in plan(changed(factors={}, cells=cells, seeds=1)).runs]
@@ -102,12 +114,12 @@ def test_names_of_folders_fit_in_any_file_system():
         ({"factors": {"norm": ("none",)}}, "a single one"),
         ({"factors": {"norm": ("none", "none")}}, "same run"),
         ({"factors": {"seed": (0, 1)}}, "no factor"),
-        ({"factors": {"norm": ("none", None)}}, "--norm cannot be None"),
+        ({"factors": {"norm": ("none", ["batch"])}}, r"--norm cannot be \['batch'\]"),
         ({"factors": {}}, "either factors or cells"),
         ({"design": "latin"}, "grid, one_at_a_time, got 'latin'"),
         ({"metric": "dice"}, "no 'dice', but accuracy, loss"),
         ({"metric": "accuracy_per_class"}, "but accuracy, loss"),
-        ({"experiment": "clasification"}, "no experiment 'clasification'"),
+        ({"experiment": "clasification"}, "experiments.clasification is no package"),
         ({"base": ()}, "--validation=0.2 among"),
         ({"base": ("--validation=0.2", "digits")}, "'digits': flags begin with --"),
         ({"base": ("--flagfile=missing.flags",)}, "missing.flags"),
