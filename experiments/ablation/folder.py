@@ -10,6 +10,7 @@ report.html, table.md, table.tex, results.csv
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import shutil
 import time
@@ -45,11 +46,18 @@ class Outcome:
     failure: str = ""
     cores: int = 0
     packed: int = 0
-    validation: dict[str, float] = dataclasses.field(default_factory=dict)
-    test: dict[str, float] = dataclasses.field(default_factory=dict)
+    validation: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    test: dict[str, float | None] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     sha256: str = ""
     data: str = ""
+
+    def failure_by(self, metric: str) -> str:
+        """Why there is no score by a metric on the validation split; "" if there is."""
+        score = self.validation.get(metric)
+        if self.failure or (score is not None and math.isfinite(score)):
+            return self.failure
+        return f"{metric} on the validation split is {score}"
 
 
 class Folder:
