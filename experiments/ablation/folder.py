@@ -77,7 +77,8 @@ class Folder:
             for name in ("runs", "outcomes", "claims", "logs"):
                 (workdir / name).mkdir(parents=True, exist_ok=True)
             self.claims = Claims(workdir / "claims")
-            self._agree(plan)
+            with self.holding("study"):
+                self._agree(plan)
         except OSError as error:
             if error.errno in FULL:
                 raise
@@ -156,14 +157,6 @@ class Folder:
             reason = "or config.json beside it"
             raise text_files.damaged(path, reason, remedy=_REMEDY) from error
 
-    def _outcome(self, run: Run) -> pathlib.Path:
-        return self.workdir / "outcomes" / f"{_flat(run)}.json"
-
-    def _agree(self, plan: Plan) -> None:
-        """Refuses a workdir of another study; a wider one of the same base goes on."""
-        with self.holding("study"):
-            self._agree_alone(plan)
-
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[None]:
         """Does something that one process of the study does at a time."""
@@ -174,7 +167,11 @@ class Folder:
         finally:
             claim.release()
 
-    def _agree_alone(self, plan: Plan) -> None:
+    def _outcome(self, run: Run) -> pathlib.Path:
+        return self.workdir / "outcomes" / f"{_flat(run)}.json"
+
+    def _agree(self, plan: Plan) -> None:
+        """Refuses a workdir of another study; a wider one of the same base goes on."""
         path = self.workdir / "study.json"
         bases = {task: flags.identity(config) for task, config in plan.bases.items()}
         for base in bases.values():
