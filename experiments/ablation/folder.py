@@ -19,7 +19,7 @@ from typing import Any
 
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
-from cnnjax.training import finished, flags, text_files
+from cnnjax.training import earlier, finished, flags, text_files
 from cnnjax.training.command_line import FULL
 from experiments.ablation.claims import Claims
 from experiments.ablation.study import Plan, Run
@@ -180,7 +180,9 @@ class Folder:
             there = text_files.read_object(path, _NEEDED, remedy=_REMEDY)
             finished.check_experiment(self.workdir, there, plan.experiment.name)
             for task in bases.keys() & there["bases"].keys():
-                if changed := finished.changed(there["bases"][task], bases[task]):
+                before = earlier.options(there["bases"][task])
+                options = type(plan.bases[task])
+                if changed := finished.changed(before, bases[task], options):
                     raise UsageError(
                         f"{self.workdir} holds a study with another base: {changed};"
                         " name another --workdir."
