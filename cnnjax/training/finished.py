@@ -135,12 +135,17 @@ def check_experiment(
 def changed(before: Row, now: Row, config: type | None = None) -> str:
     """Which flags differ, and how; empty if none does.
 
-    A flag that a run of an earlier revision did not have is the default of `config`.
+    `before` comes from a JSON file. A flag that a run of an earlier revision did not
+    have is the default of `config`.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(config)} if config else {}
     old = defaults | before
     return ", ".join(
         f"--{name} ({old.get(name)!r} there, {value!r} here)"
         for name, value in now.items()
-        if old.get(name) != value
+        if _as_in_json(old.get(name)) != _as_in_json(value)
     )
+
+
+def _as_in_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

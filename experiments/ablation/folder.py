@@ -10,6 +10,7 @@ report.html, table.md, table.tex, results.csv
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import shutil
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 from cnnjax.digest import json_sha256
 from cnnjax.errors import UsageError
-from cnnjax.training import finished, flags, text_files
+from cnnjax.training import earlier, finished, flags, text_files
 from cnnjax.training.command_line import FULL
 from experiments.ablation.claims import Claims
 from experiments.ablation.study import Plan, Run
@@ -45,11 +46,18 @@ class Outcome:
     failure: str = ""
     cores: int = 0
     packed: int = 0
-    validation: dict[str, float] = dataclasses.field(default_factory=dict)
-    test: dict[str, float] = dataclasses.field(default_factory=dict)
+    validation: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    test: dict[str, float | None] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     sha256: str = ""
     data: str = ""
+
+    def failure_by(self, metric: str) -> str:
+        """Why there is no score by a metric on the validation split; "" if there is."""
+        score = self.validation.get(metric)
+        if self.failure or (score is not None and math.isfinite(score)):
+            return self.failure
+        return f"{metric} on the validation split is {score}"
 
 
 class Folder:
@@ -69,7 +77,8 @@ class Folder:
             for name in ("runs", "outcomes", "claims", "logs"):
                 (workdir / name).mkdir(parents=True, exist_ok=True)
             self.claims = Claims(workdir / "claims")
-            self._agree(plan)
+            with self.holding("study"):
+                self._agree(plan)
         except OSError as error:
             if error.errno in FULL:
                 raise
@@ -153,14 +162,6 @@ class Folder:
             reason = "or config.json beside it"
             raise text_files.damaged(path, reason, remedy=_REMEDY) from error
 
-    def _outcome(self, run: Run) -> pathlib.Path:
-        return self.workdir / "outcomes" / f"{_flat(run)}.json"
-
-    def _agree(self, plan: Plan) -> None:
-        """Refuses a workdir of another study; a wider one of the same base goes on."""
-        with self.holding("study"):
-            self._agree_alone(plan)
-
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[None]:
         """Does something that one process of the study does at a time."""
@@ -171,7 +172,11 @@ class Folder:
         finally:
             claim.release()
 
-    def _agree_alone(self, plan: Plan) -> None:
+    def _outcome(self, run: Run) -> pathlib.Path:
+        return self.workdir / "outcomes" / f"{_flat(run)}.json"
+
+    def _agree(self, plan: Plan) -> None:
+        """Refuses a workdir of another study; a wider one of the same base goes on."""
         path = self.workdir / "study.json"
         bases = {task: flags.identity(config) for task, config in plan.bases.items()}
         for base in bases.values():
@@ -180,7 +185,9 @@ class Folder:
             there = text_files.read_object(path, _NEEDED, remedy=_REMEDY)
             finished.check_experiment(self.workdir, there, plan.experiment.name)
             for task in bases.keys() & there["bases"].keys():
-                if changed := finished.changed(there["bases"][task], bases[task]):
+                before = earlier.options(there["bases"][task])
+                options = type(plan.bases[task])
+                if changed := finished.changed(before, bases[task], options):
                     raise UsageError(
                         f"{self.workdir} holds a study with another base: {changed};"
                         " name another --workdir."

@@ -237,8 +237,9 @@ def report(plan: Plan, run: Run, outcome: Outcome, *, done: int, left: float) ->
     """
     check_metric(plan, outcome)
     metric = plan.study.metric
-    news = f"failed: {short(outcome.failure, 200)}"
-    if not outcome.failure:
+    failure = outcome.failure_by(metric)
+    news = f"failed: {short(failure, 200)}"
+    if not failure:
         took = duration(outcome.seconds)
         news = f"validation {metric} {outcome.validation[metric]:.4f}  {took}"
     rest = f"  about {duration(left)} left" if left else ""

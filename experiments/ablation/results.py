@@ -147,11 +147,10 @@ def _row(
 
 
 def _ended(run: Run, outcome: Outcome, metric: str) -> Ended:
-    validation, test = outcome.validation.get(metric), outcome.test.get(metric)
-    if not outcome.failure and (validation is None or not np.isfinite(validation)):
-        failure = f"{metric} on the validation split is {validation}"
-        outcome, validation = dataclasses.replace(outcome, failure=failure), None
-    return Ended(run, outcome, validation, test)
+    failure = outcome.failure_by(metric)
+    validation = None if failure else outcome.validation[metric]
+    outcome = dataclasses.replace(outcome, failure=failure)
+    return Ended(run, outcome, validation, outcome.test.get(metric))
 
 
 def _summary(scores: Iterable[float | None]) -> Summary | None:

@@ -36,7 +36,7 @@ class Summary:
         std: standard deviation with n - 1 degrees; None for one run.
         t_interval: of the mean, by Student's t; None for one run.
         bootstrap: of the mean, bias-corrected and accelerated; None below
-            `BOOTSTRAP_RUNS` runs.
+            `BOOTSTRAP_RUNS` runs, and where a score is not finite.
     """
 
     runs: int
@@ -74,12 +74,13 @@ def summarize(scores: Scores) -> Summary:
     """Mean, spread and intervals of the scores of at least one run."""
     scores = np.asarray(scores, np.float64)
     several = len(scores) > 1
+    many = len(scores) >= BOOTSTRAP_RUNS and bool(np.isfinite(scores).all())
     return Summary(
         runs=len(scores),
         mean=float(scores.mean()),
         std=float(scores.std(ddof=1)) if several else None,
         t_interval=t_interval(scores) if several else None,
-        bootstrap=bootstrap(scores) if len(scores) >= BOOTSTRAP_RUNS else None,
+        bootstrap=bootstrap(scores) if many else None,
     )
 
 

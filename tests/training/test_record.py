@@ -89,6 +89,12 @@ def test_refuses_a_run_of_another_config(tmp_path):
         Record(tmp_path, Config(seed=1), **OF)
 
 
+def test_a_flag_given_several_times_is_the_same_as_its_list_in_json():
+    before = {"transforms": ["flip", "crop"]}
+    assert finished.changed(before, {"transforms": ("flip", "crop")}) == ""
+    assert "--transforms" in finished.changed(before, {"transforms": ("flip",)})
+
+
 def test_refuses_flags_that_are_not_known(tmp_path):
     begun(tmp_path)
     path = tmp_path / "config.json"

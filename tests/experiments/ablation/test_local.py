@@ -9,7 +9,7 @@ import pytest
 
 from cnnjax.errors import UsageError
 from cnnjax.training import text_files, workdirs
-from experiments.ablation import Study, execute, local, packed, verify
+from experiments.ablation import Study, execute, local, packed, results, verify
 from experiments.ablation.execute import Child
 from experiments.ablation.folder import Folder, Outcome
 from experiments.ablation.study import plan
@@ -118,6 +118,17 @@ def test_a_run_that_a_signal_ends_says_which(made, number, said):
     child._process.send_signal(number)
     (outcome,) = child.wait()
     assert outcome.failure == said
+
+
+@pytest.mark.parametrize("score", [None, float("nan")])
+def test_a_run_without_a_score_is_told_as_a_failure(made, capsys, score):
+    folder, runs = made
+    folder.end(runs[0], Outcome(validation={"accuracy": score}))
+    local.report(plan(STUDY), runs[0], folder.outcome(runs[0]), done=1)
+    said = f"failed: accuracy on the validation split is {score}"
+    assert said in capsys.readouterr().out
+    (row, *_) = results.rows(plan(STUDY), folder)
+    assert [x.outcome.failure for x in row.failures] == [said.partition(": ")[2]]
 
 
 @pytest.mark.parametrize(("machine", "recorded"), [(2, 0), (4, 2)])

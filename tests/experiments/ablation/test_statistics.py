@@ -34,6 +34,12 @@ def test_the_bootstrap_begins_at_five_runs(rng):
     assert statistics.summarize(np.full(5, 0.5)).bootstrap == (0.5, 0.5)
 
 
+def test_a_score_that_is_not_finite_shows_in_the_mean():
+    found = statistics.summarize(np.array([0.5, 0.6, np.nan, 0.7, 0.8]))
+    assert math.isnan(found.mean)
+    assert found.bootstrap is None
+
+
 def test_intervals_cover_as_often_as_they_say(rng):
     drawn = rng.normal(0, 1, (2000, 5))
     covered = [low < 0 < high for low, high in map(statistics.t_interval, drawn)]

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import errno
+import json
 import os
 import pathlib
 import shlex
@@ -205,6 +206,19 @@ def test_a_wider_study_goes_on_and_another_is_refused(straight):
     assert set(times_trained(straight).values()) == {1}
     other = dataclasses.replace(quick(NORMS), base=("--validation=0.1",))
     with pytest.raises(UsageError, match=r"validation \(0.2 there, 0.1 here\)"):
+        run(other, straight)
+
+
+def test_a_study_of_an_earlier_revision_goes_on(straight):
+    path = straight / "study.json"
+    there = json.loads(path.read_text())
+    del there["bases"][""]["label_smoothing"]  # which it did not have yet
+    path.write_text(json.dumps(there))
+    run(quick(NORMS), straight)
+    assert set(times_trained(straight).values()) == {1}
+    other = quick({"label_smoothing": (0.2, 0.1)})
+    path.write_text(json.dumps(there))
+    with pytest.raises(UsageError, match=r"label_smoothing \(0.1 there, 0.2 here\)"):
         run(other, straight)
 
 
