@@ -124,7 +124,7 @@ def test_a_run_that_a_signal_ends_says_which(made, number, said):
 def test_a_run_without_a_score_is_told_as_a_failure(made, capsys, score):
     folder, runs = made
     folder.end(runs[0], Outcome(validation={"accuracy": score}))
-    local.report(plan(STUDY), runs[0], folder.outcome(runs[0]), done=1)
+    local.report(plan(STUDY), runs[0], folder.outcome(runs[0]), done=1, left=0)
     said = f"failed: accuracy on the validation split is {score}"
     assert said in capsys.readouterr().out
     (row, *_) = results.rows(plan(STUDY), folder)

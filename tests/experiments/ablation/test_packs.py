@@ -249,7 +249,7 @@ def test_a_study_marks_what_was_packed(tmp_path):
         seeds=1,
     )
     found = run(study, tmp_path, pack="2")
-    assert [row.is_packed for row in found] == [True, False]
+    assert [row.packed for row in found] == [1, 0]
     assert [len(row.failures) for row in found] == [0, 1]
     assert "packed" in (tmp_path / "table.md").read_text()
     assert found[0].validation.runs == 1
