@@ -1,14 +1,20 @@
 """Weights of an earlier run or of a file, to start from or to predict with."""
 
+import dataclasses
 import pathlib
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from cnnjax.digest import tree_sha256
 from cnnjax.errors import UsageError
-from cnnjax.models import weights
+from cnnjax.models import pretrained, weights
 from cnnjax.training import earlier, finished
 from cnnjax.training.progress import log_line
+from cnnjax.training.scaling import Scaling
+from experiments.config import NetworkConfig, build
 
 
 def weights_of(workdir: pathlib.Path) -> PyTree:
@@ -30,29 +36,47 @@ def weights_of(workdir: pathlib.Path) -> PyTree:
     return earlier.variables(variables)
 
 
-def started_from(location: str, variables: PyTree) -> PyTree:
-    """`variables` with the weights of a run or a file where names and shapes agree."""
-    if not location:
+def started_from(config: NetworkConfig, variables: PyTree) -> PyTree:
+    """`variables` with the weights to start from where names and shapes agree."""
+    if not config.init_from:
         return variables
-    merged, skipped = weights.merge(variables, _stored(location, variables))
+    stored = _stored(config, variables)
+    merged, skipped = weights.merge(variables, stored.variables)
     but = f", but for {', '.join(skipped)}" if skipped else ""
-    log_line(f"starts from {location}{but}")
+    log_line(f"starts from {config.init_from}{stored.words}{but}")
     return merged
 
 
-def check_start(location: str, workdir: pathlib.Path, shapes: PyTree) -> None:
+def scaling(config: NetworkConfig, channels: int) -> Scaling | None:
+    """Channel mean and std for which the weights to start from are.
+
+    None if there are no such weights, it is not known, or they are for images of
+    another number of channels.
+    """
+    if not config.init_from:
+        return None
+    model = build(config, None)
+    side = max(64, model.smallest)
+    images = jnp.zeros((1, side, side, channels))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    found = _stored(config, shapes).scaling
+    return found if found and len(found["mean"]) == channels else None
+
+
+def check_start(config: NetworkConfig, workdir: pathlib.Path, shapes: PyTree) -> None:
     """Refuses initial weights with which a run could not begin in `workdir`.
 
     It is about to be emptied.
 
     Args:
-        location: of a run or a file; empty for none.
+        config: names a run or a file, or none.
         workdir: of the run that would begin.
         shapes: of its variables.
 
     Raises:
         UsageError: if the weights lie in the workdir, or do not fit the variables.
     """
+    location = config.init_from
     if not location:
         return
     if pathlib.Path(location).resolve().is_relative_to(workdir.resolve()):
@@ -60,11 +84,48 @@ def check_start(location: str, workdir: pathlib.Path, shapes: PyTree) -> None:
             f"--init_from={location} lies in the --workdir, which --overwrite empties;"
             " name another --workdir."
         )
-    weights.merge(shapes, _stored(location, shapes))
+    weights.merge(shapes, _stored(config, shapes).variables)
 
 
-def _stored(location: str, variables: PyTree) -> PyTree:
-    """The collections of `variables` that a run or a file has."""
-    path = pathlib.Path(location)
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """Weights to start from, in the names of the model.
+
+    Attributes:
+        variables: those that model and weights have.
+        scaling: of the images that they are for, if it is known.
+        words: about both, for people.
+    """
+
+    variables: PyTree
+    scaling: Scaling | None
+    words: str = ""
+
+
+def _stored(config: NetworkConfig, shapes: PyTree) -> _Stored:
+    """The weights of a run, of a file like those of a run, or of another library."""
+    path = pathlib.Path(config.init_from)
     loaded = weights_of(path) if path.is_dir() else weights.load(path)
-    return {name: loaded[name] for name in variables if name in loaded}
+    ours = {name: loaded[name] for name in shapes if name in loaded}
+    alike = len(weights.flatten(ours).keys() & weights.flatten(shapes))
+    scaling = loaded.get("input")
+    try:
+        arrays = weights.flatten(ours or loaded)
+        found = pretrained.convert(arrays, build(config, None), shapes)
+    except UsageError:
+        if not alike:
+            raise
+        return _Stored(ours, scaling)
+    if alike >= len(weights.flatten(found.variables)):
+        return _Stored(ours, scaling)
+    seen = found.preprocessing
+    if seen is None:
+        return _Stored(found.variables, scaling, f" ({found.source})")
+    scaling = {"mean": np.array(seen.mean, "f4"), "std": np.array(seen.std, "f4")}
+    mean, std = (", ".join(f"{x:.3f}" for x in v) for v in (seen.mean, seen.std))
+    return _Stored(
+        found.variables,
+        scaling,
+        f" ({found.source}; trained on images of {seen.size}x{seen.size}, channel mean"
+        f" {mean} and std {std}, which are used here, too)",
+    )

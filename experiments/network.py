@@ -29,9 +29,7 @@ def initial(
     """
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(init, key)  # raises for images that the model cannot take
-    return shapes, lambda: started_from(
-        config.init_from, state.first_variables(init, key)
-    )
+    return shapes, lambda: started_from(config, state.first_variables(init, key))
 
 
 def apply(model: nn.Module, variables: PyTree, images: Array, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -28,9 +29,8 @@ from cnnjax.training.plan import Plan, plan
 from cnnjax.training.progress import log_line
 from cnnjax.training.task import Metrics, Task, TrainingResult
 from cnnjax.training.train import compiled_step, step_seconds, train
+from experiments import initial_weights, result_table
 from experiments import predictor as predictors
-from experiments import result_table
-from experiments.initial_weights import check_start
 from experiments.predictor import Report, TrainedModel
 
 # Name of each figure -> draws it into the file that it is given.
@@ -143,7 +143,7 @@ def run(
     memory.check_model(task.shapes)
     step = None
     if overwrite:  # what cannot begin empties no workdir
-        check_start(config.init_from, workdir, task.shapes)
+        initial_weights.check_start(config, workdir, task.shapes)
         step = compiled_step(task, config, steps, clock)
     with record.Record(
         workdir,
@@ -191,7 +191,12 @@ def planned(
     """
     flags.check(config)
     data, validation = experiment.load_data(config, preparation)
-    scaling = scalings.find(config, data, None if fresh else workdir)
+    scaling = scalings.find(
+        config,
+        data,
+        None if fresh else workdir,
+        given=lambda: initial_weights.scaling(config, data.image_shape[-1]),
+    )
     task = experiment.make_task(config, data, validation, scaling, workdir)
     return data, scaling, task, plan(config, len(task.train), rounds=task.rounds)
 
@@ -227,12 +232,26 @@ def finish(
     }
     if jax.process_index() == 0:
         variables = {**run.result.variables, "input": run.scaling, **extra_variables}
-        weights.save(keep.workdir / "weights.safetensors", variables)
+        path = keep.workdir / "weights.safetensors"
+        weights.save(path, variables, metadata=_preprocessing(run))
         _drawing(keep).parent.mkdir(exist_ok=True)
         _drawing(keep).touch()
     keep.finish(result)
     _draw(experiment, run, keep)
     return result
+
+
+def _preprocessing(run: TrainedRun) -> dict[str, str]:
+    """What images pass through in front of the network, as text for a file."""
+    height, width, channels = run.data.image_shape
+    said = {
+        "size": [height, width],
+        "channels": {1: "gray", 3: "RGB"}.get(channels, channels),
+        "mean": run.scaling["mean"].tolist(),
+        "std": run.scaling["std"].tolist(),
+        "formula": "(image / 255 - mean) / std",
+    }
+    return {"preprocessing": json.dumps(said)}
 
 
 def _validation(step: int, keep: record.Record) -> Metrics:

@@ -5,6 +5,7 @@ the run and the fingerprint of its data. What has another sum is computed again.
 """
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,15 +25,22 @@ _NAMES = ("mean", "std")
 Scaling = dict[str, Float32[np.ndarray, " c"]]
 
 
-def find(config: Any, data: Dataset, workdir: pathlib.Path | None) -> Scaling:
-    """The "mean" and "std" of the training images: kept ones, else computed.
+def find(
+    config: Any,
+    data: Dataset,
+    workdir: pathlib.Path | None,
+    *,
+    given: Callable[[], Scaling | None] = lambda: None,
+) -> Scaling:
+    """The "mean" and "std" of the training images: kept or given ones, else computed.
 
     The first of several processes finds them for all; each of them must call this.
 
     Args:
         config: the options of the run.
         data: its data.
-        workdir: where `keep` may have written them; None computes them anyway.
+        workdir: where `keep` may have written them; None: nowhere.
+        given: returns those that the network's first weights are for, if any.
 
     Raises:
         UsageError: if an image is damaged.
@@ -40,7 +48,7 @@ def find(config: Any, data: Dataset, workdir: pathlib.Path | None) -> Scaling:
     found = {name: np.zeros(data.image_shape[2], np.float32) for name in _NAMES}
     if jax.process_index() == 0:
         kept = None if workdir is None else _kept(config, data, workdir)
-        found = kept or _computed(config, data)
+        found = kept or given() or _computed(config, data)
     return multihost_utils.broadcast_one_to_all(found)
 
 

@@ -59,7 +59,8 @@ def use(run, picture, drawn):
     """Each way to use a run."""
     yield lambda: classification.load(run)
     yield lambda: trainer.predict(classification.EXPERIMENT, picture, run)
-    yield lambda: started_from(str(run), drawn)
+    start = dataclasses.replace(CONFIG, init_from=str(run))
+    yield lambda: started_from(start, drawn)
 
 
 def test_a_run_is_used(run, picture, drawn):
@@ -134,16 +135,24 @@ def test_a_run_that_lacks_a_file_is_refused(run, picture, drawn, name):
         ("run", "lies in the --workdir, which --overwrite empties"),
         ("run/weights.safetensors", "lies in the --workdir, which --overwrite empties"),
         ("gone.npz", "no such file of weights"),
-        ("other.npz", "they have params/other/kernel"),
-        ("bare.npz", "they have none"),
+        (
+            "other.npz",
+            "first array is 'other/kernel' are none of those known for LeNet",
+        ),
+        ("bare.npz", "first array is 'kernel' are none of those known for LeNet"),
     ],
 )
 def test_there_must_be_a_start_before_a_workdir_is_emptied(run, drawn, start, message):
     np.savez(run.parent / "other.npz", **{"params/other/kernel": np.ones(3, "f4")})
     np.savez(run.parent / "bare.npz", kernel=np.ones(3, "f4"))
-    check_start(str(run), run.parent / "another", drawn)
+
+    def check(location, workdir):
+        config = dataclasses.replace(CONFIG, init_from=str(location))
+        check_start(config, workdir, drawn)
+
+    check(run, run.parent / "another")
     with pytest.raises(UsageError, match=message):
-        check_start(str(run.parent / start), run, drawn)
+        check(run.parent / start, run)
 
 
 def test_overwriting_keeps_the_run_when_there_is_no_start(run):

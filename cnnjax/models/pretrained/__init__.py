@@ -110,7 +110,11 @@ def convert(arrays: Mapping[str, np.ndarray], model: Network, shapes: PyTree) ->
         UsageError: if no table of its family has the names of the arrays, or the
             weights are of a variant of the network.
     """
-    arrays = {name: x for name, x in arrays.items() if not name.endswith(UNUSED)}
+    arrays = {
+        name.removeprefix("params/").removeprefix("batch_stats/"): x
+        for name, x in arrays.items()
+        if not name.endswith(UNUSED)
+    }
     flat = {name: x.shape for name, x in weights.flatten(shapes).items()}
     table, names = _best(model, arrays, flat)
     biases = _biases(table, arrays, flat)

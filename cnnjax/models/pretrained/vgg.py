@@ -39,6 +39,7 @@ def tables(model: Network) -> list[Table]:
         return f"conv{match[1]}_{match[2]}" if match and match[3] == "conv" else None
 
     return [
+        Table("our VGG", _plain, separator="/", transposed=False),
         torch(
             "torchvision",
             lambda x: torchvision(x, wide=_TORCHVISION, head="classifier.6"),
