@@ -20,6 +20,7 @@ def resize(
     *,
     method: str = "bilinear",
     antialias: bool = False,
+    align_corners: bool = False,
 ) -> Float[Array, "*batch h_out w_out c"]:
     """Samples the images anew at `size`.
 
@@ -39,13 +40,16 @@ def resize(
             a = -1/2).
         antialias: widens the kernel of an axis that shrinks by as much as that
             shrinks, so that every pixel of the input counts, as Pillow does.
+        align_corners: puts the centers of the outer pixels onto each other instead: the
+            output pixel i has its center at that of i (h - 1) / (h_out - 1), as PyTorch
+            does with this option. For "bilinear" and "bicubic" without `antialias`.
 
     Returns:
         The resized images, in the dtype of `x`.
 
     Raises:
-        ValueError: if `x` is not a batch of images of floating point numbers, or the
-            size or method is none.
+        ValueError: if `x` is not a batch of images of floating point numbers, the size
+            or method is none, or the options do not go together.
 
     >>> resize(jnp.asarray([[[0.0], [4.0]]]), (1, 4)).ravel()
     Array([0., 1., 3., 4.], dtype=float32)
@@ -53,9 +57,19 @@ def resize(
     x = _args.floating("x", _args.images("x", x))
     size = _args.pair("size", size)
     kernel = _KERNELS[_args.choice("method", method, tuple(_KERNELS))]
+    if align_corners and (antialias or method == "nearest"):
+        raise ValueError(
+            "align_corners is for bilinear and bicubic without antialias, got"
+            f" method={method!r}, antialias={antialias}."
+        )
     wide = x.astype(_args.wide(x.dtype))
     for axis, count in zip((-3, -2), size, strict=True):
-        wide = _along(wide, wide.ndim + axis, count, kernel, antialias)
+        place = wide.ndim + axis
+        if align_corners:
+            matrix = _few(wide.shape[place], count, kernel, align_corners=True)
+            wide = banded(wide, axis=axis, matrix=matrix)
+        else:
+            wide = _along(wide, place, count, kernel, antialias)
     return wide.astype(x.dtype)
 
 
@@ -104,14 +118,25 @@ _KERNELS = {"nearest": _box, "bilinear": _triangle, "bicubic": _cubic}
 
 
 @functools.cache
-def _few(length: int, count: int, kernel: Callable) -> Banded:
-    return Banded.of(_weights(length, count, kernel, antialias=False))
+def _few(
+    length: int, count: int, kernel: Callable, *, align_corners: bool = False
+) -> Banded:
+    return Banded.of(_weights(length, count, kernel, align_corners=align_corners))
 
 
 @functools.cache
-def _weights(length: int, count: int, kernel: Callable, antialias: bool) -> np.ndarray:
+def _weights(
+    length: int,
+    count: int,
+    kernel: Callable,
+    antialias: bool = False,
+    *,
+    align_corners: bool = False,
+) -> np.ndarray:
     """The matrix (count, length) that resizes an axis; its rows sum to one."""
     centers = (np.arange(count)[:, None] + 0.5) * length / count - 0.5
+    if align_corners:
+        centers = np.arange(count)[:, None] * (length - 1) / max(1, count - 1)
     width = max(1, length / count) if antialias else 1
     weights = kernel((centers - np.arange(length)) / width)
     return weights / weights.sum(1, keepdims=True)

@@ -71,6 +71,35 @@ def test_a_ramp_stays_a_ramp_inside():
     np.testing.assert_allclose(np.diff(y), 0.5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [*SIZES, (1, 1), (7, 6)])
+def test_corners_are_aligned_as_in_torch(normal, size):
+    x = np.asarray(normal(2, 7, 6, 3))
+    y = jax.jit(functools.partial(ops.resize, size=size, align_corners=True))(x)
+    scales = [(n - 1) / max(1, m - 1) for n, m in zip((7, 6), size, strict=True)]
+    for i, j in np.ndindex(size):
+        row, column = i * scales[0], j * scales[1]
+        top, left = min(int(row), 5), min(int(column), 4)
+        down, right = row - top, column - left
+        upper = (1 - right) * x[:, top, left] + right * x[:, top, left + 1]
+        lower = (1 - right) * x[:, top + 1, left] + right * x[:, top + 1, left + 1]
+        expected = (1 - down) * upper + down * lower
+        np.testing.assert_allclose(y[:, i, j], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+def test_aligned_corners_keep_the_outer_pixels(normal, method):
+    x = normal(2, 7, 6, 3)
+    y = ops.resize(x, (10, 17), method=method, align_corners=True)
+    for here, there in ((0, 0), (-1, -1)):
+        np.testing.assert_allclose(y[:, here, there], x[:, here, there], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"method": "nearest"}, {"antialias": True}])
+def test_corners_are_not_aligned_where_that_means_nothing(normal, options):
+    with pytest.raises(ValueError, match="align_corners is for bilinear and bicubic"):
+        ops.resize(normal(1, 4, 4, 1), 8, align_corners=True, **options)
+
+
 def test_doubling_by_nearest_is_unpooling(normal):
     x = normal(2, 4, 5, 3)
     doubled = ops.resize(x, (8, 10), method="nearest")
