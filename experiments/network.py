@@ -1,5 +1,7 @@
 """A network as part of a task: its initial variables and its loss."""
 
+import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from cnnjax.data.preprocess import scaled
 from cnnjax.errors import UsageError
 from cnnjax.losses.terms import Terms
+from cnnjax.models.layers import Norm
 from cnnjax.training import loop, state
 from experiments.config import NetworkConfig, build
 from experiments.initial_weights import started_from
@@ -61,20 +64,37 @@ def make_loss_fn(
         def step_loss(
             params: PyTree, batch_stats: PyTree, batch: PyTree, keys: Array
         ) -> tuple[Float[Array, " n"], tuple[PyTree, loop.Metrics]]:
-            (logits, features), changed = apply(
-                model,
-                {"params": params, "batch_stats": batch_stats},
-                scaled(batch["image"], scaling),
-                train=True,
-                keys=keys,
-                mutable=["batch_stats"],
-            )
+            with _frozen_norms(config.freeze):
+                (logits, features), changed = apply(
+                    model,
+                    {"params": params, "batch_stats": batch_stats},
+                    scaled(batch["image"], scaling),
+                    train=True,
+                    keys=keys,
+                    mutable=["batch_stats"],
+                )
             losses = loss(logits, features, batch)
             return losses, (changed.get("batch_stats", {}), {})
 
         return step_loss
 
     return loss_fn
+
+
+def _frozen_norms(pattern: str) -> contextlib.AbstractContextManager:
+    """Where norms whose scales are frozen do in training what they do in evaluation."""
+    if not pattern:
+        return contextlib.nullcontext()
+
+    def intercept(call: Any, arguments: Any, options: Any, context: Any) -> Any:
+        called = context.method_name == "__call__"
+        if called and isinstance(context.module, Norm):
+            name = "/".join((*context.module.path, "scale"))
+            train = options["train"] and not re.search(pattern, name)
+            options = {**options, "train": bool(train)}
+        return call(*arguments, **options)
+
+    return nn.intercept_methods(intercept)
 
 
 def check_smoothing(config: NetworkConfig, terms: Terms) -> None:

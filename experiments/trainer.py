@@ -16,6 +16,7 @@ from cnnjax.models import weights
 from cnnjax.training import (
     devices,
     flags,
+    freezing,
     launch,
     memory,
     provenance,
@@ -198,6 +199,7 @@ def planned(
         given=lambda: initial_weights.scaling(config, data.image_shape[-1]),
     )
     task = experiment.make_task(config, data, validation, scaling, workdir)
+    freezing.check(config.freeze, task.shapes["params"])
     return data, scaling, task, plan(config, len(task.train), rounds=task.rounds)
 
 
@@ -247,8 +249,7 @@ def _preprocessing(run: TrainedRun) -> dict[str, str]:
     said = {
         "size": [height, width],
         "channels": {1: "gray", 3: "RGB"}.get(channels, channels),
-        "mean": run.scaling["mean"].tolist(),
-        "std": run.scaling["std"].tolist(),
+        **{name: run.scaling[name].tolist() for name in ("mean", "std")},
         "formula": "(image / 255 - mean) / std",
     }
     return {"preprocessing": json.dumps(said)}

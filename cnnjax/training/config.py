@@ -168,6 +168,12 @@ class TrainingConfig:
     init_from: str = option(
         "", "A run or a .safetensors/.npz file whose weights to start from."
     )
+    freeze: str = option(
+        "",
+        "Parameters that stay as they are: a regular expression found in their names,"
+        " such as stem|stage1 (empty: none). Batch norms among them keep their"
+        " statistics, too.",
+    )
     workers: int | None = option(
         None,
         "Processes that decode images which do not fit in memory (none given: one for"

@@ -7,6 +7,7 @@ neither the number of devices nor the order in a batch changes an example's keys
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from cnnjax.ops.arrays import AnyArray
+from cnnjax.training import freezing
 from cnnjax.training.state import State
 
 Batch = dict[str, Array]
@@ -45,6 +47,7 @@ def make_step(
     augment: Augment,
     ema: float = 0.0,
     accumulate: int = 1,
+    freeze: str = "",
     axis_name: str | None = None,
 ) -> Step:
     """The update of a state by a batch.
@@ -55,29 +58,34 @@ def make_step(
     one part on all devices, and moves the running ones with each part. A step whose
     loss, gradient or updated parameters are not finite changes nothing but `finite`.
     `schedule` is that of the optimizer: its learning rate at this step is among the
-    metrics.
+    metrics. Parameters that `freeze` names (see `freezing`) have no gradient.
     """
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         keys = example_keys(seed, state.step, batch["index"])
         augment_keys, loss_keys = _split(keys)
         batch = augment(augment_keys, batch)
+        trained, frozen = freezing.split(state.params, freeze)
+
+        def loss_of_trained(params: PyTree, *rest: PyTree) -> Any:
+            return loss_fn(freezing.joined(params, frozen), *rest)
+
         grads, batch_stats, metrics = _gradients(
-            loss_fn, state, batch, loss_keys, accumulate
+            loss_of_trained, trained, state.batch_stats, batch, loss_keys, accumulate
         )
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
         norm = optax.tree.norm(grads)
         rate = jnp.asarray(schedule(state.step), jnp.float32)
         metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate}
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, opt_state = optimizer.update(grads, state.opt_state, trained)
+        params = freezing.joined(optax.apply_updates(trained, updates), frozen)
         updated = State(
             step=state.step + 1,
             params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
-            ema=_averaged(state, params, batch_stats, ema),
+            ema=_averaged(state, params, batch_stats, ema, exact=bool(freeze)),
             finite=state.finite
             & jnp.isfinite(metrics["loss"])
             & jnp.isfinite(norm)
@@ -121,7 +129,12 @@ def step_seconds(step: Step, state: State, batch: Batch) -> float:
 
 
 def _gradients(
-    loss_fn: LossFn, state: State, batch: Batch, keys: Key[Array, " n"], parts: int
+    loss_fn: LossFn,
+    params: PyTree,
+    batch_stats: PyTree,
+    batch: Batch,
+    keys: Key[Array, " n"],
+    parts: int,
 ) -> tuple[PyTree, PyTree, Metrics]:
     """Mean gradient, last statistics and mean metrics over the parts of a batch."""
 
@@ -134,22 +147,20 @@ def _gradients(
 
     grad_fn = jax.grad(mean_loss, has_aux=True)
     if parts == 1:
-        grads, (batch_stats, metrics) = grad_fn(
-            state.params, state.batch_stats, batch, keys
-        )
+        grads, (batch_stats, metrics) = grad_fn(params, batch_stats, batch, keys)
         return grads, batch_stats, metrics
 
     def part(carry: tuple, inputs: tuple) -> tuple[tuple, Metrics]:
         batch_stats, total = carry
-        grads, (batch_stats, metrics) = grad_fn(state.params, batch_stats, *inputs)
+        grads, (batch_stats, metrics) = grad_fn(params, batch_stats, *inputs)
         return (batch_stats, jax.tree.map(jnp.add, total, grads)), metrics
 
     # Part i holds the examples i, i + parts, …: each stays on the device that has it.
     cut = jax.tree.map(
         lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), (batch, keys)
     )
-    zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (batch_stats, total), metrics = jax.lax.scan(part, (state.batch_stats, zeros), cut)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    (batch_stats, total), metrics = jax.lax.scan(part, (batch_stats, zeros), cut)
     grads = jax.tree.map(lambda x: x / parts, total)
     metrics = jax.tree.map(lambda x: x.mean(axis=0), metrics)
     return grads, batch_stats, metrics
@@ -161,19 +172,25 @@ def _split(keys: Key[Array, " n"]) -> tuple[Key[Array, " n"], Key[Array, " n"]]:
 
 
 def _averaged(
-    state: State, params: PyTree, batch_stats: PyTree, decay: float
+    state: State, params: PyTree, batch_stats: PyTree, decay: float, *, exact: bool
 ) -> dict[str, PyTree] | None:
     """The moving average after this step.
 
     Early on the decay is smaller, (1 + t) / (10 + t), so that the random
-    initialization is forgotten.
+    initialization is forgotten. If it is `exact`, what stays as it is does so to the
+    bit, which rounding does not see to.
     """
     if state.ema is None:
         return None
     now = {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
     t = state.step.astype(jnp.float32)
     kept = jnp.minimum(decay, (1 + t) / (10 + t))
-    return jax.tree.map(lambda a, x: kept * a + (1 - kept) * x, state.ema, now)
+
+    def mixed(a: Array, x: Array) -> Array:
+        mean = kept * a + (1 - kept) * x
+        return jnp.where(a == x, a, mean) if exact else mean
+
+    return jax.tree.map(mixed, state.ema, now)
 
 
 def _unless_damaged(state: State, updated: State) -> State:

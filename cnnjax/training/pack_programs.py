@@ -106,6 +106,7 @@ class Programs:
                 augment=task.augment,
                 ema=config.ema,
                 accumulate=config.accumulate,
+                freeze=config.freeze,
             )
             state, metrics = update(state, batch)
             return (arrays, state), metrics

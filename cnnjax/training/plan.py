@@ -5,7 +5,7 @@ import dataclasses
 import optax
 
 from cnnjax.errors import UsageError
-from cnnjax.training import devices, optimizers
+from cnnjax.training import devices, freezing, optimizers
 from cnnjax.training.config import TrainingConfig
 
 _LOGGED_ROWS = 500
@@ -78,6 +78,13 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
         steps=steps,
         warmup_steps=warmup_steps,
     )
+    optimizer = optimizers.optimizer(
+        config.optimizer,
+        schedule,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm or None,
+    )
     return Plan(
         steps=steps,
         steps_per_epoch=steps_per_epoch,
@@ -85,11 +92,5 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
         checkpoint=max(1, round(config.checkpoint_every * steps_per_epoch)),
         row=max(1, steps // _LOGGED_ROWS),
         schedule=schedule,
-        optimizer=optimizers.optimizer(
-            config.optimizer,
-            schedule,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            clip_norm=config.clip_norm or None,
-        ),
+        optimizer=freezing.of_trained(optimizer, config.freeze),
     )

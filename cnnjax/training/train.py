@@ -103,6 +103,7 @@ def _compiled(
         augment=task.augment,
         ema=config.ema,
         accumulate=config.accumulate,
+        freeze=config.freeze,
         axis_name=mapper.axis_name,
     )
     clock.enter("compile")
