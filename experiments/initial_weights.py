@@ -1,6 +1,7 @@
 """Weights of an earlier run or of a file, to start from or to predict with."""
 
 import dataclasses
+import json
 import pathlib
 
 import jax
@@ -45,6 +46,22 @@ def started_from(config: NetworkConfig, variables: PyTree) -> PyTree:
     but = f", but for {', '.join(skipped)}" if skipped else ""
     log_line(f"starts from {config.init_from}{stored.words}{but}")
     return merged
+
+
+def preprocessing(shape: tuple[int, int, int], scaling: Scaling) -> dict[str, str]:
+    """What images pass through in front of a network, as metadata of its weights.
+
+    Args:
+        shape: of the images that it was trained on.
+        scaling: channel mean and std of images in [0, 1].
+    """
+    said = {
+        "size": shape[:2],
+        "channels": {1: "gray", 3: "RGB"}.get(shape[2], shape[2]),
+        **{name: scaling[name].tolist() for name in ("mean", "std")},
+        "formula": "(image / 255 - mean) / std",
+    }
+    return {"preprocessing": json.dumps(said)}
 
 
 def scaling(config: NetworkConfig, channels: int) -> Scaling | None:

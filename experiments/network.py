@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from cnnjax.data.preprocess import scaled
@@ -33,6 +34,20 @@ def initial(
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(init, key)  # raises for images that the model cannot take
     return shapes, lambda: started_from(config, state.first_variables(init, key))
+
+
+def head(config: NetworkConfig, shapes: PyTree) -> frozenset[str]:
+    """The modules of the network that its backbone has not, by name.
+
+    Args:
+        config: names the network.
+        shapes: of its variables.
+    """
+    model = build(config, None)
+    side = max(64, model.smallest)
+    images = jnp.zeros((1, side, side, 3))
+    backbone = jax.eval_shape(model.init, jax.random.key(0), images)
+    return frozenset(shapes["params"]) - frozenset(backbone["params"])
 
 
 def apply(model: nn.Module, variables: PyTree, images: Array, **options: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +29,7 @@ from cnnjax.training.plan import Plan, plan
 from cnnjax.training.progress import log_line
 from cnnjax.training.task import Metrics, Task, TrainingResult
 from cnnjax.training.train import compiled_step, step_seconds, train
-from experiments import initial_weights, result_table
+from experiments import initial_weights, network, result_table
 from experiments import predictor as predictors
 from experiments.predictor import Report, TrainedModel
 
@@ -200,7 +199,10 @@ def planned(
     )
     task = experiment.make_task(config, data, validation, scaling, workdir)
     freezing.check(config.freeze, task.shapes["params"])
-    return data, scaling, task, plan(config, len(task.train), rounds=task.rounds)
+    if config.head_learning_rate is not None:
+        task = dataclasses.replace(task, head=network.head(config, task.shapes))
+    steps = plan(config, len(task.train), rounds=task.rounds, head=task.head)
+    return data, scaling, task, steps
 
 
 def _finished(
@@ -235,24 +237,13 @@ def finish(
     if jax.process_index() == 0:
         variables = {**run.result.variables, "input": run.scaling, **extra_variables}
         path = keep.workdir / "weights.safetensors"
-        weights.save(path, variables, metadata=_preprocessing(run))
+        said = initial_weights.preprocessing(run.data.image_shape, run.scaling)
+        weights.save(path, variables, metadata=said)
         _drawing(keep).parent.mkdir(exist_ok=True)
         _drawing(keep).touch()
     keep.finish(result)
     _draw(experiment, run, keep)
     return result
-
-
-def _preprocessing(run: TrainedRun) -> dict[str, str]:
-    """What images pass through in front of the network, as text for a file."""
-    height, width, channels = run.data.image_shape
-    said = {
-        "size": [height, width],
-        "channels": {1: "gray", 3: "RGB"}.get(channels, channels),
-        **{name: run.scaling[name].tolist() for name in ("mean", "std")},
-        "formula": "(image / 255 - mean) / std",
-    }
-    return {"preprocessing": json.dumps(said)}
 
 
 def _validation(step: int, keep: record.Record) -> Metrics:

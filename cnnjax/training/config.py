@@ -72,6 +72,12 @@ class TrainingConfig:
     learning_rate: float = option(
         0.05, "Peak of the schedule.", above=0, at_most=1000, array=True
     )
+    head_learning_rate: float | None = option(
+        None,
+        "Peak of the schedule for the network's head (none given: --learning_rate).",
+        above=0,
+        at_most=1000,
+    )
     momentum: float = option(
         0.9,
         "Momentum of sgd and muon; first decay of adamw and lamb.",

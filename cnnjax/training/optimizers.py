@@ -1,6 +1,7 @@
 """Optimizers and learning rates from plain arguments."""
 
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Collection
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,32 @@ def optimizer(
     if clip_norm is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(clip_norm), rule)
+
+
+def with_faster(
+    rule: optax.GradientTransformation, modules: Collection[str], times: float
+) -> optax.GradientTransformation:
+    """`rule` with so many times the learning rate for some modules.
+
+    Args:
+        rule: whose updates are proportional to its learning rate.
+        modules: names at the top of the parameters' tree.
+        times: how much faster they learn.
+    """
+
+    def update(
+        updates: PyTree, state: optax.OptState, params: PyTree | None = None
+    ) -> tuple[PyTree, optax.OptState]:
+        found, state = rule.update(updates, state, params)
+        of_modules = typing.cast(dict[str, PyTree], found)
+        faster = {
+            name: jax.tree.map(lambda u: times * u, of_modules[name])
+            for name in of_modules
+            if name in modules
+        }
+        return {**of_modules, **faster}, state
+
+    return optax.GradientTransformation(rule.init, update)
 
 
 def _storable(rule: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -74,7 +74,7 @@ class Programs:
         self.evaluation_batch = self._task.evaluation_batch or batch_size
 
     def _planned(self, config: Any) -> Plan:
-        return plan(config, len(self._task.train))
+        return plan(config, len(self._task.train), head=self._task.head)
 
     @property
     def state_options(self) -> dict[str, Any]:

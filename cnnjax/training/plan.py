@@ -1,6 +1,7 @@
 """Lengths and intervals of a run, in steps."""
 
 import dataclasses
+from collections.abc import Collection
 
 import optax
 
@@ -35,8 +36,20 @@ class Plan:
     optimizer: optax.GradientTransformation
 
 
-def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
-    """The plan of `config` for a training split of so many examples, and rounds.
+def plan(
+    config: TrainingConfig,
+    examples: int,
+    *,
+    rounds: int = 1,
+    head: Collection[str] = (),
+) -> Plan:
+    """The plan of a run.
+
+    Args:
+        config: its options.
+        examples: number of those in the training split.
+        rounds: in how many parts it trains.
+        head: modules of the network that have a learning rate of their own.
 
     Raises:
         UsageError: if a batch is larger than that, or the devices do not divide it, or
@@ -85,6 +98,9 @@ def plan(config: TrainingConfig, examples: int, *, rounds: int = 1) -> Plan:
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm or None,
     )
+    if config.head_learning_rate is not None:
+        times = config.head_learning_rate / config.learning_rate
+        optimizer = optimizers.with_faster(optimizer, head, times)
     return Plan(
         steps=steps,
         steps_per_epoch=steps_per_epoch,

@@ -1,7 +1,7 @@
 """The task that an experiment gives to a training run, and the run's result."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from jaxtyping import PyTree
@@ -49,6 +49,7 @@ class Task:
             started before this process did: the same source again. It calls the
             keyword `poll` now and then, which raises to stop.
         rounds: number of rounds, of equal length.
+        head: modules at the top of the parameters' tree that are the network's head.
     """
 
     train: Source
@@ -66,6 +67,7 @@ class Task:
     evaluation_batch: int | None = None
     renew: Callable[..., Source] | None = None
     rounds: int = 1
+    head: Collection[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

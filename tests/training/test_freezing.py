@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from cnnjax.errors import UsageError
-from cnnjax.models import weights
-from cnnjax.training import freezing, loop, state
-from experiments import classification
+from cnnjax.models import MODELS, weights
+from cnnjax.training import freezing, loop, optimizers, state
+from experiments import classification, network, segmentation
 
 PARAMS = {
     "stem": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)},
@@ -88,6 +88,46 @@ def test_the_others_learn_as_if_those_were_constants(name):
 def test_patterns_that_mean_nothing_are_refused(pattern, said):
     with pytest.raises(UsageError, match=said):
         freezing.check(pattern, PARAMS)
+
+
+def test_a_head_has_a_learning_rate_of_its_own():
+    gradient = jax.tree.map(jnp.ones_like, PARAMS)
+    for name in optimizers.OPTIMIZERS:
+        rules = [
+            optimizers.optimizer(name, 0.1),
+            optimizers.with_faster(optimizers.optimizer(name, 0.1), {"head"}, 5.0),
+        ]
+        plain, faster = (
+            rule.update(gradient, rule.init(PARAMS), PARAMS)[0] for rule in rules
+        )
+        np.testing.assert_array_equal(faster["stem"]["kernel"], plain["stem"]["kernel"])
+        np.testing.assert_allclose(
+            faster["head"]["kernel"], 5 * plain["head"]["kernel"], rtol=1e-6
+        )
+    config = segmentation.Config(model="fcn8s", width=0.02)
+    model = MODELS["fcn8s"](classes=3, width=0.02)
+    images = jnp.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    wanted = {"scores", "scores3", "scores4", "enlarge", "enlarge3", "enlarge4"}
+    assert network.head(config, shapes) == wanted
+
+
+def test_the_head_alone_moves_where_all_else_stands_still(tmp_path):
+    options = {"width": 0.5, "epochs": 0.05, "ema": 0.0, "tune_cpu": False}
+    still = {"learning_rate": 1e-30, "weight_decay": 0.0}
+    first = classification.Config(**options, **still)
+    classification.run(first, tmp_path / "first")
+    second = dataclasses.replace(first, head_learning_rate=0.1)
+    classification.run(second, tmp_path / "second")
+    before, after = (
+        weights.load(tmp_path / x / "weights.safetensors")["params"]
+        for x in ("first", "second")
+    )
+    for name in before:
+        moved = not np.array_equal(
+            jax.tree.leaves(before[name])[0], jax.tree.leaves(after[name])[0]
+        )
+        assert moved == (name == "head")
 
 
 def test_a_run_leaves_frozen_layers_and_their_statistics_alone(tmp_path):
