@@ -166,8 +166,8 @@ def bilinear(
         1 - abs(np.arange(n) - (n - 1) / 2) / stride
         for n, stride in zip(shape[:2], strides, strict=True)
     )
-    taps = np.outer(rows, columns)[:, :, None, None]
-    return jnp.asarray(taps * np.eye(shape[2], shape[3]), dtype)
+    taps = jnp.asarray(np.outer(rows, columns)[:, :, None, None], dtype)
+    return taps * jnp.eye(shape[2], shape[3], dtype=dtype)
 
 
 def _pair(window: Window) -> tuple[int, int]:
