@@ -4,7 +4,7 @@ import collections
 import io
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import jax
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _SECONDS_BETWEEN_LINES = 10.0
 _WINDOW = 50  # steps over which the speed is taken
+_BOUNDLESS = 100_000  # letters in a line of a file
 
 console = rich.console.Console(highlight=False, soft_wrap=True)
 
@@ -50,14 +51,31 @@ def table(title: str, rows: Mapping[str, str]) -> None:
         console.print(shown)
 
 
-def grid(title: str, lines: Sequence[Sequence[str]]) -> None:
-    """Shows a table of several columns, the first line of which is its head."""
+def grid(
+    title: str,
+    lines: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    folded: bool = True,
+) -> None:
+    """Shows a table of several columns, the first line of which is its head.
+
+    Args:
+        title: above the table.
+        lines: as many cells in each.
+        right: names of columns that are aligned at the right.
+        folded: whether cells are folded where there is no terminal, too.
+    """
     head, *body = lines
     shown = rich.table.Table(title=title, title_justify="left")
     for name in head:
-        shown.add_column(_text(name), overflow="fold")
+        justify = "right" if name in right else "left"
+        shown.add_column(_text(name), overflow="fold", justify=justify)
     for line in body:
         shown.add_row(*map(_text, line))
+    if not (folded or console.is_terminal):
+        boundless = console.options.update(max_width=_BOUNDLESS)
+        shown.width = console.measure(shown, options=boundless).maximum
     console.print(shown)
 
 
