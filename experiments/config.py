@@ -1,6 +1,7 @@
 """Options of every experiment with a network, and those that belong to its models."""
 
 import dataclasses
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -57,13 +58,18 @@ class NetworkConfig(TrainingConfig):
     )
 
 
-C = TypeVar("C", bound=NetworkConfig)
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+C = TypeVar("C", bound="DataclassInstance")
 
 
 def for_models(
     models: Mapping[str, Callable[..., Network]], *, default: str
 ) -> Callable[[type[C]], type[C]]:
     """A decorator that gives a config `--model` and the options of single models.
+
+    The config declares `model`.
 
     An option that a model declares (`cnnjax.options.option` on its class) becomes a
     field of the config, None where it is not given; one that the config declares
