@@ -7,7 +7,10 @@ import re
 import shlex
 
 ROOT = pathlib.Path(__file__).parents[1]
-EXPERIMENTS = ("classification", "segmentation", "detection", "ablation", "benchmark")
+EXPERIMENTS = (
+    *("classification", "segmentation", "detection"),
+    *("ablation", "benchmark", "summary"),
+)
 READMES = (
     "README.md",
     "CONTRIBUTING.md",

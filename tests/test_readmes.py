@@ -28,6 +28,7 @@ from experiments import (
     classification,
     detection,
     segmentation,
+    summary,
     trainer,
 )
 from experiments.ablation import load
@@ -35,6 +36,8 @@ from experiments.ablation.options import Options
 from experiments.ablation.study import plan
 from experiments.benchmark import inputs, loops, packs, steps
 from experiments.benchmark.workloads import WORKS
+from experiments.summary import __main__ as summary_command
+from experiments.summary import options as summary_options
 from tests import once, readmes, synthetic
 from tests.readmes import ALL, Readme
 
@@ -44,7 +47,10 @@ PACKAGES = {
     "detection": detection,
     "ablation": ablation,
     "benchmark": benchmark,
+    "summary": summary,
 }
+# Commands that train nothing, by their options.
+OPTIONS = {"ablation": Options, "summary": summary_options.Options}
 ELSEWHERE = (
     "--flagfile=",
     "--verify_resume",
@@ -62,8 +68,8 @@ of_readmes = pytest.mark.parametrize("readme", ALL, ids=lambda readme: readme.pa
 def defined(name):
     """The flags of an experiment, with none given."""
     values = absl_flags.FlagValues()
-    if name == "ablation":
-        flags.define(Options, values)
+    if name in OPTIONS:
+        flags.define(OPTIONS[name], values)
         return values
     if name != "benchmark":
         flags.define(PACKAGES[name].EXPERIMENT.config, values)
@@ -108,7 +114,7 @@ def test_flags_exist(readme):
     if "ablation" in names:  # whose base is flags of an experiment
         names = PACKAGES
     known = set()
-    for name in (*names, "ablation", "benchmark"):
+    for name in (*names, *OPTIONS, "benchmark"):
         values = defined(name)
         known |= set(values)
         known |= {f"no{flag}" for flag in values if values[flag].boolean}
@@ -153,7 +159,7 @@ def test_modules_of_other_commands_exist():
 @pytest.mark.parametrize(("name", "arguments"), COMMANDS)
 def test_flags_of_commands_are_accepted(name, arguments, monkeypatch):
     monkeypatch.chdir(readmes.ROOT)  # where flagfiles are
-    if name in ("ablation", "benchmark"):
+    if name in (*OPTIONS, "benchmark"):
         parsed(name, arguments)
         return
     config, _ = launched(name, arguments)
@@ -224,6 +230,10 @@ def test_commands_run(name, arguments, paths, finished, tmp_path, monkeypatch):
     if name == "ablation":  # whose runs are those of experiments
         monkeypatch.chdir(readmes.ROOT)
         assert plan(load.study(flags.parse(Options, parsed(name, arguments)))).runs
+        return
+    if name == "summary":
+        monkeypatch.chdir(tmp_path)  # where its files go
+        summary_command.show(flags.parse(OPTIONS[name], parsed(name, arguments)))
         return
     if name == "benchmark":
         time_one_row(parsed(name, arguments), tmp_path, monkeypatch)

@@ -10,6 +10,7 @@ from absl import flags as absl_flags
 from cnnjax.errors import UsageError
 from cnnjax.training import flags, launch
 from experiments import classification, detection, segmentation
+from experiments.summary.options import Options as SummaryOptions
 
 CONFIGS = {
     "classification": classification.Config,
@@ -17,6 +18,7 @@ CONFIGS = {
     "detection": detection.Config,
     "launch": launch.LaunchOptions,
     "launch of segmentation": segmentation.config.LaunchOptions,
+    "summary": SummaryOptions,
 }
 HOLDS = {
     "at least": operator.ge,
