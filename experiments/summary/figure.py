@@ -31,6 +31,7 @@ _WIDEST = 0.4  # box, of 4,096 channels
 _GAP = 0.1
 _ABOVE = 0.95  # for shapes
 _LETTER = 0.065
+_LINE = 0.13  # of text
 _LEGEND = 0.35
 _NARROWEST = 6.4  # figure
 _LETTERS = 26  # of a name
@@ -110,4 +111,5 @@ def _side(box: Box) -> int:
 
 
 def _width(box: Box) -> float:
-    return _WIDEST * math.log2(1 + box.shape[-1]) / 12
+    """Of a box, or of the text above it if that is wider."""
+    return max(_LINE, _WIDEST * math.log2(1 + box.shape[-1]) / 12)
