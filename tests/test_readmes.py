@@ -35,6 +35,7 @@ from experiments.ablation.options import Options
 from experiments.ablation.study import plan
 from experiments.benchmark import inputs, loops, packs, steps
 from experiments.benchmark.workloads import WORKS
+from experiments.export import options as export_options
 from tests import once, readmes, synthetic
 from tests.readmes import ALL, Readme
 
@@ -45,6 +46,7 @@ PACKAGES = {
     "ablation": ablation,
     "benchmark": benchmark,
 }
+OPTIONS = {"ablation": Options, "export": export_options.Options}
 ELSEWHERE = (
     "--flagfile=",
     "--verify_resume",
@@ -62,8 +64,8 @@ of_readmes = pytest.mark.parametrize("readme", ALL, ids=lambda readme: readme.pa
 def defined(name):
     """The flags of an experiment, with none given."""
     values = absl_flags.FlagValues()
-    if name == "ablation":
-        flags.define(Options, values)
+    if name in OPTIONS:
+        flags.define(OPTIONS[name], values)
         return values
     if name != "benchmark":
         flags.define(PACKAGES[name].EXPERIMENT.config, values)
@@ -108,7 +110,7 @@ def test_flags_exist(readme):
     if "ablation" in names:  # whose base is flags of an experiment
         names = PACKAGES
     known = set()
-    for name in (*names, "ablation", "benchmark"):
+    for name in (*names, *OPTIONS, "benchmark"):
         values = defined(name)
         known |= set(values)
         known |= {f"no{flag}" for flag in values if values[flag].boolean}
@@ -162,6 +164,14 @@ def test_flags_of_commands_are_accepted(name, arguments, monkeypatch):
         if argument.startswith("--flagfile="):
             path = readmes.ROOT / argument.partition("=")[2]
             assert path in synthetic.recipes(PACKAGES[name].Config.MODELS)
+
+
+def test_flags_of_exports_are_accepted():
+    text = Readme("experiments/export/README.md").text
+    commands = re.findall(r"-m experiments\.export((?: --[^\s`|#]+)+)", text)
+    assert len(commands) > 1
+    for arguments in commands:
+        parsed("export", arguments.split())
 
 
 @pytest.fixture(scope="module")
