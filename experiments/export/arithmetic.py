@@ -91,7 +91,7 @@ def _is_softmax(a: Any, b: Any) -> bool:
 
 def _elementwise(op: str, *more: Any) -> Rule:
     def rule(equation: Equation, *inputs: Any) -> Wire:
-        (shape,) = equation.shapes
+        shape = equation.shape
         arranged = [
             constant(x, len(shape)) if isinstance(x, np.ndarray) else x for x in inputs
         ]
@@ -116,8 +116,7 @@ def _reduction(op: str) -> Rule:
         axes = equation.params["axes"]
         places = without(axes, x.rank)
         count = math.prod(x.shape[axis] for axis in axes)
-        (shape,) = equation.shapes
-        return node(op, shape, x, places, keepdims=0, count=count)
+        return node(op, equation.shape, x, places, keepdims=0, count=count)
 
     return rule
 

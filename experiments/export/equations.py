@@ -37,6 +37,12 @@ class Equation:
     shapes: tuple[tuple[int, ...], ...]
     params: dict[str, Any]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what it makes, if that is one."""
+        (shape,) = self.shapes
+        return shape
+
 
 @dataclasses.dataclass(frozen=True)
 class Program:

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import PyTree
 
 from cnnjax.errors import UsageError
-from experiments.export import arithmetic, equations, layers
+from experiments.export import arithmetic, equations, layers, shapes
 from experiments.export.arithmetic import Rule
 from experiments.export.equations import Equation
 from experiments.export.graph import Node, Unknown, Wire, order
@@ -43,6 +43,7 @@ def translate(
         **arithmetic.FUNCTIONS,
         **layers.FUNCTIONS,
         **layers.PRIMITIVES,
+        **shapes.PRIMITIVES,
         "window_max": pools.values,
         POOLED[0]: pools.places,
         POOLED[1]: pools.unpool,
