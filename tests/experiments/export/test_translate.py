@@ -70,8 +70,11 @@ def test_convolutions(options):
 )
 def test_transposed_convolutions(options):
     kernel = drawn(3, 3, 6 // options.get("groups", 1), 4)
-    bias = drawn(6)
-    up = lambda x: 2 * ops.conv2d_transpose(x, kernel, bias=bias, **options) - 1  # noqa: E731
+    scale, bias = drawn(2, 6)
+
+    def up(x):
+        return scale * ops.conv2d_transpose(x, kernel, bias=bias, **options) - 1
+
     names = assert_same(up, IMAGES)
     assert names == ["Transpose", "ConvTranspose", "Transpose"]
 
