@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
-from jaxtyping import PyTree, UInt8
+from jaxtyping import Array, PyTree, UInt8
 
 from cnnjax.data import decode
 from cnnjax.data.readers import folder
@@ -67,6 +67,15 @@ class TrainedModel:
             image_size=result.get("image_size", values["image_size"]),
             result=result,
         )
+
+    def outputs(self, variables: PyTree, images: Array) -> Array:
+        """What `predict` computes on a device, as a function that JAX can trace.
+
+        Args:
+            variables: as the attribute.
+            images: (n, h, w, channels), uint8 or float in [0, 1], preprocessed.
+        """
+        raise NotImplementedError
 
 
 class Report(Protocol):

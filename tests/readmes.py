@@ -16,7 +16,7 @@ READMES = (
     "CONTRIBUTING.md",
     "cnnjax/ops/README.md",
     "cnnjax/training/README.md",
-    *(f"experiments/{name}/README.md" for name in EXPERIMENTS),
+    *(f"experiments/{name}/README.md" for name in (*EXPERIMENTS, "export")),
 )
 # Behind `python -m experiments.`, or in a column with this in its head.
 COMMAND = re.compile(

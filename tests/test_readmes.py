@@ -36,6 +36,7 @@ from experiments.ablation.options import Options
 from experiments.ablation.study import plan
 from experiments.benchmark import inputs, loops, packs, steps
 from experiments.benchmark.workloads import WORKS
+from experiments.export import options as export_options
 from experiments.summary import __main__ as summary_command
 from experiments.summary import options as summary_options
 from tests import once, readmes, synthetic
@@ -50,7 +51,11 @@ PACKAGES = {
     "summary": summary,
 }
 # Commands that train nothing, by their options.
-OPTIONS = {"ablation": Options, "summary": summary_options.Options}
+OPTIONS = {
+    "ablation": Options,
+    "export": export_options.Options,
+    "summary": summary_options.Options,
+}
 ELSEWHERE = (
     "--flagfile=",
     "--verify_resume",
@@ -168,6 +173,14 @@ def test_flags_of_commands_are_accepted(name, arguments, monkeypatch):
         if argument.startswith("--flagfile="):
             path = readmes.ROOT / argument.partition("=")[2]
             assert path in synthetic.recipes(PACKAGES[name].Config.MODELS)
+
+
+def test_flags_of_exports_are_accepted():
+    text = Readme("experiments/export/README.md").text
+    commands = re.findall(r"-m experiments\.export((?: --[^\s`|#]+)+)", text)
+    assert len(commands) > 1
+    for arguments in commands:
+        parsed("export", arguments.split())
 
 
 @pytest.fixture(scope="module")

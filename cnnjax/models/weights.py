@@ -1,8 +1,9 @@
 """Variables of a model as one file of named arrays.
 
 Names are paths through the tree, joined by `/`: `params/stem/conv/kernel`. Files are
-safetensors (written and read) or npz (read). A safetensors file written here carries
-the SHA-256 of its arrays, so that damage is noticed; npz has checksums of its own.
+safetensors (written and read), npz or ONNX (read). A safetensors file written here
+carries the SHA-256 of its arrays, so that damage is noticed; npz has checksums of its
+own.
 """
 
 import os
@@ -59,7 +60,7 @@ def save(
 
 
 def load(path: Path, *, like: PyTree | None = None) -> PyTree:
-    """The arrays of a safetensors or npz file, as nested dicts.
+    """The arrays of a safetensors, npz or ONNX file, as nested dicts.
 
     Args:
         path: of the file.
@@ -79,10 +80,13 @@ def load(path: Path, *, like: PyTree | None = None) -> PyTree:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a safetensors or npz file by name, and its metadata.
+    """The arrays of a safetensors, npz or ONNX file by name, and its metadata.
+
+    Of ONNX they are the weights of the graph.
 
     Raises:
-        UsageError: if the file is missing or damaged.
+        UsageError: if the file is missing or damaged, or of ONNX and the package `onnx`
+            is missing or the weights are in other files.
     """
     return _read(pathlib.Path(path))
 
@@ -144,6 +148,8 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         missing = "it is no file" if path.exists() else "no such file of weights"
         raise UsageError(f"{path}: {missing}.")
     try:
+        if path.suffix == ".onnx":
+            return _initializers(path)
         if path.suffix == ".npz":
             # Opened here, because np.load leaves a damaged file open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -151,15 +157,38 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             words = file.metadata() or {}
         return safetensors_numpy.load_file(path), words
-    # For a damaged file both libraries raise exceptions of many types.
+    except UsageError:
+        raise
+    # For a damaged file all libraries raise exceptions of many types.
     except Exception as error:
         raise _unreadable(path, error) from error
+
+
+def _initializers(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The weights of an ONNX file, and its metadata."""
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"{path} needs the package onnx to be read: pip install onnx."
+        ) from None
+    model = onnx.load(path, load_external_data=False)
+    arrays: dict[str, np.ndarray] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise UsageError(
+                f"{path}: {tensor.name} is in another file; save the model as one file."
+            )
+        arrays[tensor.name] = onnx.numpy_helper.to_array(tensor)
+    if not arrays:
+        raise ValueError("it has no weights")
+    return arrays, {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _unreadable(path: pathlib.Path, error: Exception | str) -> UsageError:
     words = " ".join(str(error).split()) or type(error).__name__
     return UsageError(
-        f"{path}: not a whole safetensors or npz file of weights ({words}); "
+        f"{path}: not a whole safetensors, npz or ONNX file of weights ({words}); "
         "save or copy it again."
     )
 

@@ -35,15 +35,23 @@ def _max_pool_jvp(geometry, primals, tangents):
     return max_pool(x, geometry), _take(dx, tap, geometry=geometry)
 
 
-def positions(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """Where in its image each largest value lies: row * width + column."""
+@functools.partial(jax.jit, static_argnums=1)
+def max_pool_positions(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """Where in its image each largest value lies: row * width + column.
+
+    A function of its own in programs, which other formats have as one operator.
+    """
     return _places(_winner.bind(x, geometry=geometry), geometry)
 
 
-def put(y: jax.Array, places: jax.Array, geometry: Geometry) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=2)
+def max_unpool_windows(
+    y: jax.Array, places: jax.Array, geometry: Geometry
+) -> jax.Array:
     """Images of zeros and of each value at its place, in windows that tile them.
 
-    A value whose place is not in its own window is left out.
+    A value whose place is not in its own window is left out. A function of its own in
+    programs, as `max_pool_positions`.
     """
     place = jnp.divmod(places.astype("int32"), np.int32(geometry.size[1]))
     starts = _starts(geometry, y.ndim)

@@ -106,12 +106,21 @@ def group_norm(
     Array([[[-1.,  1.,  0.,  0.]]], dtype=float32)
     """
     x = _args.floating("x", _args.images("x", x))
-    *batch, height, width, channels = x.shape
+    channels = x.shape[-1]
     if channels % _args.count("groups", groups):
         raise ValueError(f"groups must divide the {channels} channels, got {groups}.")
-    grouped = x.reshape(*batch, height, width, groups, channels // groups)
-    y = _standardize(grouped, (-4, -3, -1), epsilon).reshape(x.shape)
+    y = standardize_groups(x, epsilon, groups)
     return _affine(y, scale, bias).astype(x.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def standardize_groups(x: Array, epsilon: Scalar, groups: int) -> Array:
+    """Group norm without scale and bias.
+
+    A function of its own in programs, which other formats have as one operator.
+    """
+    grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    return _standardize(grouped, (-4, -3, -1), epsilon).reshape(x.shape)
 
 
 def layer_norm(

@@ -136,7 +136,7 @@ def max_pool_with_argmax(
            [13, 15]], dtype=int32)
     """
     x, geometry = _parse(x, window, stride, padding, dilation, ceil_mode)
-    where = _largest.positions(lax.stop_gradient(x), geometry)
+    where = _largest.max_pool_positions(lax.stop_gradient(x), geometry)
     return _largest.max_pool(x, geometry), where
 
 

@@ -115,7 +115,7 @@ def max_unpool(
             f"window must tile images of {size} as many times as y has pixels, "
             f"{_args.image_size(y)}, got {window}, which does {geometry.out} times."
         )
-    return _largest.put(y, indices, geometry)
+    return _largest.max_unpool_windows(y, indices, geometry)
 
 
 def _check_inside(indices: np.ndarray | None, pixels: int) -> None:

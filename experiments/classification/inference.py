@@ -41,16 +41,16 @@ class Predictor(TrainedModel):
         pictures, _ = resize_images(pictures, size=size, resize_mode="crop")
         return np.asarray(self._apply(self.variables, pictures))
 
+    def outputs(self, variables: PyTree, images: Array) -> Float[Array, "n classes"]:
+        """Probabilities of the classes, of images that are preprocessed."""
+        model = build(self.config, len(self.class_names))
+        variables = dict(variables)
+        inputs = scaled(pixels(images), variables.pop("input"))
+        return jax.nn.softmax(model.apply(variables, inputs)[0])
+
     @functools.cached_property
     def _apply(self) -> Callable:
-        model = build(self.config, len(self.class_names))
-
-        def probabilities(variables: PyTree, images: Array) -> Array:
-            variables = dict(variables)
-            inputs = scaled(pixels(images), variables.pop("input"))
-            return jax.nn.softmax(model.apply(variables, inputs)[0])
-
-        return jax.jit(probabilities)
+        return jax.jit(self.outputs)
 
 
 class Probabilities:

@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 from PIL import Image as PillowImage
 
 from cnnjax import detection, plots
 from cnnjax.data import resize
-from cnnjax.data.preprocess import given
+from cnnjax.data.preprocess import given, pixels
 from cnnjax.names import short
 from cnnjax.ops.arrays import AnyArray
 from cnnjax.training import text_files
 from experiments.config import build
 from experiments.detection import calibration
 from experiments.detection.config import Config
-from experiments.detection.sliding.task import find
+from experiments.detection.sliding.task import find, scorer
 from experiments.predictor import Image, TrainedModel, output_names
 
 _LETTERS = 40  # of a name in a caption
@@ -75,6 +75,20 @@ class Predictor(TrainedModel):
         sort = functools.partial(_reordered, order=order)
         return detection.Detections(*map(sort, found._replace(scores=scores)))
 
+    def outputs(
+        self, variables: PyTree, images: Array
+    ) -> Float[Array, "n rows columns k"]:
+        """Scores of the windows of images at one scale, without pyramid and boxes.
+
+        The classes are those of objects. With `--refine` four numbers more say how the
+        box differs from the window. Windows lie as far apart as the network's pools
+        make them.
+        """
+        model = build(self.config, 1 + len(self.class_names))
+        network = _network(variables)
+        apply = scorer(self.config, model, network, variables["input"])
+        return apply(pixels(images))
+
     @functools.cached_property
     def _find(self) -> Callable:
         config, model = self.config, build(self.config, 1 + len(self.class_names))
@@ -84,15 +98,16 @@ class Predictor(TrainedModel):
         def found(
             variables: PyTree, images: Array, valid_sizes: Array
         ) -> detection.Detections:
-            network = {
-                name: variables[name]
-                for name in ("params", "batch_stats")
-                if name in variables
-            }
-            scaling = variables["input"]
+            network, scaling = _network(variables), variables["input"]
             return find(config, model, scaling, factors, network, images, valid_sizes)
 
         return jax.jit(found)
+
+
+def _network(variables: PyTree) -> PyTree:
+    """Those of the network's own."""
+    own = ("params", "batch_stats")
+    return {name: variables[name] for name in own if name in variables}
 
 
 def _check_valid(valid_sizes: Int[np.ndarray, "n 2"], shape: tuple[int, ...]) -> None:

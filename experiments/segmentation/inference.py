@@ -97,17 +97,19 @@ class Predictor(TrainedModel):
             )
         return -(-margin // model.stride) * model.stride
 
+    def outputs(
+        self, variables: PyTree, images: Array
+    ) -> Float[Array, "n h w classes"]:
+        """Probabilities of the classes of each pixel, of images preprocessed."""
+        model = network.build(self.config, len(self.class_names))
+        variables = dict(variables)
+        inputs = scaled(pixels(images), variables.pop("input"))
+        flips = self.config.flips
+        return network.probabilities(model, variables, inputs, flips=flips)
+
     @functools.cached_property
     def _apply(self) -> Callable:
-        model = network.build(self.config, len(self.class_names))
-
-        def apply(variables: PyTree, images: Array) -> Array:
-            variables = dict(variables)
-            inputs = scaled(pixels(images), variables.pop("input"))
-            flips = self.config.flips
-            return network.probabilities(model, variables, inputs, flips=flips)
-
-        return jax.jit(apply)
+        return jax.jit(self.outputs)
 
 
 class Masks:

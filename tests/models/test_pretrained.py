@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
@@ -181,6 +182,18 @@ def saved(folder, **changes):
     arrays = {k: x for k, x in (arrays | changes).items() if x is not None}
     save_file(arrays, folder / "squeezenet.safetensors")
     return folder / "squeezenet.safetensors", model
+
+
+def test_weights_in_an_onnx_file_load_by_the_same_names(tmp_path):
+    path, model = saved(tmp_path)
+    arrays, _ = weights.read(path)
+    tensors = [onnx.numpy_helper.from_array(x, name) for name, x in arrays.items()]
+    graph = onnx.helper.make_graph([], "squeezenet", [], [], tensors)
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "squeezenet.onnx")
+    theirs = pretrained.load(path, model, size=64)
+    found = pretrained.load(tmp_path / "squeezenet.onnx", model, size=64)
+    assert found.source == theirs.source
+    jax.tree.map(np.testing.assert_array_equal, found.variables, theirs.variables)
 
 
 @pytest.mark.parametrize(

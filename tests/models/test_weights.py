@@ -1,9 +1,11 @@
 import itertools
 import os
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import pytest
 from safetensors import numpy as safetensors_numpy
 
@@ -132,7 +134,7 @@ def test_refuses_a_file_that_was_cut_short(tmp_path, name, keep):
         weights.save(path, tree())
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(
-        UsageError, match=f"{name}: not a whole safetensors or npz file"
+        UsageError, match=f"{name}: not a whole safetensors, npz or ONNX file"
     ):
         weights.load(path)
 
@@ -232,3 +234,55 @@ def test_merge_refuses_when_nothing_fits():
         UsageError, match=r"None of the arrays .* batch_stats/mean.* have b"
     ):
         weights.merge(tree(), {"b": {"c": np.ones(1)}})
+
+
+def onnx_file(path, arrays):
+    graph = onnx.helper.make_graph(
+        [],
+        "net",
+        [],
+        [],
+        [onnx.numpy_helper.from_array(x, name) for name, x in arrays.items()],
+    )
+    onnx.save(onnx.helper.make_model(graph), path)
+    return path
+
+
+def test_reads_the_weights_of_an_onnx_file(tmp_path):
+    arrays = {
+        "conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "bn1.num_batches_tracked": np.int64(3),
+    }
+    read, words = weights.read(onnx_file(tmp_path / "w.onnx", arrays))
+    assert_equal(read, arrays)
+    assert words == {}
+
+
+def test_refuses_an_onnx_file_that_is_cut_short_or_lies(tmp_path):
+    path = onnx_file(tmp_path / "w.onnx", {"a": np.ones(9, np.float32)})
+    content = path.read_bytes()
+    model = onnx.load_from_string(content)
+    model.graph.initializer[0].dims[0] = 10**12
+    for damaged in (b"", content[:-9], model.SerializeToString()):
+        path.write_bytes(damaged)
+        with pytest.raises(UsageError, match=r"w.onnx: not a whole") as refusal:
+            weights.read(path)
+        assert "\n" not in str(refusal.value)
+
+
+def test_refuses_an_onnx_file_whose_weights_are_elsewhere(tmp_path):
+    path = onnx_file(tmp_path / "w.onnx", {"a": np.ones(9, np.float32)})
+    model = onnx.load(path)
+    onnx.external_data_helper.set_external_data(
+        model.graph.initializer[0], location="/etc/passwd"
+    )
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match=r"w.onnx: a is in another file; save"):
+        weights.read(path)
+
+
+def test_names_the_package_that_reads_onnx(tmp_path, monkeypatch):
+    path = onnx_file(tmp_path / "w.onnx", {"a": np.ones(9, np.float32)})
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UsageError, match=r"needs the package onnx.*pip install onnx"):
+        weights.read(path)

@@ -6,7 +6,7 @@ found = load("resnet18.safetensors", model)  # made of torchvision's
 logits, _ = model.apply(found.variables, found.preprocessing.applied(images))
 ```
 
-A file is safetensors or npz, whose arrays have the names of torchvision, timm or
+A file is safetensors, npz or ONNX, whose arrays have the names of torchvision, timm or
 another source in the tables of this package: one file for each family of networks.
 """
 
@@ -69,7 +69,7 @@ def load(
     """The weights of a file, in the names of a model that they fit.
 
     Args:
-        path: of a safetensors or npz file.
+        path: of a safetensors, npz or ONNX file.
         model: for as many classes as the weights have.
         size: height and width of the images that the model is for.
         partial: whether model and file may lack what the other has; without it that

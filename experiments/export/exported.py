@@ -1,0 +1,128 @@
+"""The network of a run to be exported, and what is written of it."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from cnnjax.errors import UsageError
+from cnnjax.training import finished, text_files
+from experiments.ablation.study import find_experiment
+from experiments.predictor import TrainedModel
+from experiments.trainer import Experiment
+
+Run = Callable[[np.ndarray], Float[np.ndarray, "n *positions k"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The network of a finished run.
+
+    Attributes:
+        experiment: of the run.
+        model: its network, which computes in float32.
+    """
+
+    experiment: Experiment
+    model: TrainedModel
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the run's images, as the network sees them."""
+        side, (height, width, _) = self.model.image_size, self.model.image_shape
+        return (height, width) if side is None else (side, side)
+
+    def outputs(self, variables: Any, images: Any) -> jax.Array:
+        """What is exported: `TrainedModel.outputs`."""
+        return self.model.outputs(variables, images)
+
+    def words(self) -> dict[str, str]:
+        """What a user has to know of it, as texts by name."""
+        scaling = {k: np.asarray(x) for k, x in self.model.variables["input"].items()}
+        channels = self.model.image_shape[-1]
+        values = {
+            "experiment": self.experiment.name,
+            "model": self.model.config.model,
+            "class_names": self.model.class_names,
+            "image_size": self.size,
+            "channels": channels,
+            "mean": np.broadcast_to(scaling["mean"].ravel(), channels).tolist(),
+            "std": np.broadcast_to(scaling["std"].ravel(), channels).tolist(),
+        }
+        return {name: json.dumps(value) for name, value in values.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A network in a format.
+
+    Attributes:
+        network: of the run.
+        content: of the file.
+        words: about it, by name; values are JSON.
+        beside: whether the words are to be written beside the file, not in it.
+        kind: type of its images.
+        multiple: of which heights and widths must be; None: they are those of the run.
+        run: the content of such a file -> a function of images.
+    """
+
+    network: Network
+    content: bytes = dataclasses.field(repr=False)
+    words: Mapping[str, str]
+    beside: bool
+    kind: str
+    multiple: int | None
+    run: Callable[[bytes], Run]
+
+    @property
+    def sizes(self) -> str:
+        """The sizes of images that it takes, in words."""
+        if self.multiple is None:
+            return f"{fitted(self.network.size, 1)[0]}x{self.network.size[1]}"
+        of = "" if self.multiple == 1 else f" in multiples of {self.multiple}"
+        return f"any height and width{of}"
+
+
+def network(workdir: pathlib.Path) -> Network:
+    """The network of the finished run in `workdir`.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    finished.read(workdir)
+    row = text_files.read_object(workdir / "config.json")
+    name = row.get(finished.NAME)
+    if not isinstance(name, str):
+        raise UsageError(f"{workdir} does not say of which experiment its run is.")
+    experiment = find_experiment(name)
+    model = experiment.predictor.load(workdir)
+    exact = dataclasses.replace(model.config, precision="float32")
+    return Network(experiment, dataclasses.replace(model, config=exact))
+
+
+def fitted(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The least size that holds one, of which each side is a multiple."""
+    height, width = (math.ceil(n / multiple) * multiple for n in size)
+    return height, width
+
+
+def written(path: pathlib.Path, made: Exported) -> None:
+    """Writes the file, and the words beside it if they are to be there.
+
+    Raises:
+        UsageError: if the folder of the file is missing.
+    """
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"--output={path}: no such folder, or it is one.")
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(made.content)
+    partial.replace(path)
+    if made.beside:
+        words = {name: json.loads(word) for name, word in made.words.items()}
+        text_files.write_json(path.with_name(f"{path.name}.json"), words)
