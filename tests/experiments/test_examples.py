@@ -6,8 +6,9 @@ import pytest
 
 from cnnjax import losses
 from cnnjax.models import CLASSIFIERS
-from experiments import examples
-from experiments.ablation import Study, run
+from experiments import examples, trainer
+from experiments.ablation import Study
+from experiments.ablation.study import plan
 from experiments.examples import custom_model, train_by_hand
 
 FILES = sorted(pathlib.Path(examples.__file__).parent.glob("[!_]*.py"))
@@ -38,14 +39,17 @@ def test_trains_a_model_and_a_loss_of_ones_own(tmp_path):
     assert custom_model.main(tmp_path, **options)["accuracy"] > 0.15
 
 
-def test_ablates_an_experiment_of_ones_own(tmp_path):
+def test_an_experiment_of_ones_own_trains_and_is_ablated(tmp_path):
     study = Study(
         experiment="experiments.examples.label_noise",
         metric="accuracy",
-        base=("--validation=0.2", "--epochs=2", "--width=0.5", "--learning_rate=0.1"),
+        base=("--validation=0.2", "--epochs=2", "--width=0.5", "--notune_cpu"),
         factors={"noise": (0.0, 0.9)},
         seeds=1,
     )
-    rows = run(study, tmp_path)
-    assert rows[0].validation.mean > rows[1].validation.mean + 0.1
-    assert "experiments.examples.label_noise" in (tmp_path / "table.md").read_text()
+    planned = plan(study)
+    scores = [
+        trainer.run(planned.experiment, run.config, tmp_path / run.name)["accuracy"]
+        for run in planned.runs
+    ]
+    assert scores[0] > scores[1] + 0.1
