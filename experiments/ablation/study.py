@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -182,15 +183,16 @@ def find_experiment(name: str) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise UsageError(
             f"{module(name)} is no package with an EXPERIMENT: classification,"
-            " segmentation and detection are; one elsewhere has a name with a dot, such"
-            " as lab.mine."
+            " segmentation and detection are, and packages of one's own may be."
         )
     return experiment
 
 
 def module(experiment: str) -> str:
     """What `python -m` runs for an experiment's name."""
-    return experiment if "." in experiment else f"experiments.{experiment}"
+    inside = f"experiments.{experiment}"
+    is_inside = "." not in experiment and importlib.util.find_spec(inside)
+    return inside if is_inside else experiment
 
 
 def text(value: Value) -> str:

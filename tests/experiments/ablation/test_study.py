@@ -9,7 +9,7 @@ from cnnjax.errors import UsageError
 from cnnjax.training import flags
 from experiments.ablation import Study, load
 from experiments.ablation.options import Options
-from experiments.ablation.study import plan
+from experiments.ablation.study import find_experiment, module, plan
 
 STUDIES = pathlib.Path(__file__).parents[3] / "experiments" / "ablations"
 
@@ -77,6 +77,18 @@ def test_every_cell_runs_on_every_task():
     assert planned.bases.keys() == tasks.keys()
 
 
+def test_experiments_are_found_by_name_inside_and_elsewhere(tmp_path, monkeypatch):
+    assert find_experiment("segmentation").name == "segmentation"
+    assert find_experiment("experiments.examples.label_noise").name == "label_noise"
+    (tmp_path / "mine_of_a_test.py").write_text(
+        "from experiments.classification import EXPERIMENT\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_experiment("mine_of_a_test").name == "classification"
+    assert module("mine_of_a_test") == "mine_of_a_test"
+    assert module("detection") == "experiments.detection"
+
+
 def test_none_leaves_a_flag_out():
     whole = {"activation": (None, "gelu"), "augment": ("crop:1", "")}
     planned = plan(changed(factors=whole, seeds=1))
@@ -119,7 +131,10 @@ def test_names_of_folders_fit_in_any_file_system():
         ({"design": "latin"}, "grid, one_at_a_time, got 'latin'"),
         ({"metric": "dice"}, "no 'dice', but accuracy, loss"),
         ({"metric": "accuracy_per_class"}, "but accuracy, loss"),
-        ({"experiment": "clasification"}, "experiments.clasification is no package"),
+        (
+            {"experiment": "clasification"},
+            "clasification is no package with an EXPERIMENT",
+        ),
         ({"base": ()}, "--validation=0.2 among"),
         ({"base": ("--validation=0.2", "digits")}, "'digits': flags begin with --"),
         ({"base": ("--flagfile=missing.flags",)}, "missing.flags"),
