@@ -125,7 +125,7 @@ def _stored(config: NetworkConfig, shapes: PyTree) -> _Stored:
     loaded = weights_of(path) if path.is_dir() else weights.load(path)
     ours = {name: loaded[name] for name in shapes if name in loaded}
     alike = len(weights.flatten(ours).keys() & weights.flatten(shapes))
-    scaling = loaded.get("input")
+    scaling = _scaling(path, loaded)
     try:
         arrays = weights.flatten(ours or loaded)
         found = pretrained.convert(arrays, build(config, None), shapes)
@@ -146,3 +146,27 @@ def _stored(config: NetworkConfig, shapes: PyTree) -> _Stored:
         f" ({found.source}; trained on images of {seen.size}x{seen.size}, channel mean"
         f" {mean} and std {std}, which are used here, too)",
     )
+
+
+def _scaling(path: pathlib.Path, loaded: PyTree) -> Scaling | None:
+    """Channel mean and std that lie beside the weights of a run.
+
+    Raises:
+        UsageError: if they are not what these can be.
+    """
+    if "input" not in loaded:
+        return None
+    try:
+        found = earlier.variables(loaded)["input"]
+        scaling = {x: np.asarray(found[x], np.float32) for x in ("mean", "std")}
+        mean, std = scaling.values()
+        right = mean.ndim == 1 and mean.shape == std.shape
+        right = right and bool(np.isfinite([mean, std]).all() and (std > 0).all())
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        scaling, right = {}, False
+    if not right:
+        raise UsageError(
+            f"{path}: input/mean and input/std must be finite numbers, one a channel,"
+            " and std above 0."
+        )
+    return scaling

@@ -91,7 +91,21 @@ def plan(
         steps=steps,
         warmup_steps=warmup_steps,
     )
-    optimizer = optimizers.optimizer(
+    return Plan(
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        evaluation=max(1, round(config.eval_every * steps_per_epoch)),
+        checkpoint=max(1, round(config.checkpoint_every * steps_per_epoch)),
+        row=max(1, steps // _LOGGED_ROWS),
+        schedule=schedule,
+        optimizer=_optimizer(config, schedule, head),
+    )
+
+
+def _optimizer(
+    config: TrainingConfig, schedule: optax.Schedule, head: Collection[str]
+) -> optax.GradientTransformation:
+    rule = optimizers.optimizer(
         config.optimizer,
         schedule,
         momentum=config.momentum,
@@ -100,13 +114,5 @@ def plan(
     )
     if config.head_learning_rate is not None:
         times = config.head_learning_rate / config.learning_rate
-        optimizer = optimizers.with_faster(optimizer, head, times)
-    return Plan(
-        steps=steps,
-        steps_per_epoch=steps_per_epoch,
-        evaluation=max(1, round(config.eval_every * steps_per_epoch)),
-        checkpoint=max(1, round(config.checkpoint_every * steps_per_epoch)),
-        row=max(1, steps // _LOGGED_ROWS),
-        schedule=schedule,
-        optimizer=freezing.of_trained(optimizer, config.freeze),
-    )
+        rule = optimizers.with_faster(rule, head, times)
+    return freezing.of_trained(rule, config.freeze)

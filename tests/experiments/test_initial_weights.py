@@ -78,6 +78,27 @@ def test_weights_of_a_variant_are_refused(tmp_path):
         initial_weights.scaling(config, 3)
 
 
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        np.ones(3, np.float32),
+        {"mean": np.float32(0.5), "std": np.float32(0.5)},
+        {"mean": np.ones(3, np.float32)},
+        {"mean": np.ones(3, np.float32), "std": np.zeros(3, np.float32)},
+        {"mean": np.full(3, np.nan, np.float32), "std": np.ones(3, np.float32)},
+    ],
+)
+def test_scaling_that_is_none_is_refused(tmp_path, rng, scaling):
+    variables = drawn(shapes_of(MODELS["resnet20"](classes=4)), rng)
+    path = tmp_path / "spoiled.safetensors"
+    weights.save(path, {**variables, "input": scaling})
+    config = classification.Config(model="resnet20", init_from=str(path))
+    with pytest.raises(
+        UsageError, match=r"spoiled.* must be finite numbers, one a cha"
+    ):
+        initial_weights.scaling(config, 3)
+
+
 def test_a_run_scales_images_as_the_one_that_it_starts_from(tmp_path):
     options = {"width": 0.5, "epochs": 0.02, "tune_cpu": False}
     classification.run(classification.Config(**options), tmp_path / "first")
