@@ -61,7 +61,7 @@ class Config(NetworkConfig):
     )
     binary: bool = option(False, "Makes one class of all ids of a mask but 0.")
     loss: str = option(
-        "cross_entropy",
+        "cross_entropy+dice",
         f"Sum of {', '.join(SEGMENTATION_LOSSES)}: NAME[:WEIGHT] joined by +, weights"
         " at least 1e-06 and at most 1000000.",
     )

@@ -7,7 +7,7 @@ STUDY = Study(
     metric="mean_iou",
     base=("--dataset=scenes", "--validation=0.2"),
     factors={
-        "loss": ("cross_entropy", "cross_entropy+dice"),
+        "loss": ("cross_entropy+dice", "cross_entropy"),
         "learning_rate": (0.02, 0.04),
     },
     design="one_at_a_time",
