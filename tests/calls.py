@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax import detection, losses, metrics, ops, segmentation
+from cnnjax import detection, interpret, losses, metrics, ops, segmentation
 
 EXAMPLES = 7
-PACKAGES = (ops, detection, losses, metrics, segmentation)
+PACKAGES = (ops, detection, interpret, losses, metrics, segmentation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,8 @@ LOGITS, PIXELS = _normal(N, 6, 8, 3), _normal(N, 6, 8)
 TRUE, MASK = _labels(N, 6, 8), jnp.arange(N) < 5
 FEATURES, BOXES, SCORES = _normal(6, 8, 4), _boxes(N), jnp.abs(_normal(N))
 IMAGES = jnp.abs(_normal(N, 9, 12, 1))
+COLORED, KEY = jnp.abs(_normal(N, 6, 8, 3)), jax.random.key(0)
+STYLE = interpret.Weights({"maps": 1.0}, {"maps": 1.0})
 NMS = {"iou_threshold": 0.5, "max_outputs": 3, "score_threshold": 0.1}
 SOFT = {"sigma": 0.5, "max_outputs": 3, "score_threshold": 0.1}
 MATCH = {"positive": 0.5, "negative": 0.4, "force": True}
@@ -111,6 +113,22 @@ def _dense(images: jax.Array) -> jax.Array:
 def _refining(images: jax.Array) -> jax.Array:
     scores = _dense(images)
     return jnp.concatenate([scores, jnp.zeros((*scores.shape[:3], 4))], -1)
+
+
+def _score(images: jax.Array) -> jax.Array:
+    return jnp.square(images).mean((1, 2, 3))
+
+
+def _maps(images: jax.Array) -> dict[str, jax.Array]:
+    return {"maps": _dense(images)}
+
+
+def _logits(maps: jax.Array) -> jax.Array:
+    return jnp.square(maps).mean((1, 2)) @ jnp.ones((maps.shape[-1], 3))
+
+
+def _attack(images: jax.Array, epsilon: jax.Array) -> jax.Array:
+    return interpret.fgsm(_score, images, epsilon=epsilon)
 
 
 def _class_sums(count: int) -> dict[str, np.ndarray]:
@@ -257,6 +275,70 @@ CALLS: dict[str, list[Call]] = {
     ],
     "detection.extract_windows": [Call((IMAGES,), WINDOWS)],
     "detection.window_positions": [Call(((9, 12),), WINDOWS)],
+    "interpret.activation_maximization": [
+        Call((KEY, _score, (2, 4, 4, 3)), {"steps": 2, "smoothness": 0.5}),
+    ],
+    "interpret.apgd": [Call((KEY, _score, IMAGES), {"epsilon": 0.1, "steps": 3})],
+    "interpret.area_under": [Call((ROWS,))],
+    "interpret.content_loss": [Call((X, X + 1))],
+    "interpret.cut_patch": [
+        Call((np.ones((6, 8, 3), "f4"), (1, 2), (-1, 2)), host=True)
+    ],
+    "interpret.deep_dream": [
+        Call((KEY, _score, IMAGES), {"octaves": 2, "steps": 1, "smoothness": 0.5})
+    ],
+    "interpret.deletion": [Call((_score, IMAGES, IMAGES[..., 0]), {"steps": 3})],
+    "interpret.dlr": [Call((_normal(N, 3), _labels(N)))],
+    "interpret.fgsm": [Call((_score, IMAGES), {"epsilon": 0.1})],
+    "interpret.filter_grid": [Call((np.ones((3, 3, 1, 2), "f4"),), host=True)],
+    "interpret.fit_gabor": [Call((_rng.random((3, 3)),), host=True)],
+    "interpret.grad_cam": [Call((_logits, X, _labels(N))), Call((_logits, X, 1))],
+    "interpret.grad_cam_plus_plus": [Call((_logits, X, _labels(N)))],
+    "interpret.gram_matrix": [Call((X,))],
+    "interpret.guided": [Call((jax.nn.relu,), host=True)],
+    "interpret.insertion": [
+        Call((_score, IMAGES, IMAGES[..., 0]), {"without": 0 * IMAGES, "steps": 3})
+    ],
+    "interpret.integrated_gradients": [
+        Call((_score, IMAGES), {"baseline": 0.5, "steps": 2})
+    ],
+    "interpret.keep_colors": [Call((COLORED, COLORED))],
+    "interpret.layer_cam": [Call((_logits, X, _labels(N)))],
+    "interpret.occlusion": [Call((_score, IMAGES), {"window": 4, "value": 0.5})],
+    "interpret.pgd": [Call((KEY, _score, IMAGES), {"epsilon": 0.1, "steps": 2})],
+    "interpret.random_signs": [Call((KEY, IMAGES), {"epsilon": 0.1})],
+    "interpret.randomized": [Call((KEY, {"a": ROWS, "b": ROWS}, ["a"]))],
+    "interpret.rank_correlation": [Call((X[..., 0], X[..., 1]))],
+    "interpret.robust_accuracy": [
+        Call(
+            (_logits, _attack, IMAGES, _labels(N), jnp.array([0.0, 0.1])),
+            refuses="one image or more, got none",
+        )
+    ],
+    "interpret.saliency": [Call((_score, IMAGES))],
+    "interpret.smooth_grad": [
+        Call((KEY, _score, IMAGES), {"samples": 2, "noise": 0.1})
+    ],
+    "interpret.style_loss": [Call((X, _normal(N, 4, 4)))],
+    "interpret.style_objective": [
+        Call((_maps, IMAGES, IMAGES, STYLE), host=True),
+    ],
+    "interpret.style_transfer": [
+        Call(
+            (lambda x: {"total": _score(x)}, IMAGES),
+            {"steps": 1, "optimizer": "adam"},
+        )
+    ],
+    "interpret.top_patches": [
+        Call(
+            (_dense, [(np.arange(N), IMAGES)]),
+            {"count": 2},
+            host=True,
+            empty=(_dense, []),
+            refuses="one batch of images or more, got none",
+        )
+    ],
+    "interpret.total_variation": [Call((IMAGES,))],
     "losses.cross_entropy": [
         Call((_normal(N, 3), _labels(N)), {"label_smoothing": 0.1}),
         Call((_normal(N, 3), jax.nn.softmax(_normal(N, 3)))),

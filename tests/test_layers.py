@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "models": {"ops"},
     "segmentation": {"ops"},
     "detection": {"ops"},
+    "interpret": {"ops"},
     "data": {"ops", "segmentation"},
     "training": {"ops", "data", "losses", "metrics"},
     "digest": set(),
