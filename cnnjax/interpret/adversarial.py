@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from cnnjax.interpret.ball import Images, make_ball
+from cnnjax.interpret.ball import Images, Keys, make_ball
 from cnnjax.interpret.scores import Score, check_positive, gradient
 
 
@@ -38,7 +38,7 @@ def fgsm(
 
 
 def pgd(
-    key: Key[Array, ""],
+    key: Keys,
     loss: Score,
     images: Images,
     *,
@@ -53,7 +53,8 @@ def pgd(
     """Projected gradient ascent (Madry et al., 2018, section 2.1).
 
     Args:
-        key: of the random starts.
+        key: of the random starts: one, or one for each image, which then has the same
+            start in any batch.
         loss: images -> one number for each, raised.
         images: in [0, 1].
         epsilon: how far images may go.
@@ -77,14 +78,16 @@ def pgd(
         return ball.step(images, gradient(uphill, images), size), None
 
     def restart(
-        best: tuple[Images, Array], key: Key[Array, ""]
+        best: tuple[Images, Array], number: Array
     ) -> tuple[tuple[Images, Array], None]:
-        start = ball.draw(key) if random_start else images
+        start = ball.draw(fold(key, number)) if random_start else images
         found, _ = lax.scan(ascend, start, length=steps)
         return better(best, found, uphill(found)), None
 
+    fold = jax.random.fold_in
+    fold = jax.vmap(fold, (0, None)) if key.ndim else fold
     none = images, jnp.full(len(images), -jnp.inf, images.dtype)
-    best, _ = lax.scan(restart, none, jax.random.split(key, restarts))
+    best, _ = lax.scan(restart, none, jnp.arange(restarts))
     return best[0]
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from cnnjax.interpret.adversarial import better, raised
-from cnnjax.interpret.ball import Ball, Images, make_ball
+from cnnjax.interpret.ball import Ball, Images, Keys, make_ball
 from cnnjax.interpret.scores import Score, check_positive, with_gradient
 
 
@@ -31,7 +31,7 @@ class _Ascent(NamedTuple):
 
 
 def apgd(
-    key: Key[Array, ""],
+    key: Keys,
     loss: Score,
     images: Images,
     *,
@@ -48,7 +48,7 @@ def apgd(
     fewer than 3/4 of the steps raised the loss, or neither size nor best changed.
 
     Args:
-        key: of the random start.
+        key: of the random start: one, or one for each image.
         loss: images -> one number for each, raised; the paper's is `dlr`.
         images: in [0, 1].
         epsilon: how far images may go.

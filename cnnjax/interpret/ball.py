@@ -1,5 +1,6 @@
 """The images within a distance of given ones, among which attacks choose."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from cnnjax.interpret.scores import check_images
 
 Images = Float[Array, "n h w c"]
+Keys = Key[Array, "*n"]  # one, or one for each image
 
 _HALF_ULP = 2.0**-24  # of float32 below 1: what a rounded pixel is off at most
 
@@ -33,9 +35,14 @@ class Ball(NamedTuple):
         """The nearest of them, to rounding, which errs towards the center."""
         return NORMS[self.norm].project(self, images)
 
-    def draw(self, key: Key[Array, ""]) -> Images:
+    def draw(self, key: Keys) -> Images:
         """One of them, uniformly but for pixels that reach 0 or 1."""
-        return self.project(self.center + NORMS[self.norm].draw(key, self))
+        keys = jax.random.split(key, len(self.center)) if key.ndim == 0 else key
+        _, *shape = self.center.shape
+        draw = functools.partial(
+            NORMS[self.norm].draw, shape=tuple(shape), dtype=self.center.dtype
+        )
+        return self.project(self.center + self.epsilon * jax.vmap(draw)(keys))
 
     def step(self, images: Images, slope: Images, size: Array | float) -> Images:
         """Uphill by `size` in the norm, and back into the ball."""
@@ -43,10 +50,16 @@ class Ball(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """What a norm makes of a ball."""
+    """What a norm makes of a ball.
+
+    Attributes:
+        project: (ball, images) -> the nearest images in it.
+        draw: (key, shape, dtype) -> a change of an image of length 1 at most.
+        direction: slopes -> the changes of length 1 that raise most.
+    """
 
     project: Callable[[Ball, Images], Images]
-    draw: Callable[[Key[Array, ""], Ball], Images]
+    draw: Callable[..., Float[Array, "h w c"]]
     direction: Callable[[Images], Images]
 
 
@@ -65,18 +78,19 @@ def _project_l2(ball: Ball, images: Images) -> Images:
     return jnp.clip(ball.center + shrink * change, 0, 1)
 
 
-def _draw_linf(key: Key[Array, ""], ball: Ball) -> Images:
-    shape, dtype = ball.center.shape, ball.center.dtype
-    return ball.epsilon * jax.random.uniform(key, shape, dtype, -1, 1)
+def _draw_linf(
+    key: Key[Array, ""], *, shape: tuple[int, ...], dtype: np.dtype
+) -> Float[Array, "h w c"]:
+    return jax.random.uniform(key, shape, dtype, -1, 1)
 
 
-def _draw_l2(key: Key[Array, ""], ball: Ball) -> Images:
+def _draw_l2(
+    key: Key[Array, ""], *, shape: tuple[int, ...], dtype: np.dtype
+) -> Float[Array, "h w c"]:
     to, far = jax.random.split(key)
-    shape, dtype = ball.center.shape, ball.center.dtype
     way = jax.random.normal(to, shape, dtype)
-    pixels = np.prod(shape[1:])
-    share = jax.random.uniform(far, (shape[0], 1, 1, 1), dtype) ** (1 / pixels)
-    return ball.epsilon * share * way / _lengths(way)
+    share = jax.random.uniform(far, (), dtype) ** (1 / np.prod(shape))
+    return share * way / jnp.sqrt(jnp.square(way).sum())
 
 
 def _to_unit_length(slope: Images) -> Images:

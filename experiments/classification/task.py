@@ -14,6 +14,7 @@ from cnnjax.errors import UsageError
 from cnnjax.training import loop
 from cnnjax.training.task import Task
 from experiments import network
+from experiments.classification.adversarial import trained_on_attacks
 from experiments.classification.config import Config
 from experiments.classification.evaluation import WorstErrors
 from experiments.config import build
@@ -34,7 +35,7 @@ def make_task(
     augmented = augment.augmenter(config.augment, classes=classes, output_size=size)
     one = jnp.zeros((1, *data.image_shape))
     shapes, initialize = network.initial(config, lambda key: model.init(key, one))
-    loss = make_loss(config)
+    loss_fn = network.make_loss_fn(config, classes, scaling, make_loss(config))
     _check_pairs(config)
 
     def augment_batch(keys: Array, batch: loop.Batch) -> loop.Batch:
@@ -59,7 +60,7 @@ def make_task(
         test=data.test,
         shapes=shapes,
         initialize=initialize,
-        loss_fn=network.make_loss_fn(config, classes, scaling, loss),
+        loss_fn=trained_on_attacks(loss_fn, config, classes, scaling),
         augment=augment_batch,
         eval_step=eval_step,
         observer=WorstErrors,

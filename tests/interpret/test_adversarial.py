@@ -86,13 +86,24 @@ def test_restarts_keep_the_highest_loss(images):
     options = {"epsilon": 0.1, "steps": 1, "step_size": 0.0}
     one = interpret.pgd(KEY, score, images, restarts=1, **options)
     many = interpret.pgd(KEY, score, images, restarts=8, **options)
-    starts = jax.random.split(KEY, 8)
-    drawn = [
-        images + 0.1 * jax.random.uniform(k, images.shape, minval=-1) for k in starts
-    ]
+    drawn = []
+    for number in range(8):
+        keys = jax.random.split(jax.random.fold_in(KEY, number), len(images))
+        noise = [jax.random.uniform(key, images.shape[1:], minval=-1) for key in keys]
+        drawn.append(images + 0.1 * jnp.stack(noise))
     best = np.max([score(jnp.clip(x, 0, 1)) for x in drawn], axis=0)
     np.testing.assert_allclose(score(many), best, rtol=1e-5)
     assert (score(many) >= score(one)).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("attack", [interpret.pgd, interpret.apgd])
+def test_an_image_with_its_own_key_does_not_know_its_batch(images, attack, norm):
+    keys = jax.random.split(KEY, len(images))
+    options = {"epsilon": 0.1, "steps": 3, "norm": norm}
+    all_at_once = attack(keys, score, images, **options)
+    one = attack(keys[2:3], score, images[2:3], **options)
+    np.testing.assert_allclose(one[0], all_at_once[2], atol=1e-6)
 
 
 def apgd_by_loops(images, epsilon, steps):
