@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cnnjax.errors import UsageError
-from cnnjax.training import finished, text_files
-from experiments.ablation.study import find_experiment
+from cnnjax.training import text_files
+from experiments.find import experiment_of
 from experiments.predictor import TrainedModel
 from experiments.trainer import Experiment
 
@@ -95,12 +95,7 @@ def network(workdir: pathlib.Path) -> Network:
     Raises:
         UsageError: if there is none.
     """
-    finished.read(workdir)
-    row = text_files.read_object(workdir / "config.json")
-    name = row.get(finished.NAME)
-    if not isinstance(name, str):
-        raise UsageError(f"{workdir} does not say of which experiment its run is.")
-    experiment = find_experiment(name)
+    experiment = experiment_of(workdir)
     model = experiment.predictor.load(workdir)
     exact = dataclasses.replace(model.config, precision="float32")
     return Network(experiment, dataclasses.replace(model, config=exact))

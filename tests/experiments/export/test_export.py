@@ -1,5 +1,6 @@
 """An exported run computes what the run does; what cannot be exported is refused."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cnnjax.errors import UsageError
 from experiments import classification, detection, export, segmentation
+from experiments.examples import label_noise
 from experiments.export import __main__ as command
 from experiments.export import onnx_network, stablehlo
 
@@ -208,6 +210,13 @@ def test_names_what_a_network_computes_that_it_does_not_know(finish):
     workdir = finish(segmentation.EXPERIMENT, config, size=(32, 32, 3))
     with pytest.raises(UsageError, match="ONNX export knows no broadcast_in_dim with"):
         export.export(workdir, workdir / "model.onnx")
+
+
+def test_a_run_of_an_experiment_of_ones_own(finish):
+    config = label_noise.Config(**dataclasses.asdict(LENET), noise=0.3)
+    workdir = finish(label_noise.EXPERIMENT, config)
+    made = export.export(workdir, workdir / "model.onnx")
+    assert json.loads(made.words["experiment"]) == "label_noise"
 
 
 def test_an_unknown_format_is_refused_in_a_line():
