@@ -65,10 +65,16 @@ def translate(
 def _translated(rules: Mapping[str, Rule], equation: Equation, inputs: list) -> Wire:
     if equation.name not in rules:
         raise _refusal(equation.name)
+    if equation.name != "reshape" and any(map(_is_copies, inputs)):
+        raise _refusal("broadcast_in_dim with copies along an axis")
     try:
         return rules[equation.name](equation, *inputs)
     except Unknown as unknown:
         raise _refusal(f"{equation.name} with {unknown}") from None
+
+
+def _is_copies(x: Any) -> bool:
+    return isinstance(x, Wire) and x.node.op == shapes.COPIES
 
 
 def _refusal(what: str) -> UsageError:
