@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -68,7 +67,7 @@ class Exported:
         words: about it, by name; values are JSON.
         beside: whether the words are to be written beside the file, not in it.
         kind: type of its images.
-        multiple: of which heights and widths must be; None: they are those of the run.
+        any_size: whether images may have another height and width than the run's.
         run: the content of such a file -> a function of images.
     """
 
@@ -77,16 +76,14 @@ class Exported:
     words: Mapping[str, str]
     beside: bool
     kind: str
-    multiple: int | None
+    any_size: bool
     run: Callable[[bytes], Run]
 
     @property
     def sizes(self) -> str:
         """The sizes of images that it takes, in words."""
-        if self.multiple is None:
-            return f"{fitted(self.network.size, 1)[0]}x{self.network.size[1]}"
-        of = "" if self.multiple == 1 else f" in multiples of {self.multiple}"
-        return f"any height and width{of}"
+        height, width = self.network.size
+        return "any height and width" if self.any_size else f"{height}x{width}"
 
 
 def network(workdir: pathlib.Path) -> Network:
@@ -99,12 +96,6 @@ def network(workdir: pathlib.Path) -> Network:
     model = experiment.predictor.load(workdir)
     exact = dataclasses.replace(model.config, precision="float32")
     return Network(experiment, dataclasses.replace(model, config=exact))
-
-
-def fitted(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """The least size that holds one, of which each side is a multiple."""
-    height, width = (math.ceil(n / multiple) * multiple for n in size)
-    return height, width
 
 
 def written(path: pathlib.Path, made: Exported) -> None:

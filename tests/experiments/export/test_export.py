@@ -53,7 +53,7 @@ def test_classifiers(finish, name):
     workdir = finish(classification.EXPERIMENT, config, size=size)
     path = workdir / "model.onnx"
     made = export.export(workdir, path)
-    assert (made.multiple is None) == (other is None)
+    assert made.any_size == (other is not None)
     pictures = images(3, *(other or size[:2]), size[2])
     result = onnx_network.run(path.read_bytes())(pictures)
     assert_same(classification.load(workdir), result, pictures)
@@ -79,13 +79,28 @@ def test_segmenters(finish, options):
     workdir = finish(segmentation.EXPERIMENT, config, size=(30, 32, 3))
     path = workdir / "model.onnx"
     made = export.export(workdir, path, kind="float32")
-    assert made.multiple == (32 if config.model == "segnet" else 2**config.depth)
-    pictures = images(2, 64, 96, 3).astype(np.float32) / 255
+    assert made.any_size
+    # No multiples of the stride, and some less than what it takes to mirror them once.
+    size = (21, 3) if config.flips else (61, 10)
+    pictures = images(2, *size, 3).astype(np.float32) / 255
     result = onnx_network.run(path.read_bytes())(pictures)
-    assert result.shape == (2, 64, 96, 3)
+    assert result.shape == (2, *size, 3)
     assert_same(segmentation.load(workdir), result, pictures)
     if not config.flips:
         assert operators(path).count("Transpose") == 2
+
+
+def test_a_segmenter_without_padding_takes_the_size_of_its_run_alone(finish):
+    config = segmentation.Config(**UNET | {"padding_mode": "none", "depth": 1})
+    workdir = finish(segmentation.EXPERIMENT, config, size=(30, 34, 3))
+    path = workdir / "model.onnx"
+    made = export.export(workdir, path)
+    assert made.sizes == "30x34"
+    run = onnx_network.run(path.read_bytes())
+    pictures = images(2, 30, 34, 3)
+    assert_same(segmentation.load(workdir), run(pictures), pictures)
+    with pytest.raises(Exception, match="index: 1 Got: 32 Expected: 30"):
+        run(images(2, 32, 34, 3))
 
 
 def test_scores_of_a_detector(finish):
@@ -120,7 +135,7 @@ def test_says_what_a_user_has_to_know(finish):
         "channels": 1,
         "mean": [float(np.float32(0.4))],
         "std": [0.25],
-        "size_multiple": 1,
+        "any_size": True,
         "input": "uint8",
     }
 

@@ -12,7 +12,7 @@ import pytest
 from cnnjax import ops
 from cnnjax.errors import UsageError
 from cnnjax.models.layers import ACTIVATIONS
-from cnnjax.ops.pad import MODES
+from cnnjax.ops.pad import MODES, mirror_to
 from experiments.export import onnx_file
 from experiments.export.translate import translate
 
@@ -205,6 +205,7 @@ def test_images_as_a_user_has_them():
         (lambda x: jnp.stack([x, x], 2).max(1), "with copies along an axis"),
         (lambda x: jnp.stack([x, x], 2).reshape(2, 9, -1), "with copies of (2, 9, 7"),
         (lambda x: jnp.stack([x, -x], 2), "no stack with parts that are not the"),
+        (lambda x: mirror_to(x, (10, 8)), "no mirror_to with images of (9, 7)"),
         (lambda x: jnp.ones(3), "does not depend on its images"),
     ],
 )
