@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -98,17 +99,32 @@ def network(workdir: pathlib.Path) -> Network:
     return Network(experiment, dataclasses.replace(model, config=exact))
 
 
-def written(path: pathlib.Path, made: Exported) -> None:
-    """Writes the file, and the words beside it if they are to be there.
+def check_output(path: pathlib.Path) -> None:
+    """Refuses a file that cannot be written, before there is anything to write.
 
     Raises:
-        UsageError: if the folder of the file is missing.
+        UsageError: if it is a folder or a device, or may not be written where it is.
     """
-    if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(f"--output={path}: no such folder, or it is one.")
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(made.content)
-    partial.replace(path)
-    if made.beside:
-        words = {name: json.loads(word) for name, word in made.words.items()}
-        text_files.write_json(path.with_name(f"{path.name}.json"), words)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UsageError(f"--output={path} is a folder or a device; name a file.")
+    if not os.path.isdir(path.parent):
+        raise UsageError(f"--output={path}: there is no folder {path.parent}.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"--output={path}: no permission to write in {path.parent}.")
+
+
+def written(path: pathlib.Path, made: Exported) -> None:
+    """Writes the file, whole or not at all, and the words beside it if they go there.
+
+    Raises:
+        UsageError: if the disk is full, or the folder went away.
+    """
+    try:
+        text_files.write_bytes(path, made.content)
+        if made.beside:
+            words = {name: json.loads(word) for name, word in made.words.items()}
+            text_files.write_json(path.with_name(f"{path.name}.json"), words)
+    except OSError as error:
+        raise UsageError(
+            f"--output={path} cannot be written: {error.strerror}."
+        ) from None

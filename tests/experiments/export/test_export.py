@@ -1,7 +1,9 @@
 """An exported run computes what the run does; what cannot be exported is refused."""
 
 import dataclasses
+import errno
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -17,7 +19,7 @@ from cnnjax.errors import UsageError
 from experiments import classification, detection, export, segmentation
 from experiments.examples import label_noise
 from experiments.export import __main__ as command
-from experiments.export import onnx_network, stablehlo
+from experiments.export import exported, onnx_network, stablehlo
 
 LENET = classification.Config(model="lenet", norm="batch", width=0.5)
 UNET = {"model": "unet", "width": 0.1, "depth": 2}
@@ -207,10 +209,43 @@ def test_refuses_what_is_no_finished_run(finish, tmp_path):
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_refuses_a_folder_that_is_not_there(finish, tmp_path):
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("none/model.onnx", "there is no folder .*none"),
+        (".", "is a folder or a device; name a file"),
+        ("/dev/null", "is a folder or a device; name a file"),
+        ("x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_refuses_a_file_that_cannot_be_written(finish, tmp_path, output, message):
     workdir = finish(classification.EXPERIMENT, LENET)
-    with pytest.raises(UsageError, match="no such folder"):
-        export.export(workdir, tmp_path / "none" / "model.onnx")
+    with pytest.raises(UsageError, match=f"--output=.*{message}"):
+        export.export(workdir, tmp_path / output)
+
+
+def test_refuses_a_folder_without_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(exported.os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"model.onnx: no permission to write in"):
+        export.export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_an_export_that_cannot_be_written_leaves_the_one_before(finish, monkeypatch):
+    workdir = finish(classification.EXPERIMENT, LENET)
+    path = workdir / "model.onnx"
+    path.write_bytes(b"before")
+    files = sorted(workdir.iterdir())
+
+    def full(partial, content):
+        with partial.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(UsageError, match="cannot be written: No space left"):
+        export.export(workdir, path)
+    assert path.read_bytes() == b"before"
+    assert sorted(workdir.iterdir()) == files
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
