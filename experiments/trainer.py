@@ -36,6 +36,8 @@ from experiments.predictor import Report, TrainedModel
 # Name of each figure -> draws it into the file that it is given.
 Figures = dict[str, Callable[[pathlib.Path], None]]
 
+MODULE = "module"  # in result.json: that of the experiment
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
@@ -67,6 +69,8 @@ class Experiment:
         extras: trained run -> (variables to keep with the weights, rows to add to
             result.json).
         options: dataclass of its launch options.
+        package: what `python -m` runs for it, where that is not in `experiments`; its
+            runs are found by it.
         packs: config -> whether its task, but for its sources, depends on nothing of
             the data but shapes and `scaling`, so that runs on other splits of them can
             train in one program.
@@ -83,20 +87,21 @@ class Experiment:
     metrics: tuple[str, ...]
     extras: Callable[[TrainedRun], tuple[PyTree, Metrics]] = lambda run: ({}, {})
     options: type[launch.LaunchOptions] = launch.LaunchOptions
+    package: str = ""
     packs: Callable[[Any], bool] = lambda config: False
 
+    @property
+    def module(self) -> str:
+        """What `python -m` runs for it."""
+        return self.package or f"{__package__}.{self.name}"
 
-def main(experiment: Experiment, *, package: str | None = None) -> None:
-    """Runs an experiment by the flags of the command line, and exits.
 
-    Args:
-        experiment: what to run.
-        package: what `python -m` runs for it, if it is not in `experiments`.
-    """
+def main(experiment: Experiment) -> None:
+    """Runs an experiment by the flags of the command line, and exits."""
     launch.launch(
         launch.Command(
             name=experiment.name,
-            module=package or f"{__package__}.{experiment.name}",
+            module=experiment.module,
             doc=experiment.doc,
             config=experiment.config,
             run=functools.partial(run, experiment),
@@ -232,6 +237,7 @@ def finish(
         "image_shape": run.data.image_shape,
         "image_size": run.data.image_size,
         "precision": run.config.precision,
+        MODULE: experiment.module,
         "provenance": origin,
     }
     if jax.process_index() == 0:

@@ -1,11 +1,11 @@
 """What all segmenters share: the sizes that images are brought to, and the head."""
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax.models.layers import Conv
 from cnnjax.models.network import Features, Network, check_images
+from cnnjax.ops.pad import mirror_to
 
 
 class Segmenter(Network):
@@ -82,7 +82,5 @@ class Segmenter(Network):
     ) -> Float[Array, "n h_fit w_fit c"]:
         """The images, mirrored at the bottom and right up to a size that fits."""
         sizes = (max(n, self.smallest) for n in images.shape[1:3])
-        fit = [-(-n // self.stride) * self.stride for n in sizes]
-        more = [(0, m - n) for n, m in zip(images.shape[1:3], fit, strict=True)]
-        # Not by `ops.pad`, which refuses to mirror an image more than once.
-        return jnp.pad(images, ((0, 0), *more, (0, 0)), "symmetric")
+        height, width = (-(-n // self.stride) * self.stride for n in sizes)
+        return mirror_to(images, (height, width))

@@ -65,3 +65,15 @@ def _check_reach(pads: _args.Pads, size: tuple[int, int], mode: str) -> None:
                 f"padding of mode {mode} must be at most {reach} for an image of "
                 f"{size}, got {pads}."
             )
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def mirror_to(
+    x: Shaped[Array, "n h w c"], size: tuple[int, int]
+) -> Shaped[Array, "n h_out w_out c"]:
+    """The images, mirrored at the bottom and right up to a size, as often as it takes.
+
+    A function of its own in programs, which other formats have for images of any size.
+    """
+    more = [(0, m - n) for n, m in zip(x.shape[1:3], size, strict=True)]
+    return jnp.pad(x, ((0, 0), *more, (0, 0)), "symmetric")

@@ -1,4 +1,4 @@
-"""Text files of a workdir: written whole or not at all, and checked when read."""
+"""Files of a workdir: written whole or not at all, and checked when read."""
 
 import json
 import os
@@ -75,6 +75,15 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes `text`, whole or not at all; names that are no UTF-8 as their bytes."""
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes `content`, whole or not at all; what was there before stays till then."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

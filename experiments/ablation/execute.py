@@ -10,7 +10,8 @@ from pathlib import Path
 from cnnjax.training import flags, text_files, workdirs
 from experiments.ablation import child
 from experiments.ablation.folder import Folder, Outcome
-from experiments.ablation.study import Run, module
+from experiments.ablation.study import Run
+from experiments.find import module
 
 _DEVICES = "--xla_force_host_platform_device_count"
 

@@ -22,7 +22,7 @@ from cnnjax.training import (
 )
 from cnnjax.training.progress import log_line
 from experiments import pack
-from experiments.ablation.study import find_experiment
+from experiments.find import find_experiment
 
 
 def _act() -> None:

@@ -1,8 +1,6 @@
 """A study: an experiment, what is varied, over which seeds, and the runs that makes."""
 
 import dataclasses
-import importlib
-import importlib.util
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ from cnnjax.errors import UsageError
 from cnnjax.training import flags
 from cnnjax.training.pack_programs import static
 from experiments.ablation import fields
+from experiments.find import find_experiment
 from experiments.trainer import Experiment
 
 Value = str | int | float | bool | None
@@ -165,34 +164,6 @@ def plan(study: Study) -> Plan:
 
 def _can_be_packed(config: Any, experiment: Experiment) -> bool:
     return experiment.packs(config) and not config.patience
-
-
-def find_experiment(name: str) -> Experiment:
-    """The experiment of a package in `experiments`, or of one elsewhere.
-
-    Raises:
-        UsageError: if there is none.
-    """
-    try:
-        found = importlib.import_module(module(name))
-    except ModuleNotFoundError as error:
-        if error.name is None or not module(name).startswith(error.name):
-            raise
-        found = None
-    experiment = getattr(found, "EXPERIMENT", None)
-    if not isinstance(experiment, Experiment):
-        raise UsageError(
-            f"{module(name)} is no package with an EXPERIMENT: classification,"
-            " segmentation and detection are, and packages of one's own may be."
-        )
-    return experiment
-
-
-def module(experiment: str) -> str:
-    """What `python -m` runs for an experiment's name."""
-    inside = f"experiments.{experiment}"
-    is_inside = "." not in experiment and importlib.util.find_spec(inside)
-    return inside if is_inside else experiment
 
 
 def text(value: Value) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from experiments.ablation.folder import Folder
 from experiments.ablation.results import Ended, Row
 from experiments.ablation.statistics import Interval, Summary
-from experiments.ablation.study import Plan, module, shown
+from experiments.ablation.study import Plan, shown
+from experiments.find import module
 
 Table = list[list[str]]
 NOTHING = "-"

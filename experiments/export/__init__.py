@@ -11,7 +11,7 @@ from cnnjax.errors import UsageError
 from experiments.export import stablehlo
 from experiments.export.checked import check as check
 from experiments.export.exported import Exported as Exported
-from experiments.export.exported import network, written
+from experiments.export.exported import check_output, network, written
 
 _NEEDED = ("onnx", "onnxruntime")
 
@@ -40,8 +40,10 @@ def export(
         from experiments.export import onnx_network as writer
     else:
         writer = stablehlo
+    output = pathlib.Path(output)
+    check_output(output)
     made = writer.made(network(pathlib.Path(workdir)), kind)
-    written(pathlib.Path(output), made)
+    written(output, made)
     return made
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from cnnjax.training.progress import log_line
-from experiments.export.exported import Exported, fitted
+from experiments.export.exported import Exported
 
 COUNT = 32  # test images
 TOLERANCE = 1e-4  # of a probability
@@ -33,12 +33,7 @@ def check(made: Exported, path: pathlib.Path) -> bool:
 
 
 def _images(made: Exported) -> Shaped[np.ndarray, "n h w c"]:
-    """Test images of the run, their edges repeated up to a size that the file takes."""
+    """Test images of the run."""
     data, _ = made.network.experiment.load_data(made.network.model.config, None)
-    count = min(COUNT, len(data.test))
-    images = data.test.fetch(np.arange(count))["image"]
-    size = images.shape[1:3]
-    more = zip(size, fitted(size, made.multiple or 1), strict=True)
-    ends = [(0, n - m) for m, n in more]
-    images = np.pad(images, ((0, 0), *ends, (0, 0)), "edge")
+    images = data.test.fetch(np.arange(min(COUNT, len(data.test))))["image"]
     return images if made.kind == "uint8" else images.astype(np.float32) / 255

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cnnjax.errors import UsageError
-from cnnjax.training import finished, text_files
-from experiments.ablation.study import find_experiment
+from cnnjax.training import text_files
+from experiments.find import experiment_of
 from experiments.predictor import TrainedModel
 from experiments.trainer import Experiment
 
@@ -68,7 +68,7 @@ class Exported:
         words: about it, by name; values are JSON.
         beside: whether the words are to be written beside the file, not in it.
         kind: type of its images.
-        multiple: of which heights and widths must be; None: they are those of the run.
+        any_size: whether images may have another height and width than the run's.
         run: the content of such a file -> a function of images.
     """
 
@@ -77,16 +77,14 @@ class Exported:
     words: Mapping[str, str]
     beside: bool
     kind: str
-    multiple: int | None
+    any_size: bool
     run: Callable[[bytes], Run]
 
     @property
     def sizes(self) -> str:
         """The sizes of images that it takes, in words."""
-        if self.multiple is None:
-            return f"{fitted(self.network.size, 1)[0]}x{self.network.size[1]}"
-        of = "" if self.multiple == 1 else f" in multiples of {self.multiple}"
-        return f"any height and width{of}"
+        height, width = self.network.size
+        return "any height and width" if self.any_size else f"{height}x{width}"
 
 
 def network(workdir: pathlib.Path) -> Network:
@@ -95,34 +93,38 @@ def network(workdir: pathlib.Path) -> Network:
     Raises:
         UsageError: if there is none.
     """
-    finished.read(workdir)
-    row = text_files.read_object(workdir / "config.json")
-    name = row.get(finished.NAME)
-    if not isinstance(name, str):
-        raise UsageError(f"{workdir} does not say of which experiment its run is.")
-    experiment = find_experiment(name)
+    experiment = experiment_of(workdir)
     model = experiment.predictor.load(workdir)
     exact = dataclasses.replace(model.config, precision="float32")
     return Network(experiment, dataclasses.replace(model, config=exact))
 
 
-def fitted(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """The least size that holds one, of which each side is a multiple."""
-    height, width = (math.ceil(n / multiple) * multiple for n in size)
-    return height, width
+def check_output(path: pathlib.Path) -> None:
+    """Refuses a file that cannot be written, before there is anything to write.
+
+    Raises:
+        UsageError: if it is a folder or a device, or may not be written where it is.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UsageError(f"--output={path} is a folder or a device; name a file.")
+    if not os.path.isdir(path.parent):
+        raise UsageError(f"--output={path}: there is no folder {path.parent}.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"--output={path}: no permission to write in {path.parent}.")
 
 
 def written(path: pathlib.Path, made: Exported) -> None:
-    """Writes the file, and the words beside it if they are to be there.
+    """Writes the file, whole or not at all, and the words beside it if they go there.
 
     Raises:
-        UsageError: if the folder of the file is missing.
+        UsageError: if the disk is full, or the folder went away.
     """
-    if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(f"--output={path}: no such folder, or it is one.")
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(made.content)
-    partial.replace(path)
-    if made.beside:
-        words = {name: json.loads(word) for name, word in made.words.items()}
-        text_files.write_json(path.with_name(f"{path.name}.json"), words)
+    try:
+        text_files.write_bytes(path, made.content)
+        if made.beside:
+            words = {name: json.loads(word) for name, word in made.words.items()}
+            text_files.write_json(path.with_name(f"{path.name}.json"), words)
+    except OSError as error:
+        raise UsageError(
+            f"--output={path} cannot be written: {error.strerror}."
+        ) from None

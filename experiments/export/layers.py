@@ -15,6 +15,7 @@ from experiments.export.graph import (
     node,
     place,
 )
+from experiments.export.shapes import repeated, transposed
 
 
 def _conv(equation: Equation, x: Wire, kernel: np.ndarray) -> Wire:
@@ -101,13 +102,7 @@ def _window_sum(equation: Equation, x: Wire) -> Wire:
 
 
 def _copies(equation: Equation, x: Wire) -> Wire:
-    scales = np.array([1, 1, *equation.params["factor"]], np.float32)
-    options = {
-        "mode": "nearest",
-        "coordinate_transformation_mode": "asymmetric",
-        "nearest_mode": "floor",
-    }
-    return node("Resize", equation.shape, x, None, scales, **options)
+    return repeated(x, equation.shape, equation.params["factor"])
 
 
 def _blend(equation: Equation, x: Wire) -> Wire:
@@ -129,12 +124,34 @@ def _standardized_groups(equation: Equation, x: Wire, epsilon: np.ndarray) -> Wi
     return node("Reshape", x.shape, normal, node("Shape", (4,), x))
 
 
-def _dot(equation: Equation, a: Wire, b: np.ndarray) -> Wire:
-    dimensions = equation.params["dimension_numbers"]
-    matrix = isinstance(a, Wire) and isinstance(b, np.ndarray) and a.rank == 2
-    if not matrix or dimensions != (((1,), (0,)), ((), ())):
-        raise Unknown(f"dimensions {dimensions} or a matrix that is not constant")
-    return node("Gemm", equation.shape, a, np.asarray(b), None)
+def _banded(equation: Equation, x: Wire) -> Wire:
+    band = equation.params["matrix"].forward
+    axis = equation.params["axis"] % x.rank
+    matrix = np.zeros((len(band.places), x.shape[axis]))
+    np.add.at(matrix, (np.arange(len(matrix))[:, None], band.places), band.weights)
+    return _mapped(x, axis, matrix)
+
+
+def _mapped(x: Wire, axis: int, matrix: np.ndarray) -> Wire:
+    """The product of a matrix with each column of images, or each row."""
+    if x.rank != 4 or axis not in (1, 2):
+        raise Unknown(f"a matrix along axis {axis} of {x.rank}")
+    shape = *x.shape[:axis], len(matrix), *x.shape[axis + 1 :]
+    factors = (matrix, x) if axis == 1 else (x, matrix.T)
+    return node("MatMul", shape, *factors)
+
+
+def _dot(equation: Equation, a: Any, b: Any) -> Wire:
+    ((left, right), batch) = dimensions = equation.params["dimension_numbers"]
+    if isinstance(a, Wire) == isinstance(b, Wire) or batch != ((), ()):
+        raise Unknown(f"dimensions {dimensions} or two matrices that are not constant")
+    if isinstance(a, Wire) and a.rank == 2 and (left, right) == ((1,), (0,)):
+        return node("Gemm", equation.shape, a, np.asarray(b), None)
+    if isinstance(b, Wire) and a.ndim == 2 and left == (1,):
+        (axis,) = right
+        others = [i for i in range(b.rank) if i != axis]
+        return transposed(_mapped(b, axis, np.asarray(a)), (axis, *others))
+    raise Unknown(f"dimensions {dimensions}")
 
 
 FUNCTIONS: dict[str, Rule] = {"standardize_groups": _standardized_groups}
@@ -146,5 +163,6 @@ PRIMITIVES: dict[str, Rule] = {
     "window_sum": _window_sum,
     "nearest_unpool": _copies,
     "blend": _blend,
+    "banded": _banded,
     "dot_general": _dot,
 }

@@ -129,7 +129,7 @@ class _Writer:
             return ""
         if isinstance(x, Wire):
             return self.name(x)
-        x = np.ascontiguousarray(x)
+        x = np.asarray(x, order="C")
         x = x.astype(np.float32) if x.dtype.kind == "f" else x
         self.weights.append(onnx.numpy_helper.from_array(x, name))
         return name

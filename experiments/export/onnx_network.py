@@ -8,9 +8,12 @@ import numpy as np
 import onnxruntime
 
 from cnnjax.errors import UsageError
+from cnnjax.models import Segmenter
 from experiments.config import build
 from experiments.export import onnx_file
-from experiments.export.exported import Exported, Network, Run, fitted
+from experiments.export.exported import Exported, Network, Run
+from experiments.export.graph import Wire
+from experiments.export.mirrors import ANY, Fit
 from experiments.export.translate import translate
 
 
@@ -24,48 +27,58 @@ def made(network: Network, kind: str) -> Exported:
     Raises:
         UsageError: if the network computes what has no rule.
     """
-    multiple, size, output, body = _free(network, kind)
+    size, free, output, body = _free_or_fixed(network, kind)
     words = network.words() | {
-        "size_multiple": json.dumps(multiple),
+        "any_size": json.dumps(free),
         "input": json.dumps(kind),
     }
-    free = ("height", "width") if multiple else size
-    same_size = output[1:3] == size
-    places = free if same_size else ("rows", "columns") if multiple else output[1:3]
+    given = ("height", "width") if free else size
+    as_images = output.shape[1:3] == size
+    places = given if as_images else ("rows", "columns") if free else output.shape[1:3]
     content = onnx_file.write(
         body,
-        images=(kind, ("n", *free, network.model.image_shape[-1])),
-        output=("n", *(places if len(output) == 4 else ()), output[-1]),
+        images=(kind, ("n", *given, network.model.image_shape[-1])),
+        output=("n", *(places if output.rank == 4 else ()), output.shape[-1]),
         words=words,
     )
-    return Exported(network, content, words, False, kind, multiple, run)
+    return Exported(network, content, words, False, kind, free, run)
 
 
-def _free(
+def _free_or_fixed(
     network: Network, kind: str
-) -> tuple[int | None, tuple[int, int], tuple[int, ...], onnx_file.Body]:
-    """The multiple of which sizes are free, a size, and output and operators for it.
+) -> tuple[tuple[int, int], bool, Wire, onnx_file.Body]:
+    """A size, whether any other may be taken, and output and operators for it.
 
-    Sizes are free where the operators for three of them are the same: the run's, one
-    that is a little larger, and one of more than twice as much.
+    Sizes are free where the operators for three of them are the same: that of the run,
+    a little larger, and more than twice as much. What a segmenter mirrors is a pixel
+    or more in all of them, lest it leave no trace.
 
     Raises:
         UsageError: if the operators depend on the number of images.
     """
-    stride = getattr(build(network.model.config, None), "stride", 1)
-    for multiple in dict.fromkeys((1, stride)):
-        height, width = size = fitted(network.size, multiple)
-        output, body = _body(network, kind, 2, size)
-        others = [
-            (height + multiple, width + 3 * multiple),
-            (2 * height + 3 * multiple, 2 * width + multiple),
-        ]
-        if all(_is_same(body, network, kind, other) for other in others):
-            return multiple, size, output, body
+    fit = _fit(network)
+    multiple, less = fit.multiple, int(fit.multiple > 1)
+    height, width = map(fit, network.size)
+    size = height - less, width - less
+    output, body = _body(network, kind, 2, size)
+    others = [
+        (height + 1, width + 3 * multiple - less),
+        (2 * height + 3 * multiple - less, 2 * width + 1),
+    ]
+    if all(_is_same(body, network, kind, other) for other in others):
+        return size, True, output, body
     output, body = _body(network, kind, 2, network.size)
     if not _is_same(body, network, kind, network.size):
         raise UsageError("ONNX export knows no network that depends on the batch.")
-    return None, network.size, output, body
+    return network.size, False, output, body
+
+
+def _fit(network: Network) -> Fit:
+    """The sizes up to which the network mirrors images, if it does."""
+    model = build(network.model.config, None)
+    if isinstance(model, Segmenter) and model.pads:
+        return Fit(model.stride, model.smallest)
+    return ANY
 
 
 def _is_same(
@@ -90,9 +103,9 @@ def run(content: bytes) -> Run:
 
 def _body(
     network: Network, kind: str, count: int, size: tuple[int, int]
-) -> tuple[tuple[int, ...], onnx_file.Body]:
-    """Shape of the output, and the operators, for images of one size."""
-    channels = network.model.image_shape[-1]
+) -> tuple[Wire, onnx_file.Body]:
+    """The output, and the operators, for images of one size."""
+    channels, variables = network.model.image_shape[-1], network.model.variables
     images = jax.ShapeDtypeStruct((count, *size, channels), np.dtype(kind))
-    output = translate(network.outputs, network.model.variables, images)
-    return output.shape, onnx_file.body(output)
+    output = translate(network.outputs, variables, images, fit=_fit(network))
+    return output, onnx_file.body(output)

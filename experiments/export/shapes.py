@@ -1,5 +1,6 @@
 """Operators of ONNX for changes of shape: parts, borders, orders and new axes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,25 @@ from experiments.export.arithmetic import Rule
 from experiments.export.equations import Equation
 from experiments.export.graph import Node, Unknown, Wire, node, order, place, without
 
+COPIES = "copies"
+"""Stands for rows or columns, each several times, until a reshape puts them in line."""
+
 _ALL = np.iinfo(np.int64).max  # an end of a slice behind every axis
 
 
 def _concatenate(equation: Equation, *parts: Any) -> Wire:
-    shape = equation.shape
+    shape, axis = equation.shape, equation.params["dimension"]
+    parts = tuple(part for part in parts if part.shape[axis])
     if not all(isinstance(part, Wire) for part in parts):
         raise Unknown("constants among the parts")
-    axis = place(equation.params["dimension"], len(shape))
-    return node("Concat", shape, *parts, axis=axis)
+    return node("Concat", shape, *parts, axis=place(axis, len(shape)))
+
+
+def _stack(equation: Equation, *parts: Any) -> Wire:
+    axis = equation.params["axis"]
+    if any(part is not parts[0] for part in parts) or not _beside(parts[0], axis):
+        raise Unknown("parts that are not the same rows or columns")
+    return _copies(parts[0], axis, equation.shape)
 
 
 def _slice(equation: Equation, x: Wire) -> Wire:
@@ -92,17 +103,42 @@ def _spread(equation: Equation, x: Wire, value: np.ndarray) -> Wire:
 
 
 def _transpose(equation: Equation, x: Wire) -> Wire:
-    """JAX's permutation, between arrays in ONNX's order."""
-    back = equation.params["permutation"]
-    permutation = [place(back[axis], x.rank) for axis in order(x.rank)]
-    return node("Transpose", equation.shape, x, perm=permutation)
+    return transposed(x, equation.params["permutation"])
+
+
+def transposed(x: Wire, permutation: Sequence[int]) -> Wire:
+    """JAX's permutation, between arrays in ONNX's order; two in a row are one."""
+    shape = tuple(x.shape[axis] for axis in permutation)
+    places = [place(permutation[axis], x.rank) for axis in order(x.rank)]
+    if x.node.op == "Transpose":
+        places = [x.node.attributes["perm"][i] for i in places]
+        (x,) = x.node.inputs
+    if places == sorted(places):
+        return x
+    return node("Transpose", shape, x, perm=places)
+
+
+def repeated(x: Wire, shape: tuple[int, ...], factors: Sequence[float]) -> Wire:
+    """Each pixel as often as the factors of height and width say."""
+    options = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    }
+    scales = np.array([1, 1, *factors], np.float32)
+    return node("Resize", shape, x, None, scales, **options)
 
 
 def _broadcast(equation: Equation, x: Wire) -> Wire:
-    """New axes of length 1; those that a reduction removed are kept instead."""
+    """New axes of length 1; those that a reduction removed are kept instead.
+
+    Copies of rows or columns side by side are what a reshape is to make of them.
+    """
     shape, kept = equation.shape, equation.params["broadcast_dimensions"]
     new = [axis for axis in range(len(shape)) if axis not in kept]
     full = all(shape[axis] == n for axis, n in zip(kept, x.shape, strict=True))
+    if full and len(new) == 1 and _beside(x, new[0]):
+        return _copies(x, new[0], shape)
     if not full or any(shape[axis] != 1 for axis in new):
         raise Unknown("copies along an axis")
     axes = without(new, len(shape))
@@ -117,6 +153,8 @@ def _broadcast(equation: Equation, x: Wire) -> Wire:
 def _reshape(equation: Equation, x: Wire) -> Wire:
     """A reshape of the axes behind the batch, in JAX's order of them."""
     shape = equation.shape
+    if x.node.op == COPIES:
+        return _merged(x, shape)
     if shape == x.shape:
         return x
     if not shape or shape[0] != x.shape[0]:
@@ -132,6 +170,26 @@ def _reshape(equation: Equation, x: Wire) -> Wire:
     return node("Reshape", shape, x, _integers(sizes))
 
 
+def _beside(x: Any, new: int) -> bool:
+    """Whether a new axis is one of copies of rows or of columns, side by side."""
+    return isinstance(x, Wire) and x.rank == 4 and new in (2, 3)
+
+
+def _copies(x: Wire, new: int, shape: tuple[int, ...]) -> Wire:
+    return Wire(Node(COPIES, (x,), {"axis": new - 1}), shape)
+
+
+def _merged(copies: Wire, shape: tuple[int, ...]) -> Wire:
+    """Copies of rows or columns, as more rows or columns."""
+    (x,), axis = copies.node.inputs, copies.node.attributes["axis"]
+    factors = [1, 1]
+    factors[axis - 1] = copies.shape[axis + 1]
+    larger = x.shape[0], x.shape[1] * factors[0], x.shape[2] * factors[1], x.shape[3]
+    if shape != larger:
+        raise Unknown(f"copies of {x.shape} to {shape}")
+    return repeated(x, shape, factors)
+
+
 def _squeeze(equation: Equation, x: Wire) -> Wire:
     places = without(equation.params["dimensions"], x.rank)
     return node("Squeeze", equation.shape, x, places)
@@ -143,6 +201,7 @@ def _integers(numbers: list[int]) -> np.ndarray:
 
 PRIMITIVES: dict[str, Rule] = {
     "concatenate": _concatenate,
+    "stack": _stack,
     "slice": _slice,
     "rev": _rev,
     "pad": _pad,

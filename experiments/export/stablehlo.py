@@ -24,7 +24,7 @@ def made(network: Network, kind: str) -> Exported:
     images = jax.ShapeDtypeStruct(shape, np.dtype(kind))
     exported = export.export(jax.jit(outputs), platforms=PLATFORMS)(images)
     words = network.words() | {"input": json.dumps(kind)}
-    return Exported(network, bytes(exported.serialize()), words, True, kind, None, run)
+    return Exported(network, bytes(exported.serialize()), words, True, kind, False, run)
 
 
 def run(content: bytes) -> Run:

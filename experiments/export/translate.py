@@ -8,7 +8,7 @@ import jax
 from jaxtyping import PyTree
 
 from cnnjax.errors import UsageError
-from experiments.export import arithmetic, equations, layers, shapes
+from experiments.export import arithmetic, equations, layers, mirrors, shapes
 from experiments.export.arithmetic import Rule
 from experiments.export.equations import Equation
 from experiments.export.graph import Node, Unknown, Wire, order
@@ -21,6 +21,8 @@ def translate(
     function: Callable[[PyTree, Any], Any],
     variables: PyTree,
     images: jax.ShapeDtypeStruct,
+    *,
+    fit: mirrors.Fit = mirrors.ANY,
 ) -> Wire:
     """The output of the graph that computes `function(variables, images)`.
 
@@ -31,13 +33,14 @@ def translate(
         function: of variables and images (n, h, w, c).
         variables: arrays.
         images: shape and type of the images.
+        fit: the sizes that the function mirrors them up to, if it does.
 
     Raises:
         UsageError: if the function computes something that has no rule; it names it.
     """
-    whole = (*arithmetic.FUNCTIONS, *layers.FUNCTIONS, *POOLED)
+    whole = (*arithmetic.FUNCTIONS, *layers.FUNCTIONS, *POOLED, mirrors.FUNCTION)
     program = equations.trace(function, variables, images, whole=whole)
-    pools = layers.MaxPools()
+    pools, mirrored = layers.MaxPools(), mirrors.Mirrors(fit)
     rules = {
         **arithmetic.PRIMITIVES,
         **arithmetic.FUNCTIONS,
@@ -47,6 +50,8 @@ def translate(
         "window_max": pools.values,
         POOLED[0]: pools.places,
         POOLED[1]: pools.unpool,
+        mirrors.FUNCTION: mirrored.mirrored,
+        "slice": mirrored.cropped,
     }
     wires: dict[int, Wire] = {0: _entry(images)}
     for equation in program.equations:
@@ -65,10 +70,16 @@ def translate(
 def _translated(rules: Mapping[str, Rule], equation: Equation, inputs: list) -> Wire:
     if equation.name not in rules:
         raise _refusal(equation.name)
+    if equation.name != "reshape" and any(map(_is_copies, inputs)):
+        raise _refusal("broadcast_in_dim with copies along an axis")
     try:
         return rules[equation.name](equation, *inputs)
     except Unknown as unknown:
         raise _refusal(f"{equation.name} with {unknown}") from None
+
+
+def _is_copies(x: Any) -> bool:
+    return isinstance(x, Wire) and x.node.op == shapes.COPIES
 
 
 def _refusal(what: str) -> UsageError:

@@ -10,6 +10,7 @@ from experiments import examples, trainer
 from experiments.ablation import Study
 from experiments.ablation.study import plan
 from experiments.examples import custom_model, train_by_hand
+from experiments.find import experiment_of
 
 FILES = sorted(pathlib.Path(examples.__file__).parent.glob("[!_]*.py"))
 
@@ -53,3 +54,4 @@ def test_an_experiment_of_ones_own_trains_and_is_ablated(tmp_path):
         for run in planned.runs
     ]
     assert scores[0] > scores[1] + 0.1
+    assert experiment_of(tmp_path / planned.runs[0].name) is planned.experiment

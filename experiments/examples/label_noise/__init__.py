@@ -57,6 +57,7 @@ def load_data(config, preparation=None):
 EXPERIMENT = dataclasses.replace(
     classification.EXPERIMENT,
     name=Predictor.EXPERIMENT,
+    package=__name__,
     doc=__doc__,
     config=Config,
     load_data=load_data,

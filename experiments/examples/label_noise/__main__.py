@@ -4,4 +4,4 @@ from experiments import trainer
 from experiments.examples.label_noise import EXPERIMENT
 
 if __name__ == "__main__":
-    trainer.main(EXPERIMENT, package=__package__)
+    trainer.main(EXPERIMENT)

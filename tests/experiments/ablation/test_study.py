@@ -9,7 +9,7 @@ from cnnjax.errors import UsageError
 from cnnjax.training import flags
 from experiments.ablation import Study, load
 from experiments.ablation.options import Options
-from experiments.ablation.study import find_experiment, module, plan
+from experiments.ablation.study import plan
 
 STUDIES = pathlib.Path(__file__).parents[3] / "experiments" / "ablations"
 
@@ -75,18 +75,6 @@ def test_every_cell_runs_on_every_task():
     assert planned.runs[1].name == "base/small/seed0"
     assert planned.runs[1].config.holdout == 0.5
     assert planned.bases.keys() == tasks.keys()
-
-
-def test_experiments_are_found_by_name_inside_and_elsewhere(tmp_path, monkeypatch):
-    assert find_experiment("segmentation").name == "segmentation"
-    assert find_experiment("experiments.examples.label_noise").name == "label_noise"
-    (tmp_path / "mine_of_a_test.py").write_text(
-        "from experiments.classification import EXPERIMENT\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    assert find_experiment("mine_of_a_test").name == "classification"
-    assert module("mine_of_a_test") == "mine_of_a_test"
-    assert module("detection") == "experiments.detection"
 
 
 def test_none_leaves_a_flag_out():

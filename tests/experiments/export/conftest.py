@@ -46,6 +46,7 @@ def finish(tmp_path):
                     "class_names": names,
                     "image_shape": size,
                     "image_size": None,
+                    "module": experiment.module,
                     "parameters_sha256": tree_sha256(variables),
                 }
             )

@@ -1,10 +1,14 @@
 """An exported run computes what the run does; what cannot be exported is refused."""
 
+import dataclasses
+import errno
 import json
+import pathlib
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,8 +17,9 @@ from PIL import Image
 
 from cnnjax.errors import UsageError
 from experiments import classification, detection, export, segmentation
+from experiments.examples import label_noise
 from experiments.export import __main__ as command
-from experiments.export import onnx_network, stablehlo
+from experiments.export import exported, onnx_network, stablehlo
 
 LENET = classification.Config(model="lenet", norm="batch", width=0.5)
 UNET = {"model": "unet", "width": 0.1, "depth": 2}
@@ -50,7 +55,7 @@ def test_classifiers(finish, name):
     workdir = finish(classification.EXPERIMENT, config, size=size)
     path = workdir / "model.onnx"
     made = export.export(workdir, path)
-    assert (made.multiple is None) == (other is None)
+    assert made.any_size == (other is not None)
     pictures = images(3, *(other or size[:2]), size[2])
     result = onnx_network.run(path.read_bytes())(pictures)
     assert_same(classification.load(workdir), result, pictures)
@@ -62,7 +67,7 @@ def test_classifiers(finish, name):
 
 
 SEGMENTERS = {
-    "unet": {},
+    "unet": {"padding_mode": "edge"},
     "unet, unpool": {"upsampling": "unpool"},
     "unet, resize and groups": {"upsampling": "resize", "norm": "group"},
     "unet, flips": {"flips": True, "depth": 1, "width": 0.05},
@@ -76,13 +81,28 @@ def test_segmenters(finish, options):
     workdir = finish(segmentation.EXPERIMENT, config, size=(30, 32, 3))
     path = workdir / "model.onnx"
     made = export.export(workdir, path, kind="float32")
-    assert made.multiple == (32 if config.model == "segnet" else 2**config.depth)
-    pictures = images(2, 64, 96, 3).astype(np.float32) / 255
+    assert made.any_size
+    # No multiples of the stride, and some less than what it takes to mirror them once.
+    size = (21, 3) if config.flips else (61, 10)
+    pictures = images(2, *size, 3).astype(np.float32) / 255
     result = onnx_network.run(path.read_bytes())(pictures)
-    assert result.shape == (2, 64, 96, 3)
+    assert result.shape == (2, *size, 3)
     assert_same(segmentation.load(workdir), result, pictures)
     if not config.flips:
         assert operators(path).count("Transpose") == 2
+
+
+def test_a_segmenter_without_padding_takes_the_size_of_its_run_alone(finish):
+    config = segmentation.Config(**UNET | {"padding_mode": "none", "depth": 1})
+    workdir = finish(segmentation.EXPERIMENT, config, size=(30, 34, 3))
+    path = workdir / "model.onnx"
+    made = export.export(workdir, path)
+    assert made.sizes == "30x34"
+    run = onnx_network.run(path.read_bytes())
+    pictures = images(2, 30, 34, 3)
+    assert_same(segmentation.load(workdir), run(pictures), pictures)
+    with pytest.raises(Exception, match="index: 1 Got: 32 Expected: 30"):
+        run(images(2, 32, 34, 3))
 
 
 def test_scores_of_a_detector(finish):
@@ -117,7 +137,7 @@ def test_says_what_a_user_has_to_know(finish):
         "channels": 1,
         "mean": [float(np.float32(0.4))],
         "std": [0.25],
-        "size_multiple": 1,
+        "any_size": True,
         "input": "uint8",
     }
 
@@ -189,10 +209,43 @@ def test_refuses_what_is_no_finished_run(finish, tmp_path):
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_refuses_a_folder_that_is_not_there(finish, tmp_path):
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("none/model.onnx", "there is no folder .*none"),
+        (".", "is a folder or a device; name a file"),
+        ("/dev/null", "is a folder or a device; name a file"),
+        ("x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_refuses_a_file_that_cannot_be_written(finish, tmp_path, output, message):
     workdir = finish(classification.EXPERIMENT, LENET)
-    with pytest.raises(UsageError, match="no such folder"):
-        export.export(workdir, tmp_path / "none" / "model.onnx")
+    with pytest.raises(UsageError, match=f"--output=.*{message}"):
+        export.export(workdir, tmp_path / output)
+
+
+def test_refuses_a_folder_without_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(exported.os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"model.onnx: no permission to write in"):
+        export.export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_an_export_that_cannot_be_written_leaves_the_one_before(finish, monkeypatch):
+    workdir = finish(classification.EXPERIMENT, LENET)
+    path = workdir / "model.onnx"
+    path.write_bytes(b"before")
+    files = sorted(workdir.iterdir())
+
+    def full(partial, content):
+        with partial.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(UsageError, match="cannot be written: No space left"):
+        export.export(workdir, path)
+    assert path.read_bytes() == b"before"
+    assert sorted(workdir.iterdir()) == files
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
@@ -203,11 +256,19 @@ def test_names_the_package_that_is_missing(finish, monkeypatch, package):
         export.export(workdir, workdir / "model.onnx")
 
 
-def test_names_what_a_network_computes_that_it_does_not_know(finish):
-    config = segmentation.Config(**UNET | {"padding_mode": "edge"})
-    workdir = finish(segmentation.EXPERIMENT, config, size=(32, 32, 3))
-    with pytest.raises(UsageError, match="ONNX export knows no broadcast_in_dim with"):
+def test_names_what_a_network_computes_that_it_does_not_know(finish, monkeypatch):
+    workdir = finish(classification.EXPERIMENT, LENET)
+    sort = {"relu": lambda x: jnp.sort(x, axis=1)}
+    monkeypatch.setattr("cnnjax.models.layers.blocks.ACTIVATIONS", sort)
+    with pytest.raises(UsageError, match="ONNX export knows no sort, which"):
         export.export(workdir, workdir / "model.onnx")
+
+
+def test_a_run_of_an_experiment_of_ones_own(finish):
+    config = label_noise.Config(**dataclasses.asdict(LENET), noise=0.3)
+    workdir = finish(label_noise.EXPERIMENT, config)
+    made = export.export(workdir, workdir / "model.onnx")
+    assert json.loads(made.words["experiment"]) == "label_noise"
 
 
 def test_an_unknown_format_is_refused_in_a_line():

@@ -12,6 +12,7 @@ import pytest
 from cnnjax import ops
 from cnnjax.errors import UsageError
 from cnnjax.models.layers import ACTIVATIONS
+from cnnjax.ops.pad import MODES, mirror_to
 from experiments.export import onnx_file
 from experiments.export.translate import translate
 
@@ -124,6 +125,10 @@ UPSAMPLINGS = {
     "nearest": lambda x: ops.nearest_unpool(x, (2, 3)),
     "first": lambda x: ops.bed_of_nails_unpool(x, (2, 3)),
     "bilinear": lambda x: ops.resize(x, (16, 18)),
+    "copies": lambda x: ops.resize(x, (16, 18), method="nearest"),
+    "by no whole factor": lambda x: ops.resize(x, (5, 11), method="bicubic"),
+    "from corner to corner": lambda x: ops.resize(x, (16, 9), align_corners=True),
+    "antialiased": lambda x: ops.resize(x, (5, 4), antialias=True),
 }
 
 
@@ -160,7 +165,6 @@ SHAPES = {
     "crop": lambda x: x[:, 1:-2, 2:],
     "step": lambda x: x[:, ::2, 1::3],
     "pad": lambda x: jnp.pad(x, ((0, 0), (1, 0), (0, 2), (3, 1)), constant_values=2),
-    "reflect": lambda x: ops.pad(x, ((1, 2), (2, 1)), mode="reflect"),
     "turn": lambda x: jnp.flip(x.swapaxes(1, 2), (1, 2)),
     "flatten": lambda x: x.reshape(len(x), -1) @ drawn(9 * 7 * 4, 3),
     "one pixel": lambda x: x[:, 4, 3],
@@ -171,6 +175,11 @@ SHAPES = {
     "rows": lambda x: x.max(-1) * drawn(7),
     "reversed": lambda x: 1 - 2 / (3 + jnp.exp(-x)),
 }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_padding(mode):
+    assert_same(lambda x: ops.pad(x, ((1, 2), (3, 0)), mode=mode), IMAGES)
 
 
 @pytest.mark.parametrize("function", SHAPES.values(), ids=SHAPES)
@@ -193,6 +202,10 @@ def test_images_as_a_user_has_them():
             "no pad with padding between",
         ),
         (lambda x: x.reshape(-1, 4), "no reshape with the batch in"),
+        (lambda x: jnp.stack([x, x], 2).max(1), "with copies along an axis"),
+        (lambda x: jnp.stack([x, x], 2).reshape(2, 9, -1), "with copies of (2, 9, 7"),
+        (lambda x: jnp.stack([x, -x], 2), "no stack with parts that are not the"),
+        (lambda x: mirror_to(x, (10, 8)), "no mirror_to with images of (9, 7)"),
         (lambda x: jnp.ones(3), "does not depend on its images"),
     ],
 )
