@@ -65,6 +65,7 @@ SEGMENTERS = {
     "unet": {},
     "unet, unpool": {"upsampling": "unpool"},
     "unet, resize and groups": {"upsampling": "resize", "norm": "group"},
+    "unet, encoder": {"encoder": "resnet9", "depth": None, "width": 0.05},
     "unet, flips": {"flips": True, "depth": 1, "width": 0.05},
     "segnet": {"model": "segnet", "width": 0.05, "depth": None},
 }
@@ -76,7 +77,8 @@ def test_segmenters(finish, options):
     workdir = finish(segmentation.EXPERIMENT, config, size=(30, 32, 3))
     path = workdir / "model.onnx"
     made = export.export(workdir, path, kind="float32")
-    assert made.multiple == (32 if config.model == "segnet" else 2**config.depth)
+    levels = config.depth or {"resnet9": 3, None: 5}[config.encoder]
+    assert made.multiple == 2**levels
     pictures = images(2, 64, 96, 3).astype(np.float32) / 255
     result = onnx_network.run(path.read_bytes())(pictures)
     assert result.shape == (2, 64, 96, 3)
