@@ -67,6 +67,11 @@ def redefine(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def declared(options: type) -> list[dataclasses.Field]:
+    """The fields of a dataclass that are declared by `option`."""
+    return [field for field in dataclasses.fields(options) if "doc" in field.metadata]
+
+
 def violation(field: dataclasses.Field, value: Any) -> str | None:
     """What `value` must be to be allowed for an option; None if it is allowed.
 

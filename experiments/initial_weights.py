@@ -43,6 +43,7 @@ def started_from(config: NetworkConfig, variables: PyTree) -> PyTree:
         return variables
     stored = _stored(config, variables)
     merged, skipped = weights.merge(variables, stored.variables)
+    skipped += stored.surplus
     but = f", but for {', '.join(skipped)}" if skipped else ""
     log_line(f"starts from {config.init_from}{stored.words}{but}")
     return merged
@@ -111,11 +112,13 @@ class _Stored:
     Attributes:
         variables: those that model and weights have.
         scaling: of the images that they are for, if it is known.
-        words: about both, for people.
+        surplus: names of the arrays that have no place in the model.
+        words: about them, for people.
     """
 
     variables: PyTree
     scaling: Scaling | None
+    surplus: tuple[str, ...] = ()
     words: str = ""
 
 
@@ -137,12 +140,14 @@ def _stored(config: NetworkConfig, shapes: PyTree) -> _Stored:
         return _Stored(ours, scaling)
     seen = found.preprocessing
     if seen is None:
-        return _Stored(found.variables, scaling, f" ({found.source})")
+        words = f" ({found.source})"
+        return _Stored(found.variables, scaling, found.surplus, words)
     scaling = {"mean": np.array(seen.mean, "f4"), "std": np.array(seen.std, "f4")}
     mean, std = (", ".join(f"{x:.3f}" for x in v) for v in (seen.mean, seen.std))
     return _Stored(
         found.variables,
         scaling,
+        found.surplus,
         f" ({found.source}; trained on images of {seen.size}x{seen.size}, channel mean"
         f" {mean} and std {std}, which are used here, too)",
     )

@@ -5,13 +5,13 @@
 
 from collections.abc import Callable
 
-from cnnjax.models import fcn, resnet, squeezenet, vgg
+from cnnjax.models import fcn, squeezenet
 from cnnjax.models.alexnet import AlexNet
 from cnnjax.models.classifier import Classifier
 from cnnjax.models.deconvnet import DeconvNet
 from cnnjax.models.dilated import Dilated
+from cnnjax.models.encoders import ENCODERS
 from cnnjax.models.lenet import LeNet
-from cnnjax.models.mobilenet import MobileNet
 from cnnjax.models.network import Network
 from cnnjax.models.segmenter import Segmenter
 from cnnjax.models.segnet import SegNet
@@ -21,21 +21,10 @@ from cnnjax.models.windownet import WindowNet
 # Constructors by name; they take the attributes of the model by keyword.
 CLASSIFIERS: dict[str, Callable[..., Classifier]] = {
     "lenet": LeNet,
-    "resnet9": resnet.ResNet9,
-    "resnet18": resnet.resnet18,
-    "resnet34": resnet.resnet34,
-    "resnet50": resnet.resnet50,
-    "resnet20": resnet.resnet20,
-    "resnet32": resnet.resnet32,
-    "resnet56": resnet.resnet56,
-    "mobilenet": MobileNet,
+    "alexnet": AlexNet,
     "squeezenet1_0": squeezenet.squeezenet1_0,
     "squeezenet1_1": squeezenet.squeezenet1_1,
-    "alexnet": AlexNet,
-    "vgg11": vgg.vgg11,
-    "vgg13": vgg.vgg13,
-    "vgg16": vgg.vgg16,
-    "vgg19": vgg.vgg19,
+    **ENCODERS,
 }
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "unet": UNet,

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cnnjax.errors import UsageError
-from cnnjax.models.network import Network, own_fields
+from cnnjax.models.network import Network
+from cnnjax.options import declared
 
 Model = TypeVar("Model", bound=Network)
 
@@ -33,8 +34,9 @@ class OwnOption:
 
     def flag(self) -> Any:
         """A config's field for it: None, the default, leaves it to the network."""
-        doc = self.field.metadata["doc"].removesuffix(".")
-        doc = f"{doc} (none given: {self.field.default})."
+        doc = self.field.metadata["doc"]
+        if self.field.default is not None:
+            doc = f"{doc.removesuffix('.')} (none given: {self.field.default})."
         return dataclasses.field(
             default=None, metadata={**self.field.metadata, "doc": doc}
         )
@@ -105,7 +107,7 @@ def _options(name: str, constructor: Callable[..., Network]) -> list[OwnOption]:
     types = typing.get_type_hints(constructor)
     return [
         OwnOption(types[field.name], field, (name,))
-        for field in own_fields(typing.cast(type, constructor))
+        for field in declared(typing.cast(type, constructor))
         if field.name not in fixed
     ]
 

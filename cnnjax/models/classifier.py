@@ -29,6 +29,14 @@ class Classifier(Network):
     # Whether the head has a bias.
     BIAS: ClassVar[bool] = True
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the image for one of the last map, in each direction.
+
+        Classifiers have it whose maps halve images whose sides are multiples of it.
+        """
+        raise NotImplementedError
+
     def setup(self) -> None:
         """Declares the head, for `backbone` is compact and does not run it."""
         if self.classes is not None:

@@ -63,6 +63,11 @@ class MobileNet(StemClassifier):
 
     ACTIVATION = "relu6"
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the image for one of the last map, in each direction."""
+        return 8 if self.stem == "small" else 32
+
     @nn.compact
     def backbone(
         self,

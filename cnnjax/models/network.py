@@ -5,7 +5,6 @@ of features. `features.py` differentiates with respect to features and replaces 
 """
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from cnnjax.errors import UsageError
 from cnnjax.models.layers import ACTIVATIONS, NORMS, Conv, ConvNorm, is_traced
 from cnnjax.ops.pad import MODES
-from cnnjax.options import violation
+from cnnjax.options import declared, violation
 
 Features = dict[str, Array]
 
@@ -56,6 +55,8 @@ class Network(nn.Module):
             where the model runs inside `pmap` or `shard_map`.
         remat: a name in `REMATS`: "blocks" keeps the inputs of blocks alone for the
             gradient and computes each block again (Chen et al., 2016).
+        outer_feature: `feature` of the network that this one is a part of, where
+            callers change features; None if it is a network by itself.
 
     Raises:
         UsageError: if the value of an option is not allowed.
@@ -71,6 +72,7 @@ class Network(nn.Module):
     precision: str | None = None
     axis_name: str | None = None
     remat: str = "off"
+    outer_feature: Callable[[str, Array], Array] | None = None
 
     # The model's own choices.
     NORM: ClassVar[str] = "batch"
@@ -96,7 +98,7 @@ class Network(nn.Module):
         check_choice("activation", self.activation, ACTIVATIONS)
         modes = f"padding_mode of {type(self).__name__}"
         check_choice(modes, self.padding_mode, self.PADDING_MODES)
-        for field in own_fields(type(self)):
+        for field in declared(type(self)):
             value = getattr(self, field.name)
             if value is None and field.default is None:
                 continue
@@ -202,6 +204,8 @@ class Network(nn.Module):
         Raises:
             ValueError: if an array for a feature has another shape than the feature.
         """
+        if self.outer_feature is not None:
+            return self.outer_feature(name, x)
         if self.has_variable(REPLACEMENTS, name):
             x = _like(x, self.get_variable(REPLACEMENTS, name), name)
         if self.has_variable(PERTURBATIONS, name):
@@ -246,11 +250,6 @@ class Network(nn.Module):
     def channels(self, count: int) -> int:
         """Number of channels of a layer that has `count` at width 1."""
         return max(1, round(self.width * count))
-
-
-def own_fields(model: type) -> list[dataclasses.Field]:
-    """The fields of a network's class that are declared by `options.option`."""
-    return [field for field in dataclasses.fields(model) if "doc" in field.metadata]
 
 
 def check_images(

@@ -70,6 +70,12 @@ class ResNet(StemClassifier, kw_only=True):
     first: int = 64
     padded: bool = False
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the image for one of the last stage, in each direction."""
+        stem = 1 if self.stem == "small" else 4
+        return stem * 2 ** (len(self.blocks) - 1)
+
     @nn.compact
     def backbone(
         self,
@@ -126,9 +132,14 @@ class ResNet9(Classifier):
     BIAS = False
 
     @property
+    def stride(self) -> int:
+        """Pixels of the image for one of the last stage, in each direction."""
+        return 8
+
+    @property
     def smallest(self) -> int:
         """Height and width that come to one pixel in the last stage."""
-        return 8
+        return self.stride
 
     @nn.compact
     def backbone(

@@ -6,9 +6,9 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax import ops
 from cnnjax.errors import UsageError
+from cnnjax.models.encoders import EncoderSegmenter
 from cnnjax.models.layers import PADDING_MODES, ConvStack, ConvTranspose, dropout
 from cnnjax.models.network import Features
-from cnnjax.models.segmenter import Segmenter
 from cnnjax.options import option
 
 # How a map is doubled, and the pixels of the larger one that are lost on each side
@@ -17,7 +17,7 @@ UPSAMPLINGS = {"transpose": 0, "resize": 2, "nearest": 1, "unpool": 0}
 PADDINGS = ("SAME", "VALID")
 
 
-class UNet(Segmenter):
+class UNet(EncoderSegmenter):
     """The U-Net: figure 1 with `padding_mode="none"` and `norm="none"`.
 
     The convolutions of the figure have no padding, so that the logits of 572x572
@@ -26,8 +26,14 @@ class UNet(Segmenter):
     and batch norms. `dropout` is of the features of the lowest level, the end of the
     contracting path (section 3.1).
 
+    The contracting path can be the backbone of a classifier, the `encoder`, with
+    weights that it was trained to. The expanding path takes the last of its maps at
+    each size, and has 16 channels at the size of the image and twice as many at each
+    smaller one, as that of segmentation_models.pytorch.
+
     Attributes:
-        depth: number of times that the size is halved.
+        depth: number of times that the size is halved; None is 4 or what the encoder
+            does.
         upsampling: "transpose", a transposed convolution of 2x2 at stride 2 as in
             the paper; "resize" or "nearest", bilinear interpolation or copies of each
             pixel, and a 3x3 convolution; or "unpool", a 1x1 convolution whose values
@@ -43,7 +49,13 @@ class UNet(Segmenter):
     LAST = "up0"
     PADDING_MODES = PADDING_MODES
 
-    depth: int = option(4, "How often a U-Net halves the size.", at_least=1, at_most=8)
+    depth: int | None = option(
+        None,
+        "How often a U-Net halves the size (none given: 4 times, or as often as its"
+        " encoder).",
+        at_least=1,
+        at_most=8,
+    )
     upsampling: str = option(
         "transpose",
         "How a U-Net doubles a map: by a transposed convolution; by interpolation"
@@ -67,15 +79,34 @@ class UNet(Segmenter):
                 )
             self.padding_mode = "none"
         super().__post_init__()
+        if self.encoder is None:
+            return
+        if self.depth not in (None, self.levels):
+            raise UsageError(
+                f"depth of a U-Net with the encoder {self.encoder} is {self.levels},"
+                f" got {self.depth}; leave it out."
+            )
+        if self.upsampling == "unpool":
+            raise UsageError(
+                "upsampling unpool is of the pools of a U-Net without an encoder;"
+                " transpose, resize or nearest would do."
+            )
+
+    @property
+    def levels(self) -> int:
+        """How often the size is halved."""
+        if self.encoder is not None:
+            return self.classifier(parent=None).stride.bit_length() - 1
+        return 4 if self.depth is None else self.depth
 
     @property
     def stride(self) -> int:
         """The multiple, in pixels, that heights and widths are brought to."""
-        return 2**self.depth
+        return 2**self.levels
 
     @property
     def margin(self) -> int:
-        """How far, in pixels, a logit sees at most on each side.
+        """How far, in pixels, a logit sees at most on each side; 0 with an encoder.
 
         Without padding the images are larger than the logits by it on each side. With
         it logits at least so far from the border do not depend on what lies outside,
@@ -84,6 +115,8 @@ class UNet(Segmenter):
         # Two convolutions take 2 pixels from each side, each worth 2**level pixels of
         # the image: once at the lowest level, where that is `stride`, and twice at
         # each level above, which sum to stride - 1. Upsampling takes its own there.
+        if self.encoder is not None:
+            return 0
         taken = 4 + UPSAMPLINGS[self.upsampling]
         margin = 2 * self.stride + taken * (self.stride - 1)
         return margin + self.stride - 1 if self.pads else margin
@@ -102,7 +135,7 @@ class UNet(Segmenter):
         nearest = [max(smallest, self._fit(n)) for n in (size - self.stride + 1, size)]
         if size not in nearest:
             raise UsageError(
-                f"UNet without padding and with depth {self.depth} takes heights and "
+                f"UNet without padding and with depth {self.levels} takes heights and "
                 f"widths of {smallest} pixels and every {self.stride} more, got {size};"
                 f" the nearest: {' and '.join(map(str, sorted(set(nearest))))}."
             )
@@ -138,42 +171,60 @@ class UNet(Segmenter):
         train: bool = False,
         keys: Key[Array, " n"] | None = None,
     ) -> Features:
-        """Features of the images: `down0` and so on, `bottom`, and up to `up0`."""
-        counts = [self.channels(64 * 2**level) for level in range(self.depth + 1)]
+        """Features of the images: `down0` and so on, `bottom`, and up to `up0`.
 
-        def double(level: int, name: str) -> ConvStack:
-            return ConvStack(self.unit, (counts[level],) * 2, name=name)
-
-        features = {}
-        x = images
-        for level in range(self.depth):
-            x = self.run_block(double(level, f"down{level}"), x, train=train)
-            x = features[f"down{level}"] = self.feature(f"down{level}", x)
-            x = ops.max_pool(x, 2)
-        x = self.run_block(double(self.depth, "bottom"), x, train=train)
+        With an encoder its maps instead of `down0` and so on.
+        """
+        if self.encoder is None:
+            features, maps = self._contract(images, train=train)
+        else:
+            features, maps = self.encode(images, train=train)
+        x = maps[self.stride]
         if train:
             x = dropout(x, keys, rate=self.dropout, number=0)
         x = features["bottom"] = self.feature("bottom", x)
-        for level in reversed(range(self.depth)):
-            skip = features[f"down{level}"]
-            x = self._upsample(x, skip, name=f"upsample{level}")
-            x = jnp.concatenate([_middle(skip, x.shape[1:3]), x], -1)
-            x = self.run_block(double(level, f"up{level}"), x, train=train)
+        for level in reversed(range(self.levels)):
+            skip = maps.get(2**level)
+            x = self._upsample(x, skip, level=level)
+            if skip is not None:
+                x = jnp.concatenate([_middle(skip, x.shape[1:3]), x], -1)
+            x = self.run_block(self._double(level, f"up{level}"), x, train=train)
             x = features[f"up{level}"] = self.feature(f"up{level}", x)
         return features
+
+    def _contract(
+        self, images: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Features, dict[int, Float[Array, "n _h _w _k"]]]:
+        """Features of the paper's path, and the map at each stride."""
+        features, x = {}, images
+        for level in range(self.levels):
+            x = self.run_block(self._double(level, f"down{level}"), x, train=train)
+            x = features[f"down{level}"] = self.feature(f"down{level}", x)
+            x = ops.max_pool(x, 2)
+        x = self.run_block(self._double(self.levels, "bottom"), x, train=train)
+        return features, {2**i: x for i, x in enumerate([*features.values(), x])}
+
+    def _double(self, level: int, name: str) -> ConvStack:
+        """The two convolutions of a level."""
+        return ConvStack(self.unit, (self._count(level),) * 2, name=name)
+
+    def _count(self, level: int) -> int:
+        """Number of channels of a level."""
+        return self.channels((64 if self.encoder is None else 16) * 2**level)
 
     def _upsample(
         self,
         x: Float[Array, "n h w c"],
-        skip: Float[Array, "n h_skip w_skip k"],
+        skip: Float[Array, "n h_skip w_skip k"] | None,
         *,
-        name: str,
+        level: int,
     ) -> Float[Array, "n h_out w_out k"]:
-        """Twice the size, the channels of `skip`, and neither norm nor activation."""
-        channels, size = skip.shape[-1], (2 * x.shape[1], 2 * x.shape[2])
+        """Twice the size, the level's channels, and neither norm nor activation."""
+        name, size = f"upsample{level}", (2 * x.shape[1], 2 * x.shape[2])
+        channels = self._count(level)
         if self.upsampling == "transpose":
             return ConvTranspose(channels, dtype=self.dtype, name=name)(x)
-        if self.upsampling == "unpool":
+        if self.upsampling == "unpool" and skip is not None:
             x = self.convolution(channels, 1, name=name)(x)
             # Without padding, too, the cells of the middle are those of the pool.
             _, indices = ops.max_pool_with_argmax(_middle(skip, size), 2)

@@ -19,7 +19,7 @@ STAGES = (
     (512, 512, 512),
     (512, 512, 512),
 )
-# Output stride of the encoder.
+# Pixels of the image for one of the last pool.
 STRIDE = 2 ** len(STAGES)
 
 Stages = tuple[tuple[int, ...], ...]
@@ -40,9 +40,14 @@ class VGG(WideClassifier, kw_only=True):
     convolutions: tuple[int, ...]
 
     @property
+    def stride(self) -> int:
+        """Pixels of the image for one of the last pool, in each direction."""
+        return STRIDE
+
+    @property
     def smallest(self) -> int:
         """Height and width that come to one pixel in the last pool."""
-        return STRIDE
+        return self.stride
 
     @nn.compact
     def backbone(

@@ -97,7 +97,7 @@ class LaunchOptions(launch.LaunchOptions):
     tile: int | None = option(
         None,
         "Side of the tiles, in pixels, that --predict takes large images apart into"
-        " (none given: it takes them whole; for --model=unet).",
+        " (none given: it takes them whole; for --model=unet without --encoder).",
         at_least=1,
         at_most=4096,
     )

@@ -58,8 +58,9 @@ class Predictor(TrainedModel):
             tile: side of the tiles, in pixels, rounded up to the model's stride.
 
         Raises:
-            UsageError: if the model is no U-Net or normalizes over the whole image,
-                the tile is smaller than its margin, or the run resized its images.
+            UsageError: if the model is no U-Net, has an encoder or normalizes over the
+                whole image, the tile is smaller than its margin, or the run resized
+                its images.
         """
         model = network.build(self.config, len(self.class_names))
         margin = self._tile_margin(model)
@@ -93,7 +94,8 @@ class Predictor(TrainedModel):
         margin = model.margin
         if not margin:
             raise UsageError(
-                f"--tile is for --model=unet; {self.config.model} takes images whole."
+                "--tile is for --model=unet without --encoder; this"
+                f" {self.config.model} takes images whole."
             )
         return -(-margin // model.stride) * model.stride
 

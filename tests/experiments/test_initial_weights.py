@@ -68,6 +68,31 @@ def test_a_classifier_goes_under_a_segmenter(tmp_path, rng):
     )
 
 
+def test_a_classifier_goes_under_a_unet(tmp_path, rng, capsys):
+    narrow = {"width": 0.02, "norm": "batch"}
+    classifier = drawn(shapes_of(MODELS["resnet9"](classes=4, **narrow)), rng)
+    scaling = {"mean": np.float32([0.1, 0.2, 0.3]), "std": np.float32([1, 2, 3])}
+    path = tmp_path / "resnet9.safetensors"
+    weights.save(path, {**classifier, "input": scaling})
+    config = segmentation.Config(
+        model="unet", encoder="resnet9", init_from=str(path), **narrow
+    )
+    unet = MODELS["unet"](classes=4, encoder="resnet9", **narrow)
+    before = drawn(shapes_of(unet), rng)
+    after = initial_weights.started_from(config, before)
+    same = np.testing.assert_array_equal
+    head = classifier["params"].pop("head")
+    jax.tree.map(same, after["params"]["encoder"], classifier["params"])
+    jax.tree.map(same, after["batch_stats"]["encoder"], classifier["batch_stats"])
+    jax.tree.map(same, after["params"]["up2"], before["params"]["up2"])
+    jax.tree.map(same, after["params"]["head"], before["params"]["head"])
+    assert {*head} == {"kernel"}
+    line = capsys.readouterr().out
+    assert "(our ResNet9), but for batch_stats/up0/unit1/norm/mean" in line
+    assert line.rstrip().endswith(", head/kernel")  # has no place
+    same(initial_weights.scaling(config, 3)["std"], scaling["std"])
+
+
 def test_weights_of_a_variant_are_refused(tmp_path):
     kernel = np.ones((3, 3, 3, 32), np.float32)
     save_file({"00/kernel": kernel}, tmp_path / "tf.safetensors")

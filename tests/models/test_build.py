@@ -33,6 +33,7 @@ def test_own_options_are_those_that_some_models_have():
         models.items()
         >= {
             "stem": ("resnet18", "resnet34", "resnet50", "mobilenet"),
+            "encoder": ("unet",),
             "depth": ("unet",),
             "upsampling": ("unet",),
             "padding": ("unet",),
@@ -69,6 +70,7 @@ class Narrow(Classifier):
 
 def test_an_option_may_be_none():
     table = {"narrow": Narrow}
+    assert own_options(table)["hidden"].flag().metadata["doc"] == "Channels."
     assert build(table, "narrow", classes=2, options={}).hidden is None
     assert build(table, "narrow", classes=2, options={"hidden": 3}).hidden == 3
     with pytest.raises(UsageError, match="hidden"):

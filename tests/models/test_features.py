@@ -23,12 +23,15 @@ LESS = {
     "unet": {"depth": 2},
     "dilated": {"dilation": 2},
     "windownet": {"window": 24, "refine": True},
+    "unet on resnet9": {"encoder": "resnet9"},
 }
+NAMES = [*FAMILIES, "unet on resnet9"]
 
 
 def small(name, **options):
     shared = {"classes": 3, "width": 0.02, "norm": "none", "activation": "silu"}
-    return MODELS[name](**(shared | LESS.get(name, {}) | options))
+    model, *_ = name.split()
+    return MODELS[model](**(shared | LESS.get(name, {}) | options))
 
 
 def variables_like(shapes):
@@ -61,7 +64,7 @@ def results(name):
     return model, variables, images, output, features, gradients
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_logit_has_a_gradient_with_respect_to_each_feature(name):
     *_, features, gradients = results(name)
     assert list(gradients) == list(features)
@@ -72,7 +75,7 @@ def test_a_logit_has_a_gradient_with_respect_to_each_feature(name):
         assert (jnp.abs(gradient).max() > 0) == (feature != "refinement"), feature
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_head_makes_the_same_logits_of_the_features(name):
     model, variables, _, output, features, _ = results(name)
     logits = jax.jit(functools.partial(model.apply, method="apply_head"))(
@@ -83,7 +86,7 @@ def test_the_head_makes_the_same_logits_of_the_features(name):
     np.testing.assert_array_equal(cropped, output)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_features_replaced_by_themselves_change_nothing(name):
     model, variables, images, output, features, _ = results(name)
     replaced = replace_features(variables, features)
@@ -91,7 +94,7 @@ def test_features_replaced_by_themselves_change_nothing(name):
     jax.tree.map(np.testing.assert_array_equal, result, (output, features))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_without_classes_there_is_the_backbone_alone(name):
     model, variables, images, _, features, _ = results(name)
     backbone = small(name, classes=None)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from cnnjax import ops
 from cnnjax.errors import UsageError
 from cnnjax.models import CLASSIFIERS, MODELS, pretrained, weights
 
@@ -23,7 +24,8 @@ def theirs(name, source, **options):
     found = {}
     for path in weights.flatten(shapes):
         module = path.partition("/")[2].rpartition("/")[0]
-        found[module] = table.module(module)
+        named = table.array(module, "") or ""
+        found[module] = named.removesuffix(table.separator) or None
     return found
 
 
@@ -108,6 +110,18 @@ def theirs(name, source, **options):
         ("squeezenet1_1", "torchvision", {"fire4/squeeze/conv": "features.6.squeeze"}),
         ("fcn8s", "torchvision", {"encoder/stage2/unit1/conv": "features.5"}),
         ("segnet", "Caffe", {"encoder/stage4/unit3/conv": "conv4_3"}),
+        (
+            "windownet",
+            "torchvision",
+            {
+                "conv1/conv": "features.0",
+                "conv4/conv": "features.7",
+                "conv5/conv": "features.10",
+                "whole/conv": None,
+                "head": None,
+            },
+        ),
+        ("windownet", "Caffe", {"conv3/conv": "conv2_1", "conv5/conv": "conv3_1"}),
     ],
 )
 def test_names_are_those_of_the_library(name, source, wanted):
@@ -125,6 +139,78 @@ def test_norms_of_vgg_lie_between_its_convolutions():
     assert found["conv1_1/norm"] == "features.1"
     assert found["conv2_1/conv"] == "features.4"
     assert found["conv5_2/norm"] == "features.26"  # before ReLU and the last pool
+    assert (
+        theirs("windownet", "torchvision", norm="batch")["conv5/norm"]
+        == (theirs("vgg19", "torchvision", norm="batch")["conv3_1/norm"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("resnet50", "torchvision"),
+        ("resnet20", "CIFAR"),
+        ("mobilenet", "timm"),
+        ("mobilenet", "TensorFlow"),
+        ("vgg19", "Caffe"),
+    ],
+)
+def test_an_encoder_has_the_names_of_its_classifier(name, source):
+    alone = theirs(name, source, classes=None, norm="none")
+    found = theirs("unet", source, encoder=name, norm="none")
+    inside = {module: x for module, x in found.items() if x is not None}
+    assert inside == {f"encoder/{module}": x for module, x in alone.items()}
+
+
+def test_an_encoder_is_given_what_its_classifier_is(rng):
+    """And the channels of its images are turned from BGR like the classifier's."""
+    narrow = {"width": 0.02, "norm": "none"}
+    images = jnp.zeros((1, 64, 64, 3))
+    found = {}
+    for name, own in (("vgg16", {}), ("unet", {"encoder": "vgg16"})):
+        model = MODELS[name](classes=None, **narrow, **own)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+        if not found:
+            arrays = {
+                name.removeprefix("params/").replace("/conv/", "/"): rng.random(x.shape)
+                for name, x in weights.flatten(shapes).items()
+            }
+        found[name] = pretrained.convert(arrays, model, shapes)
+    assert found["vgg16"].source == found["unet"].source == "Caffe's VGG"
+    alone = found["vgg16"].variables["params"]
+    first = alone["conv1_1"]["conv"]["kernel"]
+    np.testing.assert_array_equal(first[:, :, ::-1], arrays["conv1_1/kernel"])
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        found["unet"].variables["params"],
+        {"encoder": alone},
+    )
+
+
+def test_the_first_layers_of_vgg_are_those_of_the_window_classifier(rng):
+    images = jnp.asarray(rng.random((1, 40, 44, 3), np.float32))
+    vgg = MODELS["vgg13"](classes=None, width=0.125)
+    arrays = {
+        name: rng.standard_normal(x.shape, np.float32) / 4
+        for name, x in weights.flatten(
+            jax.eval_shape(vgg.init, jax.random.key(0), images)
+        ).items()
+    }
+    model = MODELS["windownet"](classes=2, width=0.25, norm="none")
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    found = pretrained.convert(arrays, model, variables)
+    variables, skipped = weights.merge(variables, found.variables)
+    assert {name.split("/")[1] for name in skipped} == {"whole", "head"}
+    _, features = jax.jit(model.apply)(variables, images)
+    x = images
+    for stage, layers in enumerate((("1_1", "1_2"), ("2_1", "2_2"), ("3_1",)), 1):
+        for layer in layers:
+            kernel, bias = (
+                arrays[f"params/conv{layer}/conv/{leaf}"] for leaf in ("kernel", "bias")
+            )
+            x = jax.nn.relu(ops.conv2d(x, kernel, bias=bias, padding="VALID"))
+        np.testing.assert_allclose(features[f"stage{stage}"], x, rtol=1e-4, atol=1e-5)
+        x = ops.max_pool(x, 2)
 
 
 def test_kernels_norms_and_linear_maps_are_laid_out_anew(rng):
@@ -310,7 +396,7 @@ def test_cifar_resnets_load_from_names_of_torch(data_root, name):
     assert found.preprocessing.size == 32
 
 
-def test_the_convolutions_of_vgg_load_into_classifier_and_segmenter(data_root):
+def test_the_convolutions_of_vgg_load_into_all_networks_that_have_them(data_root):
     (path,) = (data_root / "vgg16_trunk").glob("*.safetensors")
     backbone = pretrained.load(path, MODELS["vgg16"](classes=None), partial=True)
     assert {name.split("/")[1] for name in backbone.missing} == {
@@ -324,3 +410,13 @@ def test_the_convolutions_of_vgg_load_into_classifier_and_segmenter(data_root):
     here = backbone.variables["params"]["conv4_3"]["conv"]["kernel"]
     there = encoder.variables["params"]["encoder"]["stage4"]["unit3"]["conv"]["kernel"]
     np.testing.assert_array_equal(here, there)
+    unet = MODELS["unet"](classes=3, norm="none", encoder="vgg16")
+    encoder = pretrained.load(path, unet, partial=True)
+    assert not encoder.surplus
+    there = encoder.variables["params"]["encoder"]["conv4_3"]["conv"]["kernel"]
+    np.testing.assert_array_equal(here, there)
+    windows = MODELS["windownet"](classes=3, norm="none", width=2)
+    first = pretrained.load(path, windows, partial=True).variables["params"]
+    assert {*first} == {f"conv{i}" for i in range(1, 6)}
+    here = backbone.variables["params"]["conv3_1"]["conv"]["kernel"]
+    np.testing.assert_array_equal(here, first["conv5"]["conv"]["kernel"])

@@ -49,7 +49,11 @@ def test_blocks_change_no_names(name):
 
 @pytest.mark.parametrize(
     ("name", "own"),
-    [*((name, {}) for name in FAST), ("unet", {"upsampling": "unpool"})],
+    [
+        *((name, {}) for name in FAST),
+        ("unet", {"upsampling": "unpool"}),
+        ("unet", {"encoder": "resnet9", "depth": None}),
+    ],
 )
 def test_blocks_change_no_gradient(rng, name, own):
     images = jnp.asarray(rng.random((2, 32, 32, 3), np.float32))

@@ -15,7 +15,12 @@ from cnnjax.models.unet import UPSAMPLINGS, UNet
 from cnnjax.ops.pad import MODES
 
 # One of each architecture.
-KINDS = ["unet", "fcn8s", "segnet", "deconvnet", "dilated"]
+KINDS = ["unet", "unet on resnet9", "fcn8s", "segnet", "deconvnet", "dilated"]
+LESS = {
+    "unet": {"depth": 2},
+    "unet on resnet9": {"encoder": "resnet9"},
+    "dilated": {"dilation": 2},
+}
 
 
 def shapes(model, image, **options):
@@ -26,8 +31,9 @@ def shapes(model, image, **options):
 
 def small(name, **options):
     """A model that compiles fast."""
-    less = {"unet": {"depth": 2}, "dilated": {"dilation": 2}}.get(name, {})
-    return SEGMENTERS[name](**({"classes": 3, "width": 0.02, **less} | options))
+    kind, *_ = name.split()
+    less = {"classes": 3, "width": 0.02, **LESS.get(name, {})}
+    return SEGMENTERS[kind](**(less | options))
 
 
 def drawn(rng, model, images):
@@ -419,6 +425,41 @@ def test_dropout_in_training_needs_keys(name):
             "unet",
             {"upsampling": "x"},
             "upsampling must be one of transpose, resize, nearest, unpool, go",
+        ),
+        (
+            "unet",
+            {"encoder": "lenet"},
+            "encoder must be one of resnet9, .*, got 'lenet'",
+        ),
+        (
+            "unet",
+            {"encoder": "resnet50", "depth": 4},
+            "depth of a U-Net with the encoder resnet50 is 5, got 4; leave it out",
+        ),
+        (
+            "unet",
+            {"encoder": "vgg16", "upsampling": "unpool"},
+            "unpool is of the pools of a U-Net without an encoder; .* would do",
+        ),
+        (
+            "unet",
+            {"encoder": "mobilenet", "padding": "VALID"},
+            "padding_mode of MobileNet must be one of zeros, .*, got 'none'",
+        ),
+        (
+            "unet",
+            {"padding_like": "tensorflow"},
+            "padding_like tensorflow of UNet is for the encoders resnet18, .*got None",
+        ),
+        (
+            "unet",
+            {"encoder": "vgg16", "padding_like": "tensorflow"},
+            "for the encoders resnet18, .*, mobilenet, got vgg16",
+        ),
+        (
+            "unet",
+            {"encoder": "resnet18", "padding_like": "caffe"},
+            "padding_like must be one of torch, tensorflow, got 'caffe'",
         ),
         ("fcn8s", {"activation": "rlu"}, "activation must be one of relu, .*'rlu'"),
         ("fcn8s", {"step": 4}, "step must be 32, 16 or 8, got 4"),

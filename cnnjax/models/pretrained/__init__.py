@@ -11,8 +11,7 @@ another source in the tables of this package: one file for each family of networ
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -21,25 +20,10 @@ from jaxtyping import PyTree
 
 from cnnjax.errors import UsageError
 from cnnjax.models import weights
-from cnnjax.models.encoder_decoder import EncoderDecoder
-from cnnjax.models.fcn import FCN
-from cnnjax.models.mobilenet import MobileNet
 from cnnjax.models.network import Network
-from cnnjax.models.pretrained import mobilenet, resnet, squeezenet, vgg
 from cnnjax.models.pretrained.table import UNUSED, Table
 from cnnjax.models.pretrained.table import Preprocessing as Preprocessing
-from cnnjax.models.resnet import ResNet
-from cnnjax.models.squeezenet import SqueezeNet
-from cnnjax.models.vgg import VGG
-
-TABLES: dict[type[Network], Callable[[Any], list[Table]]] = {
-    ResNet: resnet.tables,
-    MobileNet: mobilenet.tables,
-    SqueezeNet: squeezenet.tables,
-    VGG: vgg.tables,
-    FCN: vgg.tables,
-    EncoderDecoder: vgg.tables,
-}
+from cnnjax.models.pretrained.tables import TABLES
 
 
 @dataclasses.dataclass(frozen=True)

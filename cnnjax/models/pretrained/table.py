@@ -58,6 +58,8 @@ class Table:
             not HWIO and IO.
         bgr: our first module, if their channels are in the order BGR.
         options: of the model, without which the weights mean something else.
+        part: of a network with layers of a classifier: path of a module -> that in
+            the classifier, which `module` and `bgr` are of; None if it is not there.
     """
 
     source: str
@@ -68,10 +70,12 @@ class Table:
     transposed: bool = True
     bgr: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    part: Callable[[str], str | None] = lambda module: module
 
     def array(self, module: str, leaf: str) -> str | None:
         """Their name of the array `leaf` of our module."""
-        theirs = self.module(module)
+        part = self.part(module)
+        theirs = None if part is None else self.module(part)
         if theirs is None:
             return None
         return f"{theirs}{self.separator}{self.leaves.get(leaf, leaf)}"
@@ -94,7 +98,7 @@ class Table:
             return x
         if self.transposed:
             x = _hwio(x, shape)
-        if module == self.bgr and x.ndim == 4:
+        if self.part(module) == self.bgr and x.ndim == 4:
             x = x[:, :, ::-1]
         if len(shape) == 2 and x.ndim == 4 and x.shape[:2] == (1, 1):
             x = x[0, 0]

@@ -70,6 +70,7 @@ SEGMENTERS = {
     "unet": {"padding_mode": "edge"},
     "unet, unpool": {"upsampling": "unpool"},
     "unet, resize and groups": {"upsampling": "resize", "norm": "group"},
+    "unet, encoder": {"encoder": "resnet9", "depth": None, "width": 0.05},
     "unet, flips": {"flips": True, "depth": 1, "width": 0.05},
     "segnet": {"model": "segnet", "width": 0.05, "depth": None},
 }

@@ -191,10 +191,20 @@ def test_tiles_predict_so_with_every_padding_and_upsampling(finished, mode, upsa
     np.testing.assert_array_equal(tiled[inside], expected[inside])
 
 
-def test_tiles_are_refused_where_the_whole_image_is_normalized(finished):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": "group"}, "--tile is not for --norm=group, whose statistics are"),
+        (
+            {"encoder": "resnet9", "depth": None},
+            "for --model=unet without --encoder; this unet takes images whole",
+        ),
+    ],
+)
+def test_tiles_are_refused_where_a_logit_sees_too_far(finished, options, message):
     predictor = segmentation.load(finished[0])
-    config = dataclasses.replace(predictor.config, norm="group")
-    with pytest.raises(UsageError, match="--tile is not for --norm=group"):
+    config = dataclasses.replace(predictor.config, **options)
+    with pytest.raises(UsageError, match=message):
         dataclasses.replace(predictor, config=config).predict_tiled(
             np.zeros((40, 40, 1), np.uint8), tile=32
         )
@@ -296,6 +306,7 @@ def synthetic_images(location, **options):
         ({"loss": "hinge"}, "A loss must be one of"),
         ({"loss": "dice", "class_weights": "balanced"}, "which --loss=dice has not"),
         ({"dilation": 2}, "--dilation is not for --model=unet"),
+        ({"encoder": "vgg11"}, "depth of a U-Net with the encoder vgg11 is 5, got 1"),
         ({"model": "segnet"}, "--depth is not for --model=segnet"),
         (
             {"model": "segnet", "depth": None, "padding_mode": "none"},

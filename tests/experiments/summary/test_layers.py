@@ -116,6 +116,7 @@ SEEN = [
     ("mobilenet", {}, 64, "stage2", "stage2_block2/project/conv"),
     ("dilated", {"dilation": 2}, 80, "layer7", "layer7/conv"),
     ("unet", {"depth": 2}, 96, "up0", "up0/unit2/conv"),
+    ("unet", {"encoder": "resnet9"}, 128, "up2", "up2/unit2/conv"),
     ("unet", {"depth": 1, **VALID}, 52, "up0", "up0/unit2/conv"),
     ("unet", {"depth": 1, **WRAPPED}, 48, "up0", "up0/unit2/conv"),
     ("unet", {"depth": 1, "padding_mode": "reflect"}, 48, "up0", "up0/unit2/conv"),
