@@ -78,7 +78,11 @@ def scaling(config: NetworkConfig, channels: int) -> Scaling | None:
     images = jnp.zeros((1, side, side, channels))
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
     found = _stored(config, shapes).scaling
-    return found if found and len(found["mean"]) == channels else None
+    if not found or len(found["mean"]) != channels:
+        return None
+    mean, std = (", ".join(f"{x:.3f}" for x in found[k]) for k in ("mean", "std"))
+    log_line(f"images are standardized as those of the weights: mean {mean}, std {std}")
+    return found
 
 
 def check_start(config: NetworkConfig, workdir: pathlib.Path, shapes: PyTree) -> None:
@@ -143,13 +147,11 @@ def _stored(config: NetworkConfig, shapes: PyTree) -> _Stored:
         words = f" ({found.source})"
         return _Stored(found.variables, scaling, found.surplus, words)
     scaling = {"mean": np.array(seen.mean, "f4"), "std": np.array(seen.std, "f4")}
-    mean, std = (", ".join(f"{x:.3f}" for x in v) for v in (seen.mean, seen.std))
     return _Stored(
         found.variables,
         scaling,
         found.surplus,
-        f" ({found.source}; trained on images of {seen.size}x{seen.size}, channel mean"
-        f" {mean} and std {std}, which are used here, too)",
+        f" ({found.source}; trained on images of {seen.size}x{seen.size})",
     )
 
 

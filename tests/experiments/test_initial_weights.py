@@ -41,12 +41,15 @@ def test_weights_of_torch_bring_their_preprocessing(foreign, rng, capsys):
     head = before["params"]["head"]["bias"]
     np.testing.assert_array_equal(variables["params"]["head"]["bias"], head)
     line = capsys.readouterr().out
-    assert "(a ResNet for CIFAR; trained on images of 32x32, channel mean 0.485" in line
+    assert "(a ResNet for CIFAR; trained on images of 32x32)" in line
     assert "but for batch_stats/" in line
     assert "params/head/bias" in line
     found = initial_weights.scaling(config, 3)
     np.testing.assert_allclose(found["std"], [0.229, 0.224, 0.225])
+    said = capsys.readouterr().out
+    assert "as those of the weights: mean 0.485, 0.456, 0.406, std 0.229" in said
     assert initial_weights.scaling(config, 1) is None
+    assert "standardized" not in capsys.readouterr().out
 
 
 def test_a_classifier_goes_under_a_segmenter(tmp_path, rng):
