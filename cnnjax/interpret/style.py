@@ -42,8 +42,9 @@ def style_loss(
             equation 4 has one size for both, so scale it by the ratio of positions.
     """
     _, height, width, channels = features.shape
-    squared = jnp.square(gram_matrix(features) - style).sum(axis=(1, 2))
-    return squared / (2 * height * width * channels) ** 2
+    # Divided first: the squares of large maps would leave float32.
+    scale = 2.0 * height * width * channels
+    return jnp.square((gram_matrix(features) - style) / scale).sum(axis=(1, 2))
 
 
 class Weights(NamedTuple):

@@ -43,6 +43,12 @@ def test_losses_by_loops(pictures):
     )
 
 
+def test_maps_may_be_large():
+    maps = jnp.full((1, 300, 300, 64), 300.0)
+    found = interpret.style_loss(maps, jnp.zeros((1, 64, 64)))
+    np.testing.assert_allclose(found, 300.0**4 / 4, rtol=1e-4)
+
+
 def test_nothing_is_lost_by_the_image_itself(pictures):
     content, _ = pictures
     found = interpret.style_objective(features, content, content, WEIGHTS)(content)
