@@ -15,10 +15,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from cnnjax.interpret.ball import Images, Keys, make_ball
 from cnnjax.interpret.scores import Score, check_positive, gradient
+from cnnjax.ops.arrays import Scalar
 
 
 def fgsm(
-    loss: Score, images: Images, *, epsilon: float, targeted: bool = False
+    loss: Score, images: Images, *, epsilon: Scalar, targeted: bool = False
 ) -> Images:
     """The fast gradient sign method (Goodfellow, Shlens & Szegedy, 2015, section 4).
 
@@ -42,10 +43,10 @@ def pgd(
     loss: Score,
     images: Images,
     *,
-    epsilon: float,
+    epsilon: Scalar,
     norm: str = "linf",
     steps: int = 10,
-    step_size: float | None = None,
+    step_size: Scalar | None = None,
     restarts: int = 1,
     random_start: bool = True,
     targeted: bool = False,
@@ -91,7 +92,7 @@ def pgd(
     return best[0]
 
 
-def random_signs(key: Key[Array, ""], images: Images, *, epsilon: float) -> Images:
+def random_signs(key: Key[Array, ""], images: Images, *, epsilon: Scalar) -> Images:
     """A change of the size of `fgsm`'s that knows nothing of the network.
 
     Args:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from cnnjax.interpret.adversarial import better, raised
 from cnnjax.interpret.ball import Ball, Images, Keys, make_ball
 from cnnjax.interpret.scores import Score, check_positive, with_gradient
+from cnnjax.ops.arrays import Scalar
 
 
 class _Ascent(NamedTuple):
@@ -35,7 +36,7 @@ def apgd(
     loss: Score,
     images: Images,
     *,
-    epsilon: float,
+    epsilon: Scalar,
     norm: str = "linf",
     steps: int = 100,
     random_start: bool = True,

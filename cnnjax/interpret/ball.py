@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from cnnjax.interpret.scores import check_images
+from cnnjax.ops.arrays import Scalar
 
 Images = Float[Array, "n h w c"]
 Keys = Key[Array, "*n"]  # one, or one for each image
@@ -44,7 +45,9 @@ class Ball(NamedTuple):
         )
         return self.project(self.center + self.epsilon * jax.vmap(draw)(keys))
 
-    def step(self, images: Images, slope: Images, size: Array | float) -> Images:
+    def step(
+        self, images: Images, slope: Images, size: Scalar | Float[Array, "n 1 1 1"]
+    ) -> Images:
         """Uphill by `size` in the norm, and back into the ball."""
         return self.project(images + size * NORMS[self.norm].direction(slope))
 
@@ -111,7 +114,7 @@ NORMS = {
 }
 
 
-def make_ball(images: Images, epsilon: float, norm: str) -> Ball:
+def make_ball(images: Images, epsilon: Scalar, norm: str) -> Ball:
     """The ball around images.
 
     Raises:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, Float, Key
 
 from cnnjax import ops
 from cnnjax.interpret.scores import Score, check_images, check_positive, gradient
+from cnnjax.ops.arrays import Scalar
 
 Images = Float[Array, "n h w c"]
 
@@ -40,9 +41,9 @@ def activation_maximization(
     shape: tuple[int, int, int, int],
     *,
     steps: int = 256,
-    learning_rate: float = 0.05,
+    learning_rate: Scalar = 0.05,
     jitter: int = 8,
-    smoothness: float = 0.0,
+    smoothness: Scalar = 0.0,
     fourier: bool = True,
 ) -> Images:
     """Images in [0, 1] with high scores, by Adam from noise (Erhan et al., 2009).
@@ -67,7 +68,7 @@ def activation_maximization(
     decode = functools.partial(_from_waves, shape=shape) if fourier else jax.nn.sigmoid
     waves = (*shape[:2], shape[2] // 2 + 1, shape[3], 2)
     x = 0.01 * jax.random.normal(start, waves if fourier else shape)
-    adam = optax.adam(learning_rate)
+    adam = optax.adam(jnp.asarray(learning_rate))
 
     def loss(x: Array, shift: Array) -> Array:
         images = decode(x)
@@ -95,9 +96,9 @@ def deep_dream(
     octaves: int = 4,
     octave_scale: float = 1.4,
     steps: int = 10,
-    step_size: float = 0.01,
+    step_size: Scalar = 0.01,
     jitter: int = 32,
-    smoothness: float = 0.0,
+    smoothness: Scalar = 0.0,
 ) -> Images:
     """Photographs with more of what a score likes (Mordvintsev et al., 2015).
 
@@ -149,9 +150,9 @@ def _climb(
     images: Images,
     *,
     steps: int,
-    step_size: float,
+    step_size: Scalar,
     jitter: int,
-    smoothness: float,
+    smoothness: Scalar,
 ) -> Images:
     """Images after steps uphill, each of a mean change of `step_size`."""
 

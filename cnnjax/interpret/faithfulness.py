@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key, PyTree
 
 from cnnjax.interpret.scores import Score, check_images, check_positive
+from cnnjax.ops.arrays import Scalar
 
 Images = Float[Array, "n h w c"]
 Attributions = Float[Array, "n h w"]
@@ -24,7 +25,7 @@ def deletion(
     images: Images,
     attributions: Attributions,
     *,
-    without: Images | float = 0.0,
+    without: Images | Scalar = 0.0,
     steps: int = 50,
 ) -> Float[Array, "n points"]:
     """Scores as pixels are taken away, those with the largest attributions first.
@@ -47,7 +48,7 @@ def insertion(
     images: Images,
     attributions: Attributions,
     *,
-    without: Images | float = 0.0,
+    without: Images | Scalar = 0.0,
     steps: int = 50,
 ) -> Float[Array, "n points"]:
     """Scores as pixels come back, those with the largest attributions first.
@@ -125,7 +126,7 @@ def _ranks(values: Float[Array, " m"]) -> Float[Array, " m"]:
 def _curve(
     score: Score,
     start: Images,
-    end: Images | float,
+    end: Images | Scalar,
     attributions: Attributions,
     steps: int,
 ) -> Float[Array, "n points"]:

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from cnnjax.interpret.scores import Score, check_images, check_positive, gradient
+from cnnjax.ops.arrays import Scalar
 
 
 def saliency(score: Score, images: Float[Array, "n h w c"]) -> Float[Array, "n h w"]:
@@ -33,7 +34,7 @@ def smooth_grad(
     images: Float[Array, "n h w c"],
     *,
     samples: int = 50,
-    noise: float = 0.15,
+    noise: Scalar = 0.15,
 ) -> Float[Array, "n h w c"]:
     """The mean gradient at noisy copies of the images (Smilkov et al., 2017, eq. 2).
 
@@ -63,7 +64,7 @@ def integrated_gradients(
     score: Score,
     images: Float[Array, "n h w c"],
     *,
-    baseline: Float[Array, "..."] | float = 0.0,
+    baseline: Float[Array, "..."] | Scalar = 0.0,
     steps: int = 50,
 ) -> Float[Array, "n h w c"]:
     """Gradients integrated from a baseline to the images (Sundararajan et al., 2017).
@@ -98,7 +99,7 @@ def occlusion(
     *,
     window: int,
     stride: int | None = None,
-    value: float = 0.0,
+    value: Scalar = 0.0,
 ) -> Float[Array, "n h w"]:
     """How far the score falls where a square is covered (Zeiler & Fergus, 2014, 4.2).
 
