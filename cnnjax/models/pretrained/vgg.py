@@ -10,6 +10,7 @@ _CAFFE = Preprocessing(
     224,
     tuple(x / 255 for x in (122.679, 116.669, 104.007)),
     (1 / 255,) * 3,
+    short_side=256,
 )
 _STAGE = re.compile(r"encoder/stage(\d)/unit(\d)/(conv|norm)")
 _CONV = re.compile(r"conv(\d)_(\d)/(conv|norm)")
