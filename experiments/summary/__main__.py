@@ -14,8 +14,8 @@ import jax
 from cnnjax.errors import UsageError
 from cnnjax.training import command_line, flags
 from cnnjax.training.progress import grid, log_line, table
-from experiments.summary import figure, layers
 from experiments.model_options import build
+from experiments.summary import figure, layers
 from experiments.summary.options import Options
 from experiments.summary.table import NUMBERS, csv_text, lines, totals
 
