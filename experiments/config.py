@@ -65,7 +65,7 @@ C = TypeVar("C", bound="DataclassInstance")
 
 
 def for_models(
-    models: Mapping[str, Callable[..., Network]], *, default: str
+    models: Mapping[str, Callable[..., Network]], *, default: str | None
 ) -> Callable[[type[C]], type[C]]:
     """A decorator that gives a config `--model` and the options of single models.
 
@@ -77,7 +77,7 @@ def for_models(
 
     Args:
         models: constructors by name.
-        default: name of one of them.
+        default: name of one of them, or None.
 
     Raises:
         ValueError: if a model declares an option of a name that every config has.
@@ -92,7 +92,8 @@ def for_models(
     def added(config: type[C]) -> type[C]:
         declared = {field.name for field in dataclasses.fields(config)}
         model = redefine(config, "model", default, choices=models)
-        fields: list[tuple[str, Any, Any]] = [("model", str, model)]
+        kind = str if default else str | None
+        fields: list[tuple[str, Any, Any]] = [("model", kind, model)]
         fields += [
             (name, own.type | None, own.flag())
             for name, own in own_options(models).items()

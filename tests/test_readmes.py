@@ -37,6 +37,7 @@ from experiments.ablation.study import plan
 from experiments.benchmark import inputs, loops, packs, steps
 from experiments.benchmark.workloads import WORKS
 from experiments.export import options as export_options
+from experiments.interpretation import options as interpretation_options
 from experiments.summary import __main__ as summary_command
 from experiments.summary import options as summary_options
 from tests import once, readmes, synthetic
@@ -54,6 +55,7 @@ PACKAGES = {
 OPTIONS = {
     "ablation": Options,
     "export": export_options.Options,
+    "interpretation": interpretation_options.Options,
     "summary": summary_options.Options,
 }
 ELSEWHERE = (
@@ -175,12 +177,13 @@ def test_flags_of_commands_are_accepted(name, arguments, monkeypatch):
             assert path in synthetic.recipes(PACKAGES[name].Config.MODELS)
 
 
-def test_flags_of_exports_are_accepted():
-    text = Readme("experiments/export/README.md").text
-    commands = re.findall(r"-m experiments\.export((?: --[^\s`|#]+)+)", text)
+@pytest.mark.parametrize("name", readmes.FOR_RUNS)
+def test_flags_of_commands_for_runs_are_accepted(name):
+    text = Readme(f"experiments/{name}/README.md").text
+    commands = re.findall(rf"-m experiments\.{name}((?: --[^\s`|#]+)+)", text)
     assert len(commands) > 1
     for arguments in commands:
-        parsed("export", arguments.split())
+        parsed(name, arguments.split())
 
 
 @pytest.fixture(scope="module")

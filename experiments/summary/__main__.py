@@ -14,8 +14,9 @@ import jax
 from cnnjax.errors import UsageError
 from cnnjax.training import command_line, flags
 from cnnjax.training.progress import grid, log_line, table
+from experiments.model_options import build
 from experiments.summary import figure, layers
-from experiments.summary.options import Options, build
+from experiments.summary.options import Options
 from experiments.summary.table import NUMBERS, csv_text, lines, totals
 
 
@@ -32,7 +33,7 @@ def show(options: Options) -> None:
             file cannot be written.
     """
     jax.config.update("jax_platforms", "cpu")  # it takes no accelerator from others
-    model = build(options)
+    model = build(options, options.classes)
     shape = (options.image_size, options.image_size, options.channels)
     rows = layers.summarize(model, shape)
     title = f"{options.model} on an image of {'x'.join(map(str, shape))}"

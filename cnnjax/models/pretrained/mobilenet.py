@@ -6,7 +6,7 @@ from cnnjax.models.mobilenet import STAGES, MobileNet
 from cnnjax.models.pretrained.table import Preprocessing, Table, torch
 
 _BLOCK = re.compile(r"stage(\d)_block(\d)/(\w+)/(conv|norm)")
-_TENSORFLOW = Preprocessing(224, (0.5,) * 3, (0.5,) * 3)
+_TENSORFLOW = Preprocessing(224, (0.5,) * 3, (0.5,) * 3, short_side=256)
 _LAYERS = ("expand", "depthwise", "project")
 _TIMM = {
     "stem/conv": "conv_stem",

@@ -15,7 +15,7 @@ def tables(model: ResNet) -> list[Table]:
     """Where weights of a ResNet come from."""
     if not model.padded:
         return [torch("torchvision or timm", lambda x: _module(x, head="fc"))]
-    seen = dataclasses.replace(IMAGENET, size=32)
+    seen = dataclasses.replace(IMAGENET, size=32, short_side=None)
     return [
         torch("a ResNet for CIFAR", lambda x, head=head: _module(x, head=head), seen)
         for head in ("linear", "fc")

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from cnnjax.models.pretrained.table import Preprocessing, Table, torch
 from cnnjax.models.squeezenet import FIRES, SqueezeNet
 
-_CAFFE = Preprocessing(227, tuple(x / 255 for x in (123, 117, 104)), (1 / 255,) * 3)
+_CAFFE = Preprocessing(
+    227, tuple(x / 255 for x in (123, 117, 104)), (1 / 255,) * 3, short_side=256
+)
 _FIRE = re.compile(r"fire(\d)/(squeeze|expand1x1|expand3x3)/conv")
 _STEM, _HEAD = "conv1/conv", "head"
 

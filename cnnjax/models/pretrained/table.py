@@ -28,18 +28,21 @@ class Preprocessing:
         size: height and width that the network was trained on.
         mean: of the channels of images in [0, 1], in the order RGB.
         std: of the same.
+        short_side: that photographs are resized to, before their middle of `size` is
+            cut out, where results are published; None: `size`.
     """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    short_side: int | None = None
 
     def applied(self, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Images with values in [0, 1] as the network takes them."""
         return (images - jnp.array(self.mean)) / jnp.array(self.std)
 
 
-IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256)
 
 
 @dataclasses.dataclass(frozen=True)

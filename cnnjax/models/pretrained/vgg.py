@@ -9,6 +9,7 @@ _CAFFE = Preprocessing(
     224,
     tuple(x / 255 for x in (122.679, 116.669, 104.007)),
     (1 / 255,) * 3,
+    short_side=256,
 )
 _CONV = re.compile(r"conv(\d)_(\d)/(conv|norm)")
 _TORCHVISION = {"fc6/conv": "classifier.0", "fc7/conv": "classifier.3"}

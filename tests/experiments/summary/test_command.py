@@ -9,14 +9,19 @@ from PIL import Image
 from cnnjax.errors import UsageError
 from cnnjax.models import MODELS
 from cnnjax.training import flags
+from experiments import model_options
 from experiments.summary import Row, summarize
 from experiments.summary import __main__ as command
-from experiments.summary.options import Options, build
+from experiments.summary.options import Options
 from experiments.summary.table import lines, size, totals
 from tests.readmes import Readme
 
 README = "experiments/summary/README.md"
 LENET = ("--model=lenet", "--image_size=28", "--channels=1", "--classes=10")
+
+
+def build(options):
+    return model_options.build(options, options.classes)
 
 
 def show(*arguments):
