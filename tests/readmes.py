@@ -11,13 +11,13 @@ EXPERIMENTS = (
     *("classification", "segmentation", "detection"),
     *("ablation", "benchmark", "summary"),
 )
-FOR_RUNS = ("export", "interpretation")  # commands that need a finished run
+OTHERS = ("export", "interpretation", "style_transfer")  # commands that need files
 READMES = (
     "README.md",
     "CONTRIBUTING.md",
     "cnnjax/ops/README.md",
     "cnnjax/training/README.md",
-    *(f"experiments/{name}/README.md" for name in (*EXPERIMENTS, *FOR_RUNS)),
+    *(f"experiments/{name}/README.md" for name in (*EXPERIMENTS, *OTHERS)),
 )
 # Behind `python -m experiments.`, or in a column with this in its head.
 COMMAND = re.compile(

@@ -38,6 +38,7 @@ from experiments.benchmark import inputs, loops, packs, steps
 from experiments.benchmark.workloads import WORKS
 from experiments.export import options as export_options
 from experiments.interpretation import options as interpretation_options
+from experiments.style_transfer import options as style_options
 from experiments.summary import __main__ as summary_command
 from experiments.summary import options as summary_options
 from tests import once, readmes, synthetic
@@ -56,6 +57,7 @@ OPTIONS = {
     "ablation": Options,
     "export": export_options.Options,
     "interpretation": interpretation_options.Options,
+    "style_transfer": style_options.Options,
     "summary": summary_options.Options,
 }
 ELSEWHERE = (
@@ -141,7 +143,7 @@ def test_values_of_flags_are_allowed(readme):
         pytest.skip("its values are what one would add")
     for flag, values in readmes.VALUE.findall(readme.text):
         for value in values.split("|"):
-            names = [name for name in PACKAGES if flag in defined(name)]
+            names = [x for x in {**PACKAGES, **OPTIONS} if flag in defined(x)]
             assert not names or any(takes(name, flag, value) for name in names)
 
 
@@ -177,8 +179,8 @@ def test_flags_of_commands_are_accepted(name, arguments, monkeypatch):
             assert path in synthetic.recipes(PACKAGES[name].Config.MODELS)
 
 
-@pytest.mark.parametrize("name", readmes.FOR_RUNS)
-def test_flags_of_commands_for_runs_are_accepted(name):
+@pytest.mark.parametrize("name", readmes.OTHERS)
+def test_flags_of_other_commands_are_accepted(name):
     text = Readme(f"experiments/{name}/README.md").text
     commands = re.findall(rf"-m experiments\.{name}((?: --[^\s`|#]+)+)", text)
     assert len(commands) > 1
