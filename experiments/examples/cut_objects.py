@@ -28,9 +28,10 @@ def main(dataset, folder, count=20, seed=0, tested=100):
             (path := partial / split / name).mkdir(parents=True)
             real = (boxes["label"] == label) & ~boxes["ignore"]
             for image, box in rng.permutation(np.argwhere(real))[:most]:
-                pixels = Image.fromarray(source.fetch(np.array([image]))["image"][0])
-                corners = np.round(boxes["boxes"][image, box]).astype(int)
-                pixels.crop(corners.tolist()).save(path / f"{image}_{box}.png")
+                pixels = source.fetch(np.array([image]))["image"][0].squeeze()
+                corners = np.round(boxes["boxes"][image, box]).astype(int).tolist()
+                cut = Image.fromarray(pixels).crop(corners)
+                cut.save(path / f"{image}_{box}.png")
     partial.rename(final)
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from experiments.examples import cut_objects
 
 COUNTS, SEEDS = {5: 120, 20: 30, 100: 6}, (0, 1, 2)  # epochs, of 120 steps in all
-RUN = "-m experiments.classification --flagfile=experiments/recipes/fine_tune.flags"
+RECIPE = "--flagfile=experiments/recipes/fine_tune.flags"
 SCRATCH = "--norm=batch --optimizer=sgd --learning_rate=0.05 --head_learning_rate=0.05"
 
 
@@ -23,9 +23,10 @@ def accuracy(name, flags, dataset, folder, count, seed):
     pictures, workdir = folder / f"{count}_{seed}", folder / f"{name}_{count}_{seed}"
     if not pictures.exists():
         cut_objects.main(dataset, pictures, count, seed)
-    flags += f" --dataset=folder:{pictures} --epochs={COUNTS[count]} --seed={seed}"
-    command = f"{RUN} --workdir={workdir} {flags}"
-    subprocess.run([sys.executable, *command.split()], check=True)
+    command = [sys.executable, "-m", "experiments.classification", RECIPE, *flags]
+    command += [f"--dataset=folder:{pictures}", f"--workdir={workdir}"]
+    command += [f"--epochs={COUNTS[count]}", f"--seed={seed}"]
+    subprocess.run(command, check=True)
     return json.loads((workdir / "result.json").read_text())["accuracy"]
 
 
@@ -34,7 +35,8 @@ def main(dataset, weights, folder):
     axes = (figure := Figure((5, 3.2), layout="constrained")).add_subplot(xscale="log")
     axes.set(xlabel="pictures a class", ylabel="test accuracy")
     found = {}
-    for name, flags in (("tuned", f"--init_from={weights}"), ("scratch", SCRATCH)):
+    starts = {"tuned": [f"--init_from={weights}"], "scratch": SCRATCH.split()}
+    for name, flags in starts.items():
         place = name, flags, dataset, pathlib.Path(folder)
         runs = [[accuracy(*place, n, seed) for seed in SEEDS] for n in COUNTS]
         found[name] = np.mean(runs, axis=1), np.std(runs, axis=1, ddof=1)
@@ -43,7 +45,3 @@ def main(dataset, weights, folder):
     axes.legend()
     figure.savefig(pathlib.Path(folder, "accuracy.png"), dpi=150)
     return found
-
-
-if __name__ == "__main__":
-    print(main(*sys.argv[1:]))
