@@ -74,6 +74,18 @@ def test_dreams_raise_the_score_and_keep_the_size(rng):
     np.testing.assert_array_equal(found, again)
 
 
+def test_jitter_changes_no_dream_of_a_score_that_knows_no_place(rng):
+    def bright(images):
+        return jnp.square(images).mean(axis=(1, 2, 3))
+
+    images = jnp.asarray(0.4 * rng.random((1, 9, 12, 3), dtype=np.float32))
+    still, shifted = (
+        interpret.deep_dream(KEY, bright, images, octaves=1, steps=3, jitter=jitter)
+        for jitter in (0, 4)
+    )
+    np.testing.assert_allclose(shifted, still, atol=1e-6)
+
+
 def test_no_step_changes_nothing(rng):
     images = jnp.asarray(rng.random((1, 9, 9, 3), dtype=np.float32))
     found = interpret.deep_dream(KEY, excited, images, octaves=2, step_size=0.0)
