@@ -49,8 +49,9 @@ def robustness(asked: Asked) -> Found:
     shares = {}
     for name in ATTACKS:
         right = functools.partial(_right, logits, attack(subject, name, options))
+        right = jax.jit(right)
         sums = [
-            len(x) * jax.jit(right)(x, y, jnp.array(epsilons))
+            len(x) * right(x, y, jnp.array(epsilons))
             for x, y in zip(_parts(images), _parts(labels), strict=True)
         ]
         shares[name] = (np.sum(sums, axis=0) / len(images)).tolist()
