@@ -6,6 +6,7 @@
     python -m experiments.benchmark --suite=steps
     python -m experiments.benchmark --suite=loops
     python -m experiments.benchmark --suite=detection
+    python -m experiments.benchmark --suite=interpretation
     python -m experiments.benchmark --suite=input
     python -m experiments.benchmark --suite=packs --rounds=1
     python -m experiments.benchmark --suite=ahead --topology=v5e:2x2
@@ -35,6 +36,7 @@ from experiments.benchmark import (
     all_suites,
     detection,
     inputs,
+    interpretation,
     loops,
     ops,
     packs,
@@ -47,6 +49,7 @@ SUITES = {
     "steps": steps.run,
     "loops": loops.run,
     "detection": detection.run,
+    "interpretation": interpretation.run,
     "input": inputs.run,
     "packs": packs.run,
 }

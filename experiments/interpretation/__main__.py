@@ -1,5 +1,6 @@
 """The command of the package."""
 
+from cnnjax.ops import fast
 from cnnjax.training import command_line, compiled_programs, flags
 from experiments import interpretation
 from experiments.interpretation.options import Options
@@ -11,6 +12,7 @@ def main() -> None:
 
 
 def _act() -> None:
+    fast.tune_cpu()
     options = flags.parse(Options)
     compiled_programs.keep()
     interpretation.interpret(options)

@@ -1,5 +1,6 @@
 """The command of the package."""
 
+from cnnjax.ops import fast
 from cnnjax.training import command_line, compiled_programs, flags
 from experiments import style_transfer
 from experiments.style_transfer.options import Options
@@ -11,6 +12,7 @@ def main() -> None:
 
 
 def _act() -> None:
+    fast.tune_cpu()
     compiled_programs.keep()
     style_transfer.run(flags.parse(Options))
 

@@ -22,6 +22,12 @@ GEOMETRIES = [
     for window, stride, pads in itertools.product(WINDOWS, STRIDES, PADS)
     for dilation in ([(1, 1), (2, 1), (2, 3)] if window == (3, 2) else [(1, 1)])
 ]
+SMALLER = [  # images than their windows
+    Geometry((2, 2), (3, 3), (1, 1), ((1, 1), (1, 1))),
+    Geometry((2, 3), (4, 4), (2, 1), ((1, 2), (1, 0))),
+    Geometry((1, 1), (3, 3), (1, 1), ((1, 1), (1, 1))),
+    Geometry((2, 4), (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
+]
 
 
 @pytest.mark.parametrize(
@@ -31,8 +37,9 @@ GEOMETRIES = [
 def test_equal_the_plain_forms(normal, groups, channels, outputs):
     """All geometries in one program: what costs time here is compiling."""
 
-    def both(x, kernel, cotangents):
+    def both(images, kernel, cotangents):
         for geometry, g in zip(geometries, cotangents, strict=True):
+            x = images[:, : geometry.size[0], : geometry.size[1]]
             part = kernel[: geometry.window[0], : geometry.window[1]]
             for forms in (fast, _plain):
                 yield (
@@ -43,11 +50,14 @@ def test_equal_the_plain_forms(normal, groups, channels, outputs):
 
     geometries = [
         Geometry(g.size, g.window, g.stride, g.pads, g.dilation, groups)
-        for g in GEOMETRIES[:: 1 if outputs == 5 else 4]
+        for g in [*GEOMETRIES[:: 1 if outputs == 5 else 4], *SMALLER]
     ]
-    x, kernel = normal(2, 9, 8, channels), normal(4, 4, channels // groups, outputs)
+    images, kernel = (
+        normal(2, 9, 8, channels),
+        normal(4, 4, channels // groups, outputs),
+    )
     cotangents = [normal(2, *g.out, outputs) for g in geometries]
-    results = jax.jit(lambda *args: list(both(*args)))(x, kernel, cotangents)
+    results = jax.jit(lambda *args: list(both(*args)))(images, kernel, cotangents)
     for geometry, ours, plain in zip(
         geometries, results[::2], results[1::2], strict=True
     ):
@@ -115,6 +125,26 @@ def test_kernel_gradient_is_in_the_form_that_is_fast_in_a_loop(normal):
     assert layouts
     assert all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in layouts)
     assert all("lhs_dilate = [1, 1]" in line for line in layouts)
+
+
+def test_kernels_larger_than_images_stay_in_the_form_that_is_fast(normal):
+    """XLA lets them trade places with the images, and runs that 75 times slower."""
+    x, kernel = normal(2, 2, 2, 4), normal(3, 3, 4, 6)
+
+    def layouts(conv):
+        gradient = jax.jit(jax.value_and_grad(lambda x, k: conv(x, k).sum(), (0, 1)))
+        text = gradient.lower(x, kernel).compile().as_text()
+        lines = [line for line in text.splitlines() if " convolution(" in line]
+        return {line.partition("dim_labels=")[2].split(",")[0] for line in lines}
+
+    assert layouts(ops.conv2d) == {"b01f_01io->b01f"}
+    assert layouts(_same_by_lax) != {"b01f_01io->b01f"}
+
+
+def _same_by_lax(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def test_conv_is_bilinear(normal):

@@ -15,6 +15,7 @@ from experiments.benchmark import (
     detection,
     flax_models,
     inputs,
+    interpretation,
     loops,
     ops,
     packs,
@@ -105,16 +106,18 @@ def test_refuses_to_time_results_that_differ(small, tmp_path, monkeypatch):
         ops.run(only="", rounds=1, workdir=tmp_path)
 
 
-@pytest.mark.parametrize("suite", [ops, steps, loops, detection, inputs, packs])
+@pytest.mark.parametrize(
+    "suite", [ops, steps, loops, detection, inputs, interpretation, packs]
+)
 def test_refuses_a_name_of_no_row(suite, tmp_path):
     with pytest.raises(UsageError, match="--only=4x4x4 names no row; the rows are: "):
         suite.run(only="4x4x4", rounds=1, workdir=tmp_path)
 
 
 def test_rows_are_the_same_everywhere_and_two_are_large():
-    assert len(ROWS["cpu"]) == 19
-    assert ROWS["accelerator"][:19] == ROWS["cpu"]
-    large = [row.name for row in ROWS["accelerator"][19:]]
+    assert len(ROWS["cpu"]) == 20
+    assert ROWS["accelerator"][:20] == ROWS["cpu"]
+    large = [row.name for row in ROWS["accelerator"][20:]]
     assert large == ["max-pool 3/2 at 112x112x64", "depthwise 3x3 at 112x112x64"]
     for row in ROWS["accelerator"]:
         assert len(row.shapes[0]) == 4
