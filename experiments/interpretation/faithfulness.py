@@ -12,7 +12,7 @@ from cnnjax import interpret, ops
 from experiments.interpretation import pictures
 from experiments.interpretation.asked import Asked, Found
 from experiments.interpretation.attributions import explainer
-from experiments.interpretation.figures import curves
+from experiments.interpretation.figures import Labels, curves
 from experiments.interpretation.focus import Focus, focus
 from experiments.interpretation.subject import Subject
 from experiments.summary import summarize
@@ -21,7 +21,7 @@ COMPARED = (
     *("saliency", "smooth_grad", "integrated_gradients"),
     *("guided_backprop", "grad_cam"),
 )
-_STEPS = 20  # parts of an image
+_STEPS = 100  # parts of an image
 _BLUR = 16  # how much smaller what pixels come back to is
 
 
@@ -84,11 +84,11 @@ def _curves(
     height, width = image.shape[1:3]
     small = max(1, height // _BLUR), max(1, width // _BLUR)
     blurred = ops.resize(ops.resize(image, small, antialias=True), (height, width))
-    gray = jnp.broadcast_to(image.mean(axis=(1, 2), keepdims=True), image.shape)
+    # Gray would leave speckles, which by themselves have any class forgotten.
     make = {"steps": _STEPS}
     return jnp.concatenate(
         [
-            interpret.deletion(score, image, heat, without=gray, **make),
+            interpret.deletion(score, image, heat, without=blurred, **make),
             interpret.insertion(score, image, heat, without=blurred, **make),
         ]
     )
@@ -139,11 +139,12 @@ def _draw(
         for i in range(2)
     )
     cascade = {k: (count, alike[x]) for k, x in named.items() if x in alike}
+    probability = "probability", True
     curves(
         [
-            ("deletion (low is better)", "share of pixels gone", "probability"),
-            ("insertion (high is better)", "share of pixels back", "probability"),
-            (
+            Labels("deletion (low is better)", "share of pixels gone", *probability),
+            Labels("insertion (high is better)", "share of pixels back", *probability),
+            Labels(
                 "sanity (low is better)",
                 f"modules drawn anew, from {modules[0]} on",
                 "rank correlation with before",

@@ -132,8 +132,17 @@ def limits(heat: Float[np.ndarray, "h w"]) -> tuple[float, float]:
     return (-high if heat.min() < 0 else 0.0), high
 
 
+class Labels(NamedTuple):
+    """A panel's title, the names of its axes, and whether x shows its start wider."""
+
+    title: str
+    x: str
+    y: str
+    wide_start: bool = False
+
+
 def curves(
-    axes_titles: Sequence[tuple[str, str, str]],
+    each: Sequence[Labels],
     series: Sequence[Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     title: str,
     path: png.Path,
@@ -141,7 +150,7 @@ def curves(
     """Lines with marks, a panel for each of several groups of them.
 
     Args:
-        axes_titles: of each panel: its title, and the names of the axes.
+        each: of each panel.
         series: of each panel: name -> x and y; the first has all names.
         title: above all.
         path: of the PNG file.
@@ -150,9 +159,7 @@ def curves(
     figure = Figure(figsize=(4.6 * count + 0.4, 3.7), layout="constrained")
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     grid = figure.subplots(1, count, squeeze=False)[0]
-    for axes, (above, x_name, y_name), lines in zip(
-        grid, axes_titles, series, strict=True
-    ):
+    for axes, words, lines in zip(grid, each, series, strict=True):
         for i, (name, (x, y)) in enumerate(lines.items()):
             axes.plot(
                 x,
@@ -164,9 +171,12 @@ def curves(
                 lw=1.4,
                 label=name,
             )
-        axes.set_title(above, loc="left", fontsize=9.5)
-        axes.set_xlabel(x_name, fontsize=9)
-        axes.set_ylabel(y_name, fontsize=9)
+        axes.set_title(words.title, loc="left", fontsize=9.5)
+        axes.set_xlabel(words.x, fontsize=9)
+        axes.set_ylabel(words.y, fontsize=9)
+        if words.wide_start:
+            axes.set_xscale("function", functions=(np.sqrt, np.square))
+            axes.set_xticks([0, 0.05, 0.2, 0.5, 1])
         axes.tick_params(labelsize=8)
         axes.grid(color="#e6e8eb", lw=0.8)
         axes.spines[["top", "right"]].set_visible(False)

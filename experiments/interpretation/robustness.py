@@ -13,7 +13,7 @@ from cnnjax.errors import UsageError
 from experiments.interpretation import pictures
 from experiments.interpretation.asked import Asked, Found
 from experiments.interpretation.attacks import attack
-from experiments.interpretation.figures import curves
+from experiments.interpretation.figures import Labels, curves
 from experiments.interpretation.numbers import numbers
 from experiments.interpretation.pictures import unit
 
@@ -58,7 +58,7 @@ def robustness(asked: Asked) -> Found:
     what = "accuracy" if known else "share taken for what it was"
     steps = [255 * epsilon for epsilon in epsilons]
     curves(
-        [("", f"epsilon in 1/255 ({options.distance})", what)],
+        [Labels("", f"epsilon in 1/255 ({options.distance})", what)],
         [{name.replace("_", " "): (steps, share) for name, share in shares.items()}],
         f"{subject.words}: {len(images)} images under attack",
         asked.folder / "robustness.png",

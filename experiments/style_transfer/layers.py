@@ -1,4 +1,4 @@
-"""Which features compare content and style."""
+"""Which features compare content and style, and by what weights."""
 
 from cnnjax.errors import UsageError
 from cnnjax.interpret import Weights
@@ -12,6 +12,9 @@ DEFAULTS = {
     **{f"vgg{n}": _VGG for n in (16, 19)},
     **{f"squeezenet{n}": _SQUEEZENET for n in ("1_0", "1_1")},
 }
+# By which either loss moves the picture.
+STYLE_WEIGHT = 1e3
+STYLE_WEIGHTS = {f"squeezenet{n}": 1e4 for n in ("1_0", "1_1")}
 
 
 def chosen(
@@ -34,9 +37,12 @@ def chosen(
             )
         one, many = DEFAULTS[str(options.model)]
         content, style = content or one, style or "+".join(many)
+    style_weight = options.style_weight
+    if style_weight is None:
+        style_weight = STYLE_WEIGHTS.get(str(options.model), STYLE_WEIGHT)
     return Weights(
         _parsed("content_layers", content, options.content_weight, names),
-        _parsed("style_layers", style, options.style_weight, names),
+        _parsed("style_layers", style, style_weight, names),
         options.smoothness,
     )
 

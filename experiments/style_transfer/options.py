@@ -36,7 +36,11 @@ class Options(ModelOptions):
         " joined by + (none given: as of --content_layers).",
     )
     content_weight: float = option(1.0, "Of the content loss.", at_least=0)
-    style_weight: float = option(1000.0, "Of the style loss.", at_least=0)
+    style_weight: float | None = option(
+        None,
+        "Of the style loss (none given: 1000, and 10000 for SqueezeNet).",
+        at_least=0,
+    )
     smoothness: float = option(
         0.0, "Weight of the total variation, which smooths.", at_least=0
     )

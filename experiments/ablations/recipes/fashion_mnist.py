@@ -13,7 +13,7 @@ STUDY = Study(
     ),
     factors={
         "learning_rate": (0.1, 0.05, 0.2),
-        "augment": ("crop:2,flip", "flip", "crop:2,flip,cutout:8"),
+        "augment": ("flip", "crop:2,flip", "crop:2,flip,cutout:8"),
     },
     design="one_at_a_time",
     seeds=3,
