@@ -4,28 +4,28 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from cnnjax import interpret
+from cnnjax.data.dataset import fingerprint
 from cnnjax.errors import UsageError
 from experiments.interpretation import pictures
 from experiments.interpretation.asked import Asked, Found
 from experiments.interpretation.figures import Panel, panels
-from experiments.interpretation.pictures import unit
+from experiments.interpretation.pictures import SIZES, Source, unit
 from experiments.interpretation.units import units
 from experiments.summary.flow import View
 
-MOST = 1000  # images of a data set, if not told how many
 _BATCH = 16
 
 
 def patches(asked: Asked) -> Found:
     """The patches of each channel, cut out as the layer's positions see them."""
     subject, options = asked.subject, asked.options
-    shown = pictures.load(subject, options, most=MOST)
-    images = unit(shown.batch)
-    layer = subject.layer(options.layer, images.shape[1:])
-    sight = subject.sight(layer, images.shape[1:])
+    shown = pictures.source(subject, options)
+    shape = shown.at(np.arange(1)).batch.shape[1:]
+    layer = subject.layer(options.layer, shape)
+    sight = subject.sight(layer, shape)
     if not isinstance(sight, View):
         raise UsageError(
             f"--layer={layer} has no patches: it is not known what its positions see,"
@@ -35,9 +35,11 @@ def patches(asked: Asked) -> Found:
     def feature(images: Array) -> Array:
         return subject.apply(subject.variables, images)[1][layer]
 
-    batches = _batches(jnp.asarray(images))
+    prints: list[str] = []
+    batches = _batches(shown, shape, prints)
     top = interpret.top_patches(feature, batches, count=options.top)
     chosen = units(options.units, len(top.values))
+    seen = _among(shown, np.asarray(top.images)[chosen])
     rows, lines = [], [["channel", "highest", "image", "at y,x of the layer"]]
     for k in chosen:
         places = zip(top.images[k], top.rows[k], top.columns[k], strict=True)
@@ -46,12 +48,12 @@ def patches(asked: Asked) -> Found:
         for value, (i, y, x) in zip(values, places, strict=True):
             if i < 0:
                 break
-            patch = _cut(images[i], sight, int(y), int(x))
+            patch = _cut(seen[int(i)][1], sight, int(y), int(x))
             row.append(Panel(f"{value:.3g}", patch))
         row[0] = row[0]._replace(title=f"channel {k}:  {row[0].title}")
         rows.append(row)
         where = f"{top.rows[k][0]},{top.columns[k][0]}"
-        name = shown.names[int(top.images[k][0])]
+        name = seen[int(top.images[k][0])][0]
         lines.append([str(k), f"{values[0]:.4g}", name, where])
     field = f"{sight.rows.size}x{sight.columns.size}"
     title = f"highest places of {layer} of {subject.words}, which see {field} pixels"
@@ -59,7 +61,7 @@ def patches(asked: Asked) -> Found:
     result = {
         "layer": layer,
         "field": [sight.rows.size, sight.columns.size],
-        "images": len(images),
+        "images": shown.count,
         "channels": {
             str(k): {
                 name: np.asarray(x[k]).tolist() for name, x in top._asdict().items()
@@ -67,8 +69,8 @@ def patches(asked: Asked) -> Found:
             for k in chosen
         },
     }
-    note = f"a place sees {field} pixels; {len(images)} images were shown"
-    return Found(lines, result, shown.fingerprint, (note,))
+    note = f"a place sees {field} pixels; {shown.count} images were shown"
+    return Found(lines, result, fingerprint(prints), (note,))
 
 
 def _cut(image: np.ndarray, sight: View, y: int, x: int) -> np.ndarray:
@@ -80,11 +82,30 @@ def _cut(image: np.ndarray, sight: View, y: int, x: int) -> np.ndarray:
 
 
 def _batches(
-    images: Float[Array, "n h w c"],
+    shown: Source, shape: tuple[int, ...], prints: list[str]
 ) -> Iterator[tuple[np.ndarray, Array]]:
-    """Indices and images, all batches of one size: the last has some that are none."""
-    for start in range(0, len(images), _BATCH):
-        part = images[start : start + _BATCH]
-        indices = np.full(_BATCH, -1)
-        indices[: len(part)] = np.arange(start, start + len(part))
-        yield indices, jnp.resize(part, (_BATCH, *part.shape[1:]))
+    """Indices and images, all batches of one size: the last has some that are none.
+
+    Adds the fingerprint of each to `prints`.
+    """
+    for indices, part in shown.parts(_BATCH):
+        batch = part.batch
+        if batch.shape[1:] != shape:
+            raise UsageError(SIZES)
+        prints.append(part.fingerprint)
+        missing = _BATCH - len(batch)
+        images = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        yield (
+            np.pad(indices, (0, missing), constant_values=-1),
+            jnp.asarray(unit(images)),
+        )
+
+
+def _among(
+    shown: Source, indices: Int[np.ndarray, "..."]
+) -> dict[int, tuple[str, Float[np.ndarray, "h w c"]]]:
+    """Names and images of some indices."""
+    found = np.unique(indices[indices >= 0])
+    part = shown.at(found)
+    pairs = zip(part.names, map(unit, part.images), strict=True)
+    return dict(zip(found.tolist(), pairs, strict=True))

@@ -1,6 +1,7 @@
 """The images that a network is shown."""
 
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,14 @@ from cnnjax.data import decode
 from cnnjax.data.dataset import fingerprint
 from cnnjax.data.readers import folder
 from cnnjax.errors import UsageError
+from cnnjax.training import progress
 from experiments.interpretation.subject import Subject
 
+Indices = Int[np.ndarray, " n"]
+SIZES = (
+    "This method takes images of one size, got several; a run with --image_size brings"
+    " them to one."
+)
 FIRST = 4  # images of a data set, if not told how many
 
 
@@ -37,25 +44,50 @@ class Pictures(NamedTuple):
         Raises:
             UsageError: if they are of several sizes.
         """
-        sizes = {image.shape for image in self.images}
-        if len(sizes) > 1:
-            raise UsageError(
-                f"This method takes images of one size, got {len(sizes)} sizes; a run"
-                " with --image_size brings them to one."
-            )
+        if len({image.shape for image in self.images}) > 1:
+            raise UsageError(SIZES)
         return np.stack(self.images)
 
 
-def load(subject: Subject, options: Any, *, most: int = FIRST) -> Pictures:
-    """The images that the options name.
+class Source(NamedTuple):
+    """Images that are read when they are asked for.
+
+    Attributes:
+        count: how many there are.
+        at: reads those of some indices.
+    """
+
+    count: int
+    at: Callable[[Indices], Pictures]
+
+    def parts(self, size: int) -> Iterator[tuple[Indices, Pictures]]:
+        """Reads all of them, so many at a time, and tells how far that is."""
+        starts = range(0, self.count, size)
+        for start in progress.reported(starts, "looks at images", len(starts)):
+            indices = np.arange(start, min(start + size, self.count))
+            yield indices, self.at(indices)
+
+
+def load(subject: Subject, options: Any) -> Pictures:
+    """The images that the options name, the first few of a data set.
+
+    Raises:
+        UsageError: as of `source`.
+    """
+    found = source(subject, options, most=FIRST)
+    return found.at(np.arange(found.count))
+
+
+def source(subject: Subject, options: Any, *, most: int | None = None) -> Source:
+    """The images that the options name, one by one.
 
     Args:
         subject: that sees them.
         options: of the command.
-        most: images of a data set, if the options do not say how many.
+        most: images of a data set, if the options do not say how many; None: all.
 
     Raises:
-        UsageError: if there are none, or one is damaged.
+        UsageError: if there are none, or, when it is read, one is damaged.
     """
     if options.image and options.dataset:
         raise UsageError("--image and --dataset are both given; one of them would do.")
@@ -69,17 +101,22 @@ def unit(image: UInt8[np.ndarray, "*n h w c"]) -> Float[np.ndarray, "*n h w c"]:
     return image.astype(np.float32) / 255
 
 
-def _of_files(subject: Subject, path: pathlib.Path, count: int | None) -> Pictures:
+def _of_files(subject: Subject, path: pathlib.Path, count: int | None) -> Source:
     found, channels = folder.pictures(path)[:count], subject.image_shape[-1]
     colors = channels if channels in (1, 3) else 3
-    images = [
-        subject.prepared(decode.decode(file, channels=colors, name=str(file)))
-        for file in found
-    ]
-    return Pictures([x.name for x in found], images, None, fingerprint(images))
+
+    def at(indices: Indices) -> Pictures:
+        files = [found[i] for i in indices]
+        images = [
+            subject.prepared(decode.decode(file, channels=colors, name=str(file)))
+            for file in files
+        ]
+        return Pictures([x.name for x in files], images, None, fingerprint(images))
+
+    return Source(len(found), at)
 
 
-def _of_data(subject: Subject, location: str | None, count: int) -> Pictures:
+def _of_data(subject: Subject, location: str | None, count: int | None) -> Source:
     data = subject.data(location)
     channels = subject.image_shape[-1]
     if data.image_shape[-1] != channels:
@@ -87,13 +124,17 @@ def _of_data(subject: Subject, location: str | None, count: int) -> Pictures:
             f"--dataset={location} has images of {data.image_shape[-1]} channels, and"
             f" the network takes {channels}."
         )
-    indices = np.arange(min(count, len(data.test)))
-    examples = data.test.fetch(indices)
-    labels = examples["label"] if subject.task == "classification" else None
-    if data.class_names != subject.class_names:
-        labels = None
-    images = list(examples["image"])
-    if "valid_size" in examples and subject.task == "detection":
-        sizes = examples["valid_size"]
-        images = [x[:h, :w] for x, (h, w) in zip(images, sizes, strict=True)]
-    return Pictures([f"test {i}" for i in indices], images, labels, fingerprint(images))
+    labeled = subject.task == "classification"
+    labeled = labeled and data.class_names == subject.class_names
+
+    def at(indices: Indices) -> Pictures:
+        examples = data.test.fetch(indices)
+        images = list(examples["image"])
+        if "valid_size" in examples and subject.task == "detection":
+            sizes = examples["valid_size"]
+            images = [x[:h, :w] for x, (h, w) in zip(images, sizes, strict=True)]
+        names = [f"test {i}" for i in indices]
+        labels = examples["label"] if labeled else None
+        return Pictures(names, images, labels, fingerprint(images))
+
+    return Source(min(count or len(data.test), len(data.test)), at)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cnnjax import interpret
+from cnnjax.data.dataset import fingerprint
 from cnnjax.errors import UsageError
 from experiments.interpretation import pictures
 from experiments.interpretation.asked import Asked, Found
@@ -35,39 +36,46 @@ def robustness(asked: Asked) -> Found:
             " single images."
         )
     epsilons = numbers(options.epsilons, "epsilons")
-    shown = pictures.load(subject, options, most=MOST)
-    images = unit(shown.batch)
+    shown = pictures.source(subject, options, most=MOST)
 
     @jax.jit
     def logits(images: Array) -> Array:
         return subject.logits(subject.variables, images, None)
 
-    labels, known = shown.labels, shown.labels is not None
-    if labels is None:
-        parts = _parts(images)
-        labels = np.concatenate([logits(x).argmax(axis=-1) for x in parts])
-    shares = {}
-    for name in ATTACKS:
-        right = functools.partial(_right, logits, attack(subject, name, options))
-        right = jax.jit(right)
-        sums = [
-            len(x) * right(x, y, jnp.array(epsilons))
-            for x, y in zip(_parts(images), _parts(labels), strict=True)
-        ]
-        shares[name] = (np.sum(sums, axis=0) / len(images)).tolist()
+    rights = {
+        name: jax.jit(functools.partial(_right, logits, attack(subject, name, options)))
+        for name in ATTACKS
+    }
+    sums = dict.fromkeys(ATTACKS, np.zeros(len(epsilons)))
+    prints, known = [], False
+    for _, part in shown.parts(_BATCH):
+        images, labels = unit(part.batch), part.labels
+        known = labels is not None
+        if labels is None:
+            labels = logits(images).argmax(axis=-1)
+        for name, right in rights.items():
+            share = right(images, labels, jnp.array(epsilons))
+            sums[name] = sums[name] + len(images) * np.asarray(share)
+        prints.append(part.fingerprint)
+    shares = {name: (x / shown.count).tolist() for name, x in sums.items()}
     what = "accuracy" if known else "share taken for what it was"
     steps = [255 * epsilon for epsilon in epsilons]
     curves(
         [Labels("", f"epsilon in 1/255 ({options.distance})", what)],
         [{name.replace("_", " "): (steps, share) for name, share in shares.items()}],
-        f"{subject.words}: {len(images)} images under attack",
+        f"{subject.words}: {shown.count} images under attack",
         asked.folder / "robustness.png",
     )
     lines = [["epsilon x 255", *(f"{x:g}" for x in steps)]]
     lines += [[name, *(f"{x:.2f}" for x in share)] for name, share in shares.items()]
-    result = {"measure": what, "epsilons": epsilons, "shares": shares}
-    note = f"{what} of {len(images)} images"
-    return Found(lines, {**result, "images": len(images)}, shown.fingerprint, (note,))
+    result = {
+        "measure": what,
+        "epsilons": epsilons,
+        "shares": shares,
+        "images": shown.count,
+    }
+    note = f"{what} of {shown.count} images"
+    return Found(lines, result, fingerprint(prints), (note,))
 
 
 def _right(
@@ -83,7 +91,3 @@ def _right(
         return attack(images, labels, None, epsilon)
 
     return interpret.robust_accuracy(logits, attacked, images, labels, epsilons)
-
-
-def _parts(x: np.ndarray) -> list[np.ndarray]:
-    return [x[i : i + _BATCH] for i in range(0, len(x), _BATCH)]

@@ -13,7 +13,7 @@ from cnnjax.errors import UsageError
 from cnnjax.models.layers import ACTIVATIONS
 from cnnjax.training import flags
 from experiments import classification, detection, segmentation
-from experiments.interpretation import Options, load
+from experiments.interpretation import Options, load, pictures
 from experiments.interpretation.asked import Asked
 from experiments.interpretation.attacks import attack
 from experiments.interpretation.attributions import explainer
@@ -216,6 +216,32 @@ def test_patches_are_the_highest_places_of_all_images(ask, lenet):
     i, y, x = row["images"][0], row["rows"][0], row["columns"][0]
     assert maps[i, y, x] == pytest.approx(highest[0], rel=1e-4)
     assert found["field"] == [14, 14]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--method=patches", "--layer=stage1", "--top=1", "--units=1"),
+        ("--method=robustness", "--count=45", "--epsilons=0", "--steps=1"),
+    ],
+    ids=["patches", "robustness"],
+)
+def test_few_images_are_held_at_once(ask, lenet, monkeypatch, more):
+    asked, source = [], pictures.source
+
+    def watched(*args, **options):
+        whole = source(*args, **options)
+
+        def at(indices):
+            asked.append(len(indices))
+            return whole.at(indices)
+
+        return pictures.Source(whole.count, at)
+
+    monkeypatch.setattr(pictures, "source", watched)
+    found = ask(lenet, *more)
+    assert found["images"] == sum(n for n in asked if n > 1) > 40
+    assert max(asked) <= 20
 
 
 def test_layers_that_see_all_have_no_patches(ask, finish):
