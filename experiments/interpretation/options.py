@@ -41,7 +41,8 @@ class Options(ModelOptions):
     )
     count: int | None = option(
         None,
-        "How many images (none given: the first 4 of a data set, all of a folder).",
+        "How many images (none given: all of a folder; of a data set the first 4, all"
+        " for patches and 100 for robustness).",
         at_least=1,
     )
     layer: str | None = option(
