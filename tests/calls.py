@@ -255,6 +255,19 @@ CALLS: dict[str, list[Call]] = {
         Call((BOXES, MASK, _boxes(3)), MATCH),
         Call((_boxes(3), jnp.ones(3, bool), BOXES), MATCH),
     ],
+    "detection.match_atss": [Call((BOXES, MASK, _boxes(3), (2, 1)), {"candidates": 2})],
+    "detection.multiscale_roi_align": [
+        Call(([FEATURES, FEATURES], BOXES), {"size": 2, "strides": (1, 2)})
+    ],
+    "detection.proposals": [
+        Call(
+            (_boxes(3), jnp.arange(3.0), (1, 2)),
+            {"valid_size": (6, 8), "before": 3, "after": 4, "iou_threshold": 0.5},
+        )
+    ],
+    "detection.sample_matched": [
+        Call((KEY, _labels(N) - 2), {"count": 3, "positive_share": 0.5})
+    ],
     "detection.nms": [Call((BOXES, SCORES), NMS)],
     "detection.batched_nms": [Call((BOXES, SCORES, _labels(N)), NMS)],
     "detection.soft_nms": [Call((BOXES, SCORES), SOFT)],

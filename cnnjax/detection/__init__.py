@@ -4,6 +4,7 @@ Boxes are (x1, y1, x2, y2) in pixels, half-open, x to the right and y down.
 """
 
 from .anchors import anchors as anchors
+from .atss import match_atss as match_atss
 from .boxes import box_area as box_area
 from .boxes import box_convert as box_convert
 from .boxes import box_iou as box_iou
@@ -19,13 +20,16 @@ from .match import match as match
 from .nms import batched_nms as batched_nms
 from .nms import nms as nms
 from .nms import soft_nms as soft_nms
+from .proposals import proposals as proposals
 from .pyramid import Level as Level
 from .pyramid import fitting_levels as fitting_levels
 from .pyramid import image_pyramid as image_pyramid
 from .pyramid import level_factors as level_factors
 from .pyramid import pyramid_levels as pyramid_levels
+from .roi import multiscale_roi_align as multiscale_roi_align
 from .roi import roi_align as roi_align
 from .roi import roi_pool as roi_pool
+from .sample import sample_matched as sample_matched
 from .windows import Apply as Apply
 from .windows import dense_scores as dense_scores
 from .windows import extract_windows as extract_windows

@@ -1,10 +1,17 @@
-"""Assignment of true objects to boxes, as targets of a detector."""
+"""Assignment of true objects to boxes, as targets of a detector.
+
+One object after another is held against all boxes, so that memory grows with the
+boxes, not with their number times that of the objects.
+"""
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Real
 
 from cnnjax.detection import _args
-from cnnjax.detection.boxes import box_iou
+from cnnjax.detection.boxes import overlap, sides
 from cnnjax.ops.arrays import AnyArray, Scalar
 from cnnjax.ops.known import may_hold
 
@@ -53,18 +60,43 @@ def match(
         )
     if not len(truth) or not len(boxes):
         return jnp.full(len(boxes), BACKGROUND, jnp.int32)
-    iou = jnp.where(valid[:, None], box_iou(truth, boxes), 0)
-    most, best = iou.max(0), iou.argmax(0).astype(jnp.int32)
+    most, best, own = _overlaps(truth, valid, boxes)
     rest = jnp.where(most < negative, BACKGROUND, NEITHER).astype(jnp.int32)
     matched = jnp.where(most >= positive, best, rest)
-    return _forced(iou, matched) if force else matched
+    return _forced(own, matched) if force else matched
 
 
-def _forced(
-    iou: Float[Array, "m n"], matched: Int32[Array, " n"]
-) -> Int32[Array, " n"]:
+class _Own(NamedTuple):
+    """Of each truth the box that overlaps it most, and by how much."""
+
+    overlap: Float[Array, " m"]
+    box: Int32[Array, " m"]
+
+
+def _overlaps(
+    truth: Float[Array, "m 4"], valid: Bool[Array, " m"], boxes: Float[Array, "n 4"]
+) -> tuple[Float[Array, " n"], Int32[Array, " n"], _Own]:
+    """Of each box the largest overlap and with which truth; of each truth likewise."""
+    columns = sides(boxes)
+
+    def add(state, one):
+        most, best = state
+        index, box, there = one
+        iou = jnp.where(there, overlap(sides(box), columns), 0)
+        more = iou > most
+        state = jnp.where(more, iou, most), jnp.where(more, index, best)
+        return state, _Own(iou.max(), iou.argmax().astype(jnp.int32))
+
+    numbers = jnp.arange(len(truth), dtype=jnp.int32)
+    start = jnp.zeros(len(boxes), boxes.dtype), jnp.zeros(len(boxes), jnp.int32)
+    (most, best), own = lax.scan(add, start, (numbers, truth, valid))
+    return most, best, own
+
+
+def _forced(own: _Own, matched: Int32[Array, " n"]) -> Int32[Array, " n"]:
     """Each truth with the box that overlaps it most, where one does at all."""
-    own = jnp.arange(iou.shape[1])[None] == iou.argmax(1)[:, None]
-    claims = jnp.where(own, iou, 0)
-    claimant = claims.argmax(0).astype(jnp.int32)
-    return jnp.where(claims.max(0) > 0, claimant, matched)
+    claims = jnp.zeros(len(matched), own.overlap.dtype).at[own.box].max(own.overlap)
+    truths = jnp.arange(len(own.box), dtype=jnp.int32)
+    first = jnp.where(own.overlap == claims[own.box], truths, len(truths))
+    claimant = jnp.full_like(matched, len(truths)).at[own.box].min(first)
+    return jnp.where(claims > 0, claimant, matched)

@@ -16,8 +16,9 @@ PUBLIC = {
     if inspect.isfunction(f) and not name.startswith("_")
 }
 PRIMITIVES = """box_area box_iou generalized_box_iou box_convert clip_boxes nms
-batched_nms soft_nms anchors match encode_boxes decode_boxes crop_boxes roi_align
-roi_pool window_positions extract_windows dense_scores image_pyramid level_factors"""
+batched_nms soft_nms anchors match match_atss sample_matched proposals
+encode_boxes decode_boxes crop_boxes roi_align multiscale_roi_align roi_pool
+window_positions extract_windows dense_scores image_pyramid level_factors"""
 each = pytest.mark.parametrize("function", PUBLIC.values(), ids=PUBLIC)
 
 

@@ -80,3 +80,11 @@ def test_forcing_asks_for_some_overlap():
 def test_without_objects_all_is_background(draw_boxes):
     none = jnp.zeros((0, 4)), jnp.zeros(0, bool)
     assert detection.match(*none, draw_boxes(3), **OPTIONS).tolist() == [-1] * 3
+
+
+def test_memory_grows_with_boxes_not_with_pairs():
+    shapes = ((300, 4), "float32"), ((300,), "bool"), ((100_000, 4), "float32")
+    args = (jax.ShapeDtypeStruct(*shape) for shape in shapes)
+    program = compiled.lower(*args, force=True, **OPTIONS).compile()
+    # All pairs would take 120 MB; the boxes themselves take 1.6.
+    assert program.memory_analysis().temp_size_in_bytes < 10e6

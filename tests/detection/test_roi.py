@@ -40,10 +40,12 @@ def bilinear(features, y, x):
     return total
 
 
-def align(features, boxes, size, scale, sampling):
+def align(features, boxes, size, scale, sampling, aligned=True):
     out = np.zeros((len(boxes), *size, features.shape[2]))
     for n, i, j in np.ndindex(out.shape[:3]):
-        x1, y1, x2, y2 = boxes[n] * scale - 0.5
+        x1, y1, x2, y2 = boxes[n] * scale - (0.5 if aligned else 0)
+        if not aligned:
+            x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
         high, wide = (y2 - y1) / size[0], (x2 - x1) / size[1]
         for k, m in np.ndindex(sampling, sampling):
             y = y1 + (i + (k + 0.5) / sampling) * high
@@ -79,13 +81,66 @@ def features(rng):
     return rng.standard_normal((9, 11, 3)).astype(np.float32)
 
 
+@pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling", [1, 2, 3])
 @pytest.mark.parametrize(("size", "scale"), SIZES)
-def test_align_matches_loops(features, size, scale, sampling):
-    options = {"size": size, "scale": scale, "sampling": sampling}
+def test_align_matches_loops(features, size, scale, sampling, aligned):
+    options = {"size": size, "scale": scale, "sampling": sampling, "aligned": aligned}
     function = jax.jit(functools.partial(detection.roi_align, **options))
     expected = align(features.astype(float), BOXES.astype(float), **options)
     np.testing.assert_allclose(function(features, BOXES), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("sampling", [1, 2])
+def test_align_and_its_gradient_are_torchvisions(features, sampling, aligned):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    ops = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+    maps = torch.from_numpy(features.transpose(2, 0, 1)[None].copy()).requires_grad_()
+    expected = ops.roi_align(
+        maps, [torch.from_numpy(BOXES)], (2, 3), 0.4, sampling, aligned
+    )
+    weights = np.random.default_rng(1).standard_normal(expected.shape, np.float32)
+    (expected * torch.from_numpy(weights)).sum().backward()
+
+    def pooled(features):
+        return detection.roi_align(
+            features, BOXES, size=(2, 3), scale=0.4, sampling=sampling, aligned=aligned
+        )
+
+    ours, back = jax.vjp(pooled, jnp.asarray(features))
+    channels_last = expected.detach().numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours, channels_last, atol=1e-5)
+    (slope,) = back(jnp.asarray(weights.transpose(0, 2, 3, 1)))
+    np.testing.assert_allclose(slope, maps.grad[0].permute(1, 2, 0), atol=1e-5)
+
+
+def test_each_box_is_on_the_level_of_its_size(rng):
+    pyramid = [rng.standard_normal((64 // s, 64 // s, 2), np.float32) for s in (4, 8)]
+    boxes = np.float32(
+        [[1, 2, 9, 8], [0, 0, 16, 16], [0, 0, 15.9, 15.9], [3, 0, 60, 64], [5, 5, 5, 9]]
+    )
+    options = {"size": (2, 3), "sampling": 2}
+    got = detection.multiscale_roi_align(
+        pyramid, boxes, strides=(4, 8), canonical=(16, 8), **options
+    )
+    # sqrt(w h) >= 16 has the stride 8.
+    for box, pooled, level in zip(boxes, got, (0, 1, 0, 1, 0), strict=True):
+        (expected,) = detection.roi_align(
+            pyramid[level], box[None], scale=1 / (4, 8)[level], **options
+        )
+        np.testing.assert_allclose(pooled, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("strides", "message"),
+    [((4,), "one for each of the levels"), ((4, 12), "each twice the last")],
+)
+def test_refuses_levels_that_are_no_pyramid(features, strides, message):
+    with pytest.raises(ValueError, match=message):
+        detection.multiscale_roi_align(
+            [features, features], BOXES, size=2, strides=strides
+        )
 
 
 @pytest.mark.parametrize(("size", "scale"), SIZES)
