@@ -41,6 +41,7 @@ class Conv(nn.Module):
     groups: int = 1
     dilation: Window = 1
     kernel_init: Initializer = he_normal
+    bias_init: Initializer = nn.initializers.zeros
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -55,7 +56,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+            bias = self.param("bias", self.bias_init, (self.channels,))
             bias = bias.astype(self.dtype)
         pads = self.padding_mode != "none"
         try:

@@ -1,23 +1,25 @@
 """Normalization layers."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cnnjax import ops
 
-NORMS = ("batch", "group", "none")
+NORMS = ("batch", "group", "none", "frozen")
 
 
 class Norm(nn.Module):
-    """Batch norm, group norm or no norm, chosen by `kind`.
+    """Batch norm, group norm, no norm or a batch norm at rest, chosen by `kind`.
 
     `batch`: statistics of the batch in training, running statistics in evaluation.
     The running ones are in the collection `batch_stats`; a training step updates them
     by `running = momentum * running + (1 - momentum) * batch` with the biased variance
     of the batch, over all devices of `axis_name`. `group`: as many groups as divide
     the channels, 32 at most, with two channels or more in each (Wu & He, 2018).
-    `none`: the identity.
+    `none`: the identity. `frozen`: a batch norm that is not trained, in training, too,
+    with running statistics that stay: for weights from elsewhere and small batches.
 
     With `zero_scale` the scale starts at 0, so that a residual branch that ends in
     this layer is 0 at first and its block the identity (Goyal et al., 2017, section
@@ -43,8 +45,10 @@ class Norm(nn.Module):
         channels = x.shape[-1]
         scale = self.param("scale", init, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        if self.kind == "batch":
-            return self._batch(x, scale, bias, train)
+        if self.kind == "frozen":
+            scale, bias = jax.lax.stop_gradient((scale, bias))
+        if self.kind in ("batch", "frozen"):
+            return self._batch(x, scale, bias, train and self.kind == "batch")
         groups = group_count(channels)
         return ops.group_norm(x, scale, bias, groups=groups, epsilon=self.epsilon)
 

@@ -11,8 +11,9 @@ from cnnjax.models.encoders import EncoderSegmenter
 from cnnjax.models.fcn import FCN
 from cnnjax.models.mobilenet import MobileNet
 from cnnjax.models.network import Network
-from cnnjax.models.pretrained import mobilenet, resnet, squeezenet, vgg
+from cnnjax.models.pretrained import detectors, mobilenet, resnet, squeezenet, vgg
 from cnnjax.models.pretrained.table import Table
+from cnnjax.models.pyramid_detector import PyramidDetector
 from cnnjax.models.resnet import ResNet
 from cnnjax.models.squeezenet import SqueezeNet
 from cnnjax.models.vgg import VGG, vgg16
@@ -32,10 +33,17 @@ def _encoder(model: EncoderSegmenter) -> list[Table]:
     """Where the weights of an encoder come from."""
     if model.encoder is None:
         return []
-    return _parts(
-        model.classifier(parent=None),
-        lambda x: x.removeprefix("encoder/") if x.startswith("encoder/") else None,
-    )
+    return _parts(model.classifier(parent=None), _of_encoder)
+
+
+def _detector(model: PyramidDetector) -> list[Table]:
+    """Where the weights of a detector, or of its encoder, come from."""
+    encoder = model.classifier(parent=None)
+    return [*detectors.tables(model), *_parts(encoder, _of_encoder)]
+
+
+def _of_encoder(module: str) -> str | None:
+    return module.removeprefix("encoder/") if module.startswith("encoder/") else None
 
 
 def _vgg16(model: FCN | EncoderDecoder) -> list[Table]:
@@ -80,4 +88,5 @@ TABLES: dict[type[Network], Callable[[Any], list[Table]]] = {
     EncoderDecoder: _vgg16,
     EncoderSegmenter: _encoder,
     WindowNet: _windownet,
+    PyramidDetector: _detector,
 }

@@ -1,0 +1,165 @@
+"""What detectors with a feature pyramid share: the backbone, and rows for anchors."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from cnnjax.models import resnet
+from cnnjax.models.classifier import Classifier, StemClassifier
+from cnnjax.models.fpn import FPN, padded
+from cnnjax.models.layers import Conv
+from cnnjax.models.mobilenet import MobileNet
+from cnnjax.models.network import Features, Network
+from cnnjax.options import option, redefine
+
+# Constructors by name, and the features of theirs that are the maps C2 to C5.
+_STAGES = ("stage1", "stage2", "stage3", "stage4")
+BACKBONES: dict[str, tuple[Callable[..., Classifier], tuple[str, ...]]] = {
+    "resnet18": (resnet.resnet18, _STAGES),
+    "resnet34": (resnet.resnet34, _STAGES),
+    "resnet50": (resnet.resnet50, _STAGES),
+    "mobilenet": (MobileNet, ("stage2", "stage3", "stage5", "last")),
+}
+NORMAL = nn.initializers.normal(0.01)  # of the kernels of heads, in both papers
+
+
+class PyramidDetector(Network):
+    """A classifier's backbone under a feature pyramid.
+
+    Its parameters are those of the classifier, under `encoder`. Images are brought to
+    multiples of its stride by zeros at the bottom and right. The levels are features
+    `p2`, `p3` and so on; with the stem `imagenet` a cell of `p2` is 4 pixels, with
+    `small` one.
+
+    Attributes:
+        encoder: a name in `BACKBONES`.
+        stem: of the encoder.
+    """
+
+    # The first of the maps that the pyramid has, and what comes above them.
+    FIRST: ClassVar[int]
+    EXTRA: ClassVar[str]
+
+    encoder: str = option(
+        "resnet18", "Backbone of a detector with a pyramid.", choices=BACKBONES
+    )
+    stem: str = redefine(StemClassifier, "stem", "imagenet")
+
+    @property
+    def stride(self) -> int:
+        """The multiple, in pixels, that heights and widths are brought to."""
+        return self.classifier(parent=None).stride
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels for a cell of each level."""
+        count = 6 - self.FIRST + {"pool": 1, "convolutions": 2}[self.EXTRA]
+        finest = self.stride // 2 ** (5 - self.FIRST)
+        return tuple(finest * 2**i for i in range(count))
+
+    @nn.nowrap
+    def classifier(self, **place: Any) -> Classifier:
+        """The network that the encoder is, without its head.
+
+        Args:
+            place: attributes of a module that say where it is.
+        """
+        return BACKBONES[self.encoder][0](
+            classes=None,
+            width=self.width,
+            norm=self.norm,
+            activation=self.activation,
+            padding_mode=self.padding_mode,
+            dtype=self.dtype,
+            precision=self.precision,
+            axis_name=self.axis_name,
+            remat=self.remat,
+            stem=self.stem,
+            **place,
+        )
+
+    @nn.compact
+    def backbone(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, " n"] | None = None,
+    ) -> Features:
+        """Features of the encoder, and the levels of the pyramid."""
+        encoder = self.classifier(name="encoder", outer_feature=self.feature)
+        _, features = encoder(padded(images, self.stride), train=train)
+        maps = [features[name] for name in BACKBONES[self.encoder][1]]
+        pyramid = FPN(
+            self.channels(256),
+            first=self.FIRST,
+            extra=self.EXTRA,
+            conv=self.convolution,
+            name="pyramid",
+        )
+        levels = pyramid(maps[self.FIRST - 2 :])
+        found = {
+            f"p{i}": self.feature(f"p{i}", x) for i, x in enumerate(levels, self.FIRST)
+        }
+        return features | found
+
+    @nn.nowrap
+    def levels(self, features: Features) -> list[Float[Array, "n _h _w k"]]:
+        """The levels of the pyramid, the finest first."""
+        count = len(self.strides)
+        return [features[f"p{i}"] for i in range(self.FIRST, self.FIRST + count)]
+
+
+class AnchorHead(nn.Module):
+    """Convolutions and a row of numbers for each anchor, the same on all levels.
+
+    Attributes:
+        outputs: numbers for an anchor.
+        anchors: of each cell.
+        depth: number of 3x3 convolutions in front, each with a ReLU.
+        channels: of these.
+        window: of the last convolution.
+        bias: that its bias begins with.
+        conv: builds the convolutions.
+    """
+
+    outputs: int
+    anchors: int
+    depth: int
+    channels: int
+    window: int = 3
+    bias: float = 0.0
+    conv: Callable[..., Any] = Conv
+
+    @nn.compact
+    def __call__(
+        self, levels: list[Float[Array, "n _h _w c"]]
+    ) -> Float[Array, "n anchors k"]:
+        """One row for each anchor of all levels.
+
+        The map of a level is (n, h, w, anchors * outputs), all numbers of a cell's
+        first anchor first. So, row by row, it is (n, h * w * anchors, outputs) as it
+        lies in memory, and levels of any size can be put behind each other.
+        """
+        hidden = [
+            self.conv(self.channels, 3, padding=1, kernel_init=NORMAL, name=f"conv{i}")
+            for i in range(1, self.depth + 1)
+        ]
+        last = self.conv(
+            self.anchors * self.outputs,
+            self.window,
+            padding=self.window // 2,
+            kernel_init=NORMAL,
+            bias_init=nn.initializers.constant(self.bias),
+            name="last",
+        )
+        rows = []
+        for x in levels:
+            for layer in hidden:
+                x = nn.relu(layer(x))
+            x = last(x).astype(jnp.float32)
+            rows.append(x.reshape(len(x), -1, self.outputs))
+        return jnp.concatenate(rows, axis=1)
