@@ -13,13 +13,14 @@ from .boxes import generalized_box_iou as generalized_box_iou
 from .coder import decode_boxes as decode_boxes
 from .coder import encode_boxes as encode_boxes
 from .crop import crop_boxes as crop_boxes
-from .detect import Detections as Detections
 from .detect import detect as detect
 from .detect import scale_boxes as scale_boxes
 from .match import match as match
 from .nms import batched_nms as batched_nms
 from .nms import nms as nms
 from .nms import soft_nms as soft_nms
+from .pick import Detections as Detections
+from .pick import pick_detections as pick_detections
 from .proposals import proposals as proposals
 from .pyramid import Level as Level
 from .pyramid import fitting_levels as fitting_levels

@@ -15,6 +15,7 @@ def anchors(
     stride: int | tuple[int, int],
     scales: Sequence[float],
     aspect_ratios: Sequence[float],
+    corner: bool = False,
 ) -> Float[Array, "h w k 4"]:
     """Boxes of every scale and aspect ratio around the center of every cell.
 
@@ -27,6 +28,8 @@ def anchors(
         stride: height and width of a cell in pixels; one int stands for both.
         scales: the square roots of the areas in pixels.
         aspect_ratios: height over width.
+        corner: puts them around the upper left corner of each cell, and their sides,
+            by half of them, to whole pixels, as networks of torchvision have them.
 
     Returns:
         For each cell k boxes, all scales of the first aspect ratio first.
@@ -44,7 +47,10 @@ def anchors(
     heights = (np.sqrt(ratios)[:, None] * lengths).ravel()
     widths = (lengths / np.sqrt(ratios)[:, None]).ravel()
     shapes = np.stack([-widths, -heights, widths, heights], -1) / 2
-    y, x = ((np.arange(n) + 0.5) * step for n, step in zip(size, stride, strict=True))
+    shapes, offset = (np.round(shapes), 0.0) if corner else (shapes, 0.5)
+    y, x = (
+        (np.arange(n) + offset) * step for n, step in zip(size, stride, strict=True)
+    )
     y, x = np.meshgrid(y, x, indexing="ij")
     centers = np.stack([x, y, x, y], -1)
     return jnp.asarray(centers[:, :, None] + shapes, jnp.float32)

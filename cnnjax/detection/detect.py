@@ -2,16 +2,14 @@
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int32, Integer
+from jaxtyping import Array, Float, Integer
 
-from cnnjax.detection.boxes import box_area
 from cnnjax.detection.coder import decode_boxes
 from cnnjax.detection.crop import crop_boxes
-from cnnjax.detection.nms import batched_nms
+from cnnjax.detection.pick import Detections, pick_detections
 from cnnjax.detection.pyramid import Factors, Level, fitting_levels, to_image
 from cnnjax.detection.windows import Apply, dense_scores, window_positions
 from cnnjax.ops.arrays import AnyArray, Scalar
@@ -19,22 +17,6 @@ from cnnjax.ops.batch import merge
 
 # Candidates kept before NMS: a minimum, and per requested output.
 MIN_CANDIDATES, CANDIDATES_PER_OUTPUT = 1000, 10
-
-
-class Detections(NamedTuple):
-    """Detections of each of n images, m slots each, the highest score first.
-
-    Attributes:
-        boxes: of the objects, in pixels of the image; 0 in empty slots.
-        scores: of the classifier, the mean over refinement passes; 0 in empty slots.
-        labels: classes; -1 in empty slots.
-        windows: in which the objects were found, in the last refinement pass.
-    """
-
-    boxes: Float32[AnyArray, "n m 4"]
-    scores: Float32[AnyArray, "n m"]
-    labels: Int32[AnyArray, "n m"]
-    windows: Float32[AnyArray, "n m 4"]
 
 
 def detect(
@@ -102,8 +84,10 @@ def detect(
         valid_sizes = jnp.full(
             (len(images), 2), jnp.array(images.shape[1:3]), jnp.int32
         )
+    candidates = max(MIN_CANDIDATES, CANDIDATES_PER_OUTPUT * max_outputs)
     pick = functools.partial(
-        _picked,
+        pick_detections,
+        before=candidates,
         iou_threshold=iou_threshold,
         score_threshold=score_threshold,
         max_outputs=max_outputs,
@@ -180,42 +164,3 @@ def scale_boxes(boxes: Float[AnyArray, "*n 4"], factor: float) -> Float[Array, "
     low, high = boxes[..., :2], boxes[..., 2:]
     center, half = (low + high) / 2, (high - low) / (2 * factor)
     return jnp.concatenate([center - half, center + half], axis=-1)
-
-
-def _picked(
-    scores: Float32[Array, "p k"],
-    boxes: Float32[Array, "p 4"],
-    windows: Float32[Array, "p 4"],
-    valid_size: Integer[AnyArray, "2"],
-    *,
-    iou_threshold: Scalar,
-    score_threshold: Scalar,
-    max_outputs: int,
-) -> Detections:
-    """The detections of one image: its best candidates, thinned out by NMS."""
-    count, classes = scores.shape
-    high = jnp.tile(valid_size[::-1].astype(jnp.float32), 2)
-    boxes = boxes.clip(0, high[None])
-    # Boxes outside of the valid part hold no object; a score of NaN would come first.
-    inside = box_area(boxes)[:, None] > 0
-    scores = jnp.where(inside & (scores > score_threshold), scores, -jnp.inf)
-    candidates = min(
-        max(MIN_CANDIDATES, CANDIDATES_PER_OUTPUT * max_outputs), count * classes
-    )
-    best, flat = jax.lax.top_k(scores.ravel(), candidates)
-    rows, labels = jnp.divmod(flat.astype(jnp.int32), classes)
-    boxes = boxes[rows]
-    chosen, valid = batched_nms(
-        boxes,
-        best,
-        labels,
-        iou_threshold=iou_threshold,
-        max_outputs=max_outputs,
-        score_threshold=score_threshold,
-    )
-    return Detections(
-        jnp.where(valid[:, None], boxes[chosen], 0),
-        jnp.where(valid, best[chosen], 0),
-        jnp.where(valid, labels[chosen], -1),
-        jnp.where(valid[:, None], windows[rows[chosen]], 0),
-    )

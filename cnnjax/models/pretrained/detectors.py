@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 
+from cnnjax.models.faster_rcnn import FasterRCNN
 from cnnjax.models.pretrained import resnet
 from cnnjax.models.pretrained.table import Table, torch
 from cnnjax.models.pyramid_detector import PyramidDetector
@@ -53,6 +54,16 @@ def _retinanet(ours: str) -> str | None:
     return f"head.{head}.{inner}"
 
 
+_FASTER_RCNN = {
+    "proposals/conv": "rpn.head.conv.0.0",
+    "proposals/scores/last": "rpn.head.cls_logits",
+    "proposals/deltas/last": "rpn.head.bbox_pred",
+    "box_head/fc6": "roi_heads.box_head.fc6",
+    "box_head/fc7": "roi_heads.box_head.fc7",
+    "box_head/scores": "roi_heads.box_predictor.cls_score",
+    "box_head/deltas": "roi_heads.box_predictor.bbox_pred",
+}
 _FAMILIES: dict[type[PyramidDetector], Callable[[str], str | None]] = {
     RetinaNet: _retinanet,
+    FasterRCNN: _FASTER_RCNN.get,
 }

@@ -1,0 +1,1 @@
+"""Detectors that look at regions: anchors of a pyramid, or proposals."""
