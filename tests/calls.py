@@ -372,6 +372,9 @@ CALLS: dict[str, list[Call]] = {
         Call((LOGITS, TRUE), {"gamma": 1.5, "alpha": jnp.ones(3)}),
         Call((_normal(N, 3), _labels(N))),
     ],
+    "losses.sigmoid_focal": [
+        Call((ROWS, (ROWS > 0).astype(jnp.float32)), {"gamma": 1.5, "alpha": 0.3})
+    ],
     "losses.smooth_l1": [Call((ROWS, ROWS + 1), {"beta": 0.5})],
     "losses.parse_terms": [Call(("cross_entropy+dice:0.5",), host=True)],
     "losses.weighted_sum": [

@@ -1,10 +1,10 @@
-"""Focal loss."""
+"""Focal loss, of one label or of a yes or no for each class."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Real
 
 from cnnjax.losses import pixels
 from cnnjax.ops.arrays import AnyArray, Scalar
@@ -58,3 +58,46 @@ def focal(
     if of_pixels:
         return pixels.mean_labelled(losses, labels, hit)
     return jnp.where(hit.any(axis=-1), losses, jnp.nan)
+
+
+def sigmoid_focal(
+    logits: Float[AnyArray, "*n"],
+    targets: Real[AnyArray, "*n"],
+    *,
+    gamma: Scalar = 2.0,
+    alpha: Scalar | None = 0.25,
+) -> Float[Array, "*n"]:
+    """Focal loss of every logit by itself, for or against its own class.
+
+    `-alpha_t (1 - p_t)^gamma log p_t` with p = sigmoid(logit), p_t = p and alpha_t =
+    alpha where the target is 1, 1 - p and 1 - alpha where it is 0 (Lin et al., 2017,
+    equation 5): the loss of detectors with many boxes of background, unreduced.
+
+    Args:
+        logits: any number of them.
+        targets: 0 or 1 for each, or a number between.
+        gamma: 0 gives the cross entropy.
+        alpha: weight of the targets of 1, in [0, 1]; None weighs both with 1.
+
+    Raises:
+        ValueError: if the shapes differ, `gamma` is negative or `alpha` out of range.
+    """
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"targets must have the shape {logits.shape}, got {targets.shape}."
+        )
+    if not may_hold(lambda g: g >= 0, gamma):
+        raise ValueError(f"gamma must not be negative, got {gamma}.")
+    if alpha is not None and not may_hold(lambda a: 0 <= a <= 1, alpha):
+        raise ValueError(f"alpha must be in [0, 1], got {alpha}.")
+    logits, targets = (jnp.asarray(x).astype(jnp.float32) for x in (logits, targets))
+    # 1 - p is the sigmoid of the negative: its digits are not lost. Below gamma = 1 its
+    # power has no slope at 0, which the smallest number stands in for.
+    tiny = jnp.finfo(jnp.float32).tiny
+    yes, no = (
+        -jax.nn.log_sigmoid(side) * jnp.maximum(jax.nn.sigmoid(-side), tiny) ** gamma
+        for side in (logits, -logits)
+    )
+    if alpha is not None:
+        yes, no = alpha * yes, (1 - alpha) * no
+    return targets * yes + (1 - targets) * no
