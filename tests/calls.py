@@ -259,6 +259,18 @@ CALLS: dict[str, list[Call]] = {
     "detection.multiscale_roi_align": [
         Call(([FEATURES, FEATURES], BOXES), {"size": 2, "strides": (1, 2)})
     ],
+    "detection.pick_detections": [
+        Call(
+            (jnp.abs(_normal(3, 2)), _boxes(3), _boxes(3), (6, 8)),
+            {
+                "before": 3,
+                "iou_threshold": 0.5,
+                "score_threshold": 0.0,
+                "max_outputs": 4,
+                "counts": (1, 2),
+            },
+        )
+    ],
     "detection.proposals": [
         Call(
             (_boxes(3), jnp.arange(3.0), (1, 2)),
