@@ -41,8 +41,9 @@ def export(
     else:
         writer = stablehlo
     output = pathlib.Path(output)
+    found = network(pathlib.Path(workdir))
     check_output(output)
-    made = writer.made(network(pathlib.Path(workdir)), kind)
+    made = writer.made(found, kind)
     written(output, made)
     return made
 

@@ -282,3 +282,9 @@ def test_an_unknown_format_is_refused_in_a_line():
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
     assert "<onnx|stablehlo>" in ended.stderr
+
+
+def test_a_folder_without_a_run_is_named_not_the_file_in_it(tmp_path):
+    workdir = tmp_path / "none"
+    with pytest.raises(UsageError, match="none holds no finished run"):
+        export.export(workdir, workdir / "model.onnx")
