@@ -225,10 +225,11 @@ def test_refuses_a_file_that_cannot_be_written(finish, tmp_path, output, message
         export.export(workdir, tmp_path / output)
 
 
-def test_refuses_a_folder_without_permission(tmp_path, monkeypatch):
+def test_refuses_a_folder_without_permission(finish, tmp_path, monkeypatch):
+    workdir = finish(classification.EXPERIMENT, LENET)
     monkeypatch.setattr(exported.os, "access", lambda *_: False)
     with pytest.raises(UsageError, match=r"model.onnx: no permission to write in"):
-        export.export(tmp_path, tmp_path / "model.onnx")
+        export.export(workdir, tmp_path / "model.onnx")
 
 
 def test_an_export_that_cannot_be_written_leaves_the_one_before(finish, monkeypatch):
