@@ -34,7 +34,8 @@ from experiments import (
 from experiments.ablation import load
 from experiments.ablation.options import Options
 from experiments.ablation.study import plan
-from experiments.benchmark import inputs, loops, packs, steps
+from experiments.benchmark import inputs, interpretation, loops, packs, steps
+from experiments.benchmark.looks import Look
 from experiments.benchmark.workloads import WORKS
 from experiments.export import options as export_options
 from experiments.interpretation import options as interpretation_options
@@ -273,12 +274,14 @@ def test_commands_run(name, arguments, paths, finished, tmp_path, monkeypatch):
 def time_one_row(values, workdir, monkeypatch):
     """Times the smallest row of a suite, on the smallest images."""
     row = {"ops": "nearest", "steps": "small", "loops": "vmap", "detection": "1000"}
-    row |= {"input": "224", "packs": "1 of"}
+    row |= {"input": "224", "packs": "1 of", "interpretation": "Grad-CAM"}
     work = dataclasses.replace(WORKS["cpu"][0], images=(2, 8, 8, 1))
     for suite in (steps, loops):
         monkeypatch.setattr(suite, "WORKS", {"cpu": (work,)})
     monkeypatch.setattr(inputs, "COUNT", 8)
     monkeypatch.setattr(packs, "ROWS", {"cpu": (packs.Row(1, 0.05),)})
+    look = Look("grad_cam", "squeezenet1_1", (2, 64, 64, 3))
+    monkeypatch.setattr(interpretation, "LOOKS", {"cpu": (look,)})
     command = importlib.import_module("experiments.benchmark.__main__")
     records = command.SUITES[values.suite](
         only=row[values.suite],

@@ -217,7 +217,11 @@ def test_dropout_follows_the_example_and_not_its_place(rng):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("lenet", {"norm": "layer"}, "norm must be one of batch, group, none, got 'la"),
+        (
+            "lenet",
+            {"norm": "layer"},
+            "norm must be one of batch, group, none, frozen, got",
+        ),
         ("resnet9", {"activation": "rlu"}, "activation must be one of relu, .*'rlu'"),
         ("resnet18", {"stem": "tiny"}, "stem must be one of imagenet, small, got 'ti"),
         ("lenet", {"stem": "small"}, "--stem is not for --model=lenet; leave it out"),

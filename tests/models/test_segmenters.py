@@ -418,7 +418,11 @@ def test_dropout_in_training_needs_keys(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("unet", {"norm": "layer"}, "norm must be one of batch, group, none, got 'la"),
+        (
+            "unet",
+            {"norm": "layer"},
+            "norm must be one of batch, group, none, frozen, got",
+        ),
         ("unet", {"depth": 0}, "depth must be at least 1, got 0"),
         ("unet", {"padding": "same"}, "padding must be one of SAME, VALID, got 'same'"),
         (
