@@ -128,7 +128,7 @@ def test_kernel_gradient_is_in_the_form_that_is_fast_in_a_loop(normal):
 
 
 def test_kernels_larger_than_images_stay_in_the_form_that_is_fast(normal):
-    """XLA lets them trade places with the images, and runs that 75 times slower."""
+    """XLA lets them trade places with the images, and runs that 50 times slower."""
     x, kernel = normal(2, 2, 2, 4), normal(3, 3, 4, 6)
 
     def layouts(conv):
