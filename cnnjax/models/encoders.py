@@ -11,7 +11,7 @@ from cnnjax.models import resnet, vgg
 from cnnjax.models.build import own_options
 from cnnjax.models.classifier import Classifier, PaddedClassifier
 from cnnjax.models.mobilenet import MobileNet
-from cnnjax.models.network import Features
+from cnnjax.models.network import Features, Network
 from cnnjax.models.segmenter import Segmenter
 from cnnjax.options import option, redefine
 
@@ -30,6 +30,11 @@ ENCODERS: dict[str, Callable[..., Classifier]] = {
     "vgg16": vgg.vgg16,
     "vgg19": vgg.vgg19,
 }
+
+_PASSED_ON = (
+    *("width", "norm", "activation", "padding_mode"),
+    *("dtype", "precision", "axis_name", "remat"),
+)
 
 
 class EncoderSegmenter(Segmenter):
@@ -80,14 +85,7 @@ class EncoderSegmenter(Segmenter):
         own = {"padding_like": self.padding_like} if padded else {}
         return ENCODERS[self.encoder](
             classes=None,
-            width=self.width,
-            norm=self.norm,
-            activation=self.activation,
-            padding_mode=self.padding_mode,
-            dtype=self.dtype,
-            precision=self.precision,
-            axis_name=self.axis_name,
-            remat=self.remat,
+            **passed_on(self),
             **own,
             **place,
         )
@@ -106,3 +104,8 @@ class EncoderSegmenter(Segmenter):
         _, features = encoder(images, train=train)
         maps = {name: x for name, x in features.items() if x.ndim == 4}
         return maps, {images.shape[1] // x.shape[1]: x for x in maps.values()}
+
+
+def passed_on(network: Network) -> dict[str, Any]:
+    """Options that a network which is a part of another has of that, by name."""
+    return {name: getattr(network, name) for name in _PASSED_ON}

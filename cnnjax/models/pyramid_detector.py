@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax.models import resnet
 from cnnjax.models.classifier import Classifier, StemClassifier
+from cnnjax.models.encoders import passed_on
 from cnnjax.models.fpn import FPN, padded
 from cnnjax.models.layers import Conv
 from cnnjax.models.mobilenet import MobileNet
@@ -69,14 +70,7 @@ class PyramidDetector(Network):
         """
         return BACKBONES[self.encoder][0](
             classes=None,
-            width=self.width,
-            norm=self.norm,
-            activation=self.activation,
-            padding_mode=self.padding_mode,
-            dtype=self.dtype,
-            precision=self.precision,
-            axis_name=self.axis_name,
-            remat=self.remat,
+            **passed_on(self),
             stem=self.stem,
             **place,
         )

@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from cnnjax import detection
 from cnnjax.detection import Detections, decode_boxes, multiscale_roi_align
 from cnnjax.models.faster_rcnn import POOLED, FasterRCNN
+from cnnjax.models.pyramid_detector import PyramidDetector
 from cnnjax.models.retinanet import RetinaNet
 from cnnjax.ops.batch import merge
-from experiments.detection.regions.anchors import anchors_of
+from experiments.detection.regions.anchors import Anchors, anchors_of
 
 Images = Float[Array, "n h w c"]
 Sizes = Int[Array, "n 2"]
@@ -59,8 +60,7 @@ def find_by_anchors(
     """
     result: Any = model.apply(variables, images)
     logits, features = result
-    anchors = anchors_of(model, model.levels(features))
-    each = jnp.broadcast_to(anchors.boxes, features["deltas"].shape)
+    anchors, boxes = _decoded(model, features)
     pick = functools.partial(
         detection.pick_detections,
         before=limits.before,
@@ -69,7 +69,7 @@ def find_by_anchors(
         score_threshold=limits.score_threshold,
         max_outputs=limits.max_outputs,
     )
-    boxes = decode_boxes(features["deltas"], each)
+    each = jnp.broadcast_to(anchors.boxes, boxes.shape)
     return jax.vmap(pick)(jax.nn.sigmoid(logits), boxes, each, valid_sizes)
 
 
@@ -118,8 +118,7 @@ def propose(
     valid_sizes: Sizes,
 ) -> tuple[Float[Array, "n m 4"], Bool[Array, "n m"]]:
     """The proposals of each image, and which are."""
-    anchors = anchors_of(model, model.levels(features))
-    each = jnp.broadcast_to(anchors.boxes, features["deltas"].shape)
+    anchors, boxes = _decoded(model, features)
     best = functools.partial(
         detection.proposals,
         before=limits.before,
@@ -131,8 +130,16 @@ def propose(
         found = best(boxes, scores, anchors.counts, valid_size=valid_size)
         return found[0], found[2]
 
-    boxes = decode_boxes(features["deltas"], each)
     return jax.vmap(of_image)(boxes, logits[..., 0], valid_sizes)
+
+
+def _decoded(
+    model: PyramidDetector, features: dict[str, Array]
+) -> tuple[Anchors, Float[Array, "n anchors 4"]]:
+    """The anchors of images, and the boxes that their deltas make of them."""
+    anchors = anchors_of(model, model.levels(features))
+    each = jnp.broadcast_to(anchors.boxes, features["deltas"].shape)
+    return anchors, decode_boxes(features["deltas"], each)
 
 
 def pool(
