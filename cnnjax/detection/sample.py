@@ -50,7 +50,7 @@ def sample_matched(
     places = jnp.arange(len(positive), dtype=jnp.float32)
     is_positive &= places < jnp.round(positive_share * count)
     negative, is_negative = _first(order, matched == BACKGROUND, count)
-    is_negative &= jnp.arange(len(negative)) < count - is_positive.sum()
+    # Those of objects first: background has the places that they leave.
     indices = jnp.concatenate([positive, negative])
     drawn = jnp.concatenate([is_positive, is_negative])
     missing = max(0, count - len(indices))

@@ -55,6 +55,14 @@ def test_thresholds_belong_to_positive_and_to_neither():
     assert got.tolist() == [0, -2, -1, -1]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_of_equal_overlaps_the_first_wins(force):
+    truth = jnp.array([[9, 9, 12, 12], [0, 0, 4, 4], [0, 0, 4, 4]])
+    boxes = jnp.array([[0, 0, 4, 3], [9, 9, 12, 12]])
+    got = compiled(truth, jnp.ones(3, bool), boxes, force=force, **OPTIONS)
+    assert got.tolist() == [1, 0]
+
+
 def test_padding_is_never_matched_nor_forced(draw_boxes):
     boxes = draw_boxes(5)
     none = jnp.zeros(5, bool)
