@@ -73,7 +73,8 @@ def test_padding_is_never_matched_nor_forced(draw_boxes):
 
 def test_every_truth_is_shown_by_itself(draw_boxes):
     boxes = draw_boxes(8)
-    got = compiled(boxes, jnp.ones(8, bool), boxes, positive=1.0, negative=1.0)
+    nearly = 1 - 1e-6  # a GPU rounds the area of the union otherwise
+    got = compiled(boxes, jnp.ones(8, bool), boxes, positive=nearly, negative=nearly)
     assert got.tolist() == list(range(8))
 
 

@@ -5,7 +5,9 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from cnnjax.ops import fast
 from cnnjax.ops._fusion_barrier import alone
 
 PROGRAM = """
@@ -65,6 +67,7 @@ def test_alone_changes_nothing_but_the_order(rng):
         )
 
 
+@pytest.mark.skipif(not fast.on_cpu(), reason="only the CPU needs it")
 def test_alone_is_not_seen_through():
     """The condition is still there when XLA is done, or it would help nothing."""
     x = jnp.ones((64, 64))

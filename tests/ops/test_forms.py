@@ -14,6 +14,7 @@ from cnnjax import ops
 from cnnjax.ops import _plain, fast
 from cnnjax.ops._geometry import Geometry
 
+on_cpu = pytest.mark.skipif(not fast.on_cpu(), reason="a form of the CPU's")
 WINDOWS = [(1, 1), (2, 2), (3, 2), (3, 3), (4, 4)]
 STRIDES = [(1, 1), (2, 2), (1, 3)]
 PADS = [((0, 0), (0, 0)), ((0, 2), (3, 1))]
@@ -116,6 +117,7 @@ def test_scan_over_steps_equals_the_steps(normal):
     np.testing.assert_allclose(scanned, expected, rtol=1e-4, atol=1e-5)
 
 
+@on_cpu
 def test_kernel_gradient_is_in_the_form_that_is_fast_in_a_loop(normal):
     """XLA runs any other layout of it 20 times slower inside a loop."""
     x, kernel = normal(2, 9, 8, 4), normal(3, 3, 4, 6)
@@ -127,6 +129,7 @@ def test_kernel_gradient_is_in_the_form_that_is_fast_in_a_loop(normal):
     assert all("lhs_dilate = [1, 1]" in line for line in layouts)
 
 
+@on_cpu
 def test_kernels_larger_than_images_stay_in_the_form_that_is_fast(normal):
     """XLA lets them trade places with the images, and runs that 50 times slower."""
     x, kernel = normal(2, 2, 2, 4), normal(3, 3, 4, 6)

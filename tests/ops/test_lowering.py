@@ -115,7 +115,8 @@ def test_the_keyword_goes_before_the_context_and_lowering_asks_nobody(normal, op
     high = functools.partial(op, precision=jax.lax.Precision.HIGH)
     with jax.default_matmul_precision("highest"):
         inside = jax.jit(_gradient(high)).trace(x, kernel)
-    outside = jax.jit(_gradient(op)).trace(x, kernel)
+    with jax.default_matmul_precision(None):
+        outside = jax.jit(_gradient(op)).trace(x, kernel)
     with jax.default_matmul_precision("highest"):
         for traced, name in [(inside, "HIGH"), (outside, "DEFAULT")]:
             text = traced.lower(lowering_platforms=("cuda",)).as_text()
