@@ -1,7 +1,8 @@
 """Convolutions whose windows tile the image: matrix products.
 
 A window of (a, b) at stride (a, b) without padding sees each pixel once, so the
-tiles are the rows of a matrix. A 1x1 kernel is the commonest of them.
+tiles are the rows of a matrix. A 1x1 kernel is the commonest of them; a window as
+large as the image, as of a dense layer behind the last features, is another.
 """
 
 import jax
@@ -13,10 +14,10 @@ from cnnjax.ops.batch import merge, split
 
 def fits(geometry: Geometry) -> bool:
     """Whether every pixel lies in exactly one window."""
+    axes = zip(geometry.size, geometry.window, geometry.stride, strict=True)
     return (
-        geometry.window == geometry.stride
+        all(w == size or (w == step and size % w == 0) for size, w, step in axes)
         and geometry.pads == ((0, 0), (0, 0))
-        and all(s % w == 0 for s, w in zip(geometry.size, geometry.window, strict=True))
         and (geometry.dilation == (1, 1) or geometry.window == (1, 1))
     )
 

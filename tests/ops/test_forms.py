@@ -23,6 +23,13 @@ GEOMETRIES = [
     for window, stride, pads in itertools.product(WINDOWS, STRIDES, PADS)
     for dilation in ([(1, 1), (2, 1), (2, 3)] if window == (3, 2) else [(1, 1)])
 ]
+WHOLE = [  # images in one window, or in one along an axis
+    Geometry((4, 4), (4, 4)),
+    Geometry((4, 3), (4, 3), (1, 2)),
+    Geometry((9, 4), (1, 4)),
+    Geometry((8, 4), (2, 4), (2, 3)),
+    Geometry((9, 4), (2, 4), (2, 1)),
+]
 SMALLER = [  # images than their windows
     Geometry((2, 2), (3, 3), (1, 1), ((1, 1), (1, 1))),
     Geometry((2, 3), (4, 4), (2, 1), ((1, 2), (1, 0))),
@@ -51,7 +58,7 @@ def test_equal_the_plain_forms(normal, groups, channels, outputs):
 
     geometries = [
         Geometry(g.size, g.window, g.stride, g.pads, g.dilation, groups)
-        for g in [*GEOMETRIES[:: 1 if outputs == 5 else 4], *SMALLER]
+        for g in [*GEOMETRIES[:: 1 if outputs == 5 else 4], *WHOLE, *SMALLER]
     ]
     images, kernel = (
         normal(2, 9, 8, channels),
