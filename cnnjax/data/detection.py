@@ -10,6 +10,7 @@ from cnnjax.data.dataset import Dataset, Options, fingerprint
 from cnnjax.data.decoded import Encoded
 from cnnjax.data.files import check_memory
 from cnnjax.data.images import EncodedImages, shape_of
+from cnnjax.data.letterbox import letterboxed
 from cnnjax.data.resize import Resize, fitted_size
 from cnnjax.data.source import AnnotatedSource, Columns, Examples, Source
 from cnnjax.data.split import hold_out
@@ -61,7 +62,8 @@ def detection(
     """Returns the data set of two splits, holding the second out if there is none.
 
     Boxes are clipped to their image; those without area are dropped and counted. Where
-    `options` name a size, the long side is brought to it, and the rest is black.
+    `options` name a size, the long side is brought to it, and the rest is black; where
+    they do not and sizes differ, `letterbox` chooses one.
 
     Args:
         train: pictures to train on with their annotations.
@@ -74,13 +76,14 @@ def detection(
         class_ids: the number of each class in the files of the data set.
 
     Raises:
-        UsageError: if a picture is missing or damaged, sizes differ and `options` name
-            none, a split has no boxes, or only the test split has a class.
+        UsageError: if a picture is missing or damaged, a split has no boxes, or only
+            the test split has a class.
     """
     parts = [train] if test is None else [train, test]
     infos = [examine(part) for part in parts]
     everything = [info for of_part in infos for info in of_part]
     _check_images(infos, name)
+    options, fitted = letterboxed([info.image for info in everything], options)
     shape = shape_of((info.image for info in everything), options)
     resize = Resize(options.side(shape[:2]), "fit")
     most = max(1, *(len(info.annotations.boxes) for info in everything))
@@ -108,7 +111,12 @@ def detection(
     _check_boxes(counts, name)
     if test is not None:
         _check_classes(counts[0], infos[1], class_names)
-    notes = [note.strip(), _dropped(everything), _unseen(counts[0], class_names)]
+    notes = [
+        note.strip(),
+        fitted,
+        _dropped(everything),
+        _unseen(counts[0], class_names),
+    ]
     return Dataset(
         train=sources[0],
         test=sources[1],

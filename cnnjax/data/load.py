@@ -85,7 +85,10 @@ def load(
         data_dir: where prepared data sets are; None: those of tfds: are in
             ~/tensorflow_datasets, and a folder: is read itself.
         image_size: height and width to bring every image to, antialiased (masks: to
-            the nearest pixel); None leaves them as they are and refuses unequal ones.
+            the nearest pixel); None leaves them as they are, but where sizes differ:
+            those with boxes or masks are fitted into squares of the longest side of
+            all, 640 pixels at most (a line of `Dataset.note` says so), and others are
+            refused.
             A function returns either, given the height and width of the images, which
             must be equal.
         resize_mode: "crop" brings the short side to `image_size` and keeps the center;

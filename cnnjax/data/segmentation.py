@@ -9,6 +9,7 @@ from cnnjax.data.decoded import Encoded
 from cnnjax.data.image_masks import MaskInfo, Pair, examine, pair_source
 from cnnjax.data.images import shape_of
 from cnnjax.data.labels import VOID, Legend
+from cnnjax.data.letterbox import letterboxed
 from cnnjax.data.resize import Resize
 from cnnjax.data.source import Columns, Source
 from cnnjax.data.split import hold_out_last
@@ -28,7 +29,8 @@ def segmentation(
     """Returns the data set of two splits, holding the second out if there is none.
 
     Every mask is decoded once to see its ids; of a data set that does not fit in
-    memory, again when it is fetched.
+    memory, again when it is fetched. Where sizes differ and `options` name none,
+    `letterbox` chooses one; beyond the images masks are void then.
 
     Args:
         train: images and masks to train on.
@@ -48,6 +50,7 @@ def segmentation(
     infos = [info for of_split, _ in splits for info in of_split]
     legend = legend_of({id for info in infos for id in info.pixels})
     _check_ids(infos, legend)
+    options, fitted = letterboxed([info.image for info in infos], options)
     shape = shape_of((info.image for info in infos), options)
     resize = Resize(options.side(shape[:2]), options.resize_mode)
     sources = [
@@ -74,6 +77,7 @@ def segmentation(
     _check_two_classes(pixels, legend, name)
     if test is not None:
         _check_classes(pixels, infos[len(training) :], legend)
+    note = f"{note} {fitted}".strip()
     unseen = [n for n, count in zip(legend.names, pixels, strict=True) if not count]
     if unseen:
         note = f"{note} No training pixel has class {', '.join(unseen)}.".strip()

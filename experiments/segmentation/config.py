@@ -50,7 +50,7 @@ class Config(NetworkConfig):
         "image_size",
         None,
         "Height and width that images and masks are resized to (none given: as they"
-        " are).",
+        " are; images of unequal sizes are fitted into squares, black beyond them).",
     )
     crop_size: int | None = option(
         None,

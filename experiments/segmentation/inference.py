@@ -42,7 +42,10 @@ class Predictor(TrainedModel):
         pictures = given(images, channels=self.image_shape[-1], image_size=size)
         if size is None:
             return self._probabilities(pictures)
-        return squares.predict(self._probabilities, pictures, size=size)
+        # Who named no size had images of unequal ones, which were fitted into squares.
+        fitted = self.config.image_size is None
+        predict = squares.predict_fitted if fitted else squares.predict
+        return predict(self._probabilities, pictures, size=size)
 
     def _probabilities(self, images: np.ndarray) -> Float[np.ndarray, "n h w classes"]:
         return np.asarray(self._apply(self.variables, images))

@@ -2,7 +2,8 @@
 
 Readers resize the middle square of an image (`cnnjax.data.resize`, "crop"). The network
 sees that square as they would resize it, and the rest in further squares along the
-longer side, so that each pixel has its prediction.
+longer side, so that each pixel has its prediction. Where readers fit whole images into
+squares ("fit"), the network sees those.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,6 +51,26 @@ def predict(
         else:
             outputs[0][:, :, pixels] = back
     return outputs[0]
+
+
+def predict_fitted(
+    apply: Predict, images: UInt8[np.ndarray, "n h w c"], *, size: int
+) -> Float[np.ndarray, "n h w k"]:
+    """The prediction of `apply` for each pixel, from the nearest pixel of one square.
+
+    Args:
+        apply: squares -> a prediction of their size.
+        images: of one size; the long side becomes that of the square ("fit").
+        size: side of the square.
+    """
+    height, width = images.shape[1:3]
+    fitted, _ = resize.resize_images(images, size=size, resize_mode="fit")
+    rows, columns = resize.fitted_size((height, width), size)
+    down, across = (
+        _nearest(np.arange(length), 0, length, part)
+        for length, part in ((height, rows), (width, columns))
+    )
+    return apply(fitted)[:, down[:, None], across]
 
 
 def _places(length: int, side: int) -> Iterator[tuple[int, int]]:

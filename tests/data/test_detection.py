@@ -245,9 +245,29 @@ def test_refuses_where_all_is_to_be_ignored():
         load(split, split)
 
 
-def test_refuses_unequal_sizes(rng):
+def test_boxes_of_fitted_images_lie_on_what_they_enclose(rng):
+    """To half a pixel, whatever the sizes."""
+    sizes, boxes = [(30, 43), (61, 25), (40, 40), (17, 90)], [(3, 5, 21, 16)] * 4
+    images = []
+    for size, (x1, y1, x2, y2) in zip(sizes, boxes, strict=True):
+        images.append(np.zeros((*size, 3), np.uint8))
+        images[-1][y1:y2, x1:x2] = 255
+    split = encoded(images, [at(box) for box in boxes])
+    data = load(split, split, image_size=None)
+    examples = data.train.fetch(np.arange(4))
+    for image, box in zip(examples["image"], examples["boxes"], strict=True):
+        inside = image[..., 0].astype(float).clip(0, 255) / 255
+        found = [inside.max(axis=axis).sum() for axis in (0, 1)]
+        np.testing.assert_allclose(found, (box[0, 2:] - box[0, :2]), atol=0.5)
+        bright = np.argwhere(inside > 0.5)
+        corners = [*bright.min(axis=0)[::-1], *(bright.max(axis=0)[::-1] + 1)]
+        np.testing.assert_allclose(corners, box[0], atol=0.51)
+
+
+def test_unequal_sizes_are_fitted_into_one_square(rng):
     split = random_split(rng, 4, sizes=((12, 16), (12, 17)))
-    message = r"unequal sizes: i0 12 x 16, i1 12 x 17 \(height x width\)\. --image_size"
-    with pytest.raises(UsageError, match=message):
-        load(split)
+    data = load(split)
+    assert data.image_shape == (17, 17, 3)
+    assert data.image_size == 17
+    assert "12 x 16 to 12 x 17 (height x width) are fitted into squares" in data.note
     assert load(split, image_size=8).image_shape == (8, 8, 3)

@@ -253,7 +253,6 @@ def test_refuses_to_search_without_boxes(load):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("oxford_iiit_pet", {}, r"unequal sizes: Image . of oxf.*--image_size=N would"),
         ("worn", {"image_size": 4}, r"differ in size: Image 0 of worn/4\.0\.0 train"),
         ("plain", {}, "one image and one segmentation_mask each: its features are fil"),
         (

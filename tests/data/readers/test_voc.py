@@ -279,10 +279,6 @@ DAMAGES = [
     (lambda root: split(root, train=[], test=[3]), "has no training images"),
     (lambda root: split(root, train=[1], test=[]), "has no test images"),
     (
-        lambda root: write(root, 2, CAT, size=(7, 8)),
-        r"unequal sizes: .*1\.png 6 x 8, .*2\.png 7 x 8 .*--image_size=N",
-    ),
-    (
         lambda root: (
             replace(root / "Annotations" / "1.xml", "<width>8", "<width>16")
             or replace(root / "Annotations" / "1.xml", "<xmax>6", "<xmax>12")

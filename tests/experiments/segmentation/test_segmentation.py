@@ -16,7 +16,7 @@ from cnnjax.errors import UsageError
 from cnnjax.models import SEGMENTERS
 from cnnjax.training import flags
 from experiments import segmentation, trainer
-from experiments.segmentation import Config
+from experiments.segmentation import Config, squares
 from tests import once, synthetic
 
 train = functools.partial(synthetic.train, segmentation.EXPERIMENT)
@@ -355,3 +355,33 @@ def test_refuses_tiles_smaller_than_the_margin(finished):
     image = np.zeros((40, 40, 1), np.uint8)
     with pytest.raises(UsageError, match="--tile=2 is smaller than the margin of"):
         predictor.predict_tiled(image, tile=2)
+
+
+@pytest.mark.parametrize("size", [30, 60, 97])
+def test_masks_of_fitted_images_map_back_to_half_a_pixel(size):
+    """Of the square, whose pixels are those of the image if it is no smaller."""
+    image = np.zeros((1, 60, 41, 1), np.uint8)
+    image[:, 7:33, 5:29] = 255
+    found = squares.predict_fitted(lambda x: x > 127, image, size=size)
+    assert found.shape == image.shape
+    box = np.argwhere(found[0, ..., 0])
+    corners = [*box.min(axis=0), *(box.max(axis=0) + 1)]
+    half = max(0.5, 0.5 * 60 / size)
+    np.testing.assert_allclose(corners, [7, 5, 33, 29], atol=half + 1e-6)
+
+
+def test_unequal_images_are_fitted_and_predicted_at_their_own_size(tmp_path):
+    synthetic.write_masks(tmp_path / "data/train", count=6, size=20)
+    synthetic.write_masks(tmp_path / "data/test", count=2, size=16, start=1)
+    config = segmentation.Config(
+        dataset=f"masks:{tmp_path / 'data'}",
+        depth=1,
+        width=1 / 16,
+        epochs=1,
+        batch_size=2,
+        tune_cpu=False,
+    )
+    synthetic.train(segmentation.EXPERIMENT, config, tmp_path / "run")
+    found = segmentation.load(tmp_path / "run")
+    assert found.image_size == 20
+    assert found.predict(np.zeros((1, 16, 11, 1), np.uint8)).shape == (1, 16, 11, 2)
