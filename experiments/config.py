@@ -29,7 +29,7 @@ class NetworkConfig(TrainingConfig):
         "Activation (none given: the model's own).",
         choices=layers.ACTIVATIONS,
     )
-    padding_mode: str = option(
+    padding_mode: str | None = option(
         "zeros",
         "What convolutions see outside of their maps (none: they have no padding, where"
         " a model can do without); max-pools and transposed convolutions see nothing"
@@ -135,6 +135,9 @@ def build(
         if name not in always or config.model in option.models
     }
     dtype, products = PRECISIONS[config.precision]
+    # A config may leave it to the model.
+    mode = config.padding_mode
+    padding = {} if mode is None else {"padding_mode": mode}
     return build_model(
         config.MODELS,
         config.model,
@@ -143,7 +146,7 @@ def build(
         width=config.width,
         norm=config.norm,
         activation=config.activation,
-        padding_mode=config.padding_mode,
+        **padding,
         dropout=config.dropout,
         dtype=dtype,
         precision=products,

@@ -3,12 +3,12 @@
 import contextlib
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from cnnjax.data.preprocess import scaled
 from cnnjax.errors import UsageError
@@ -18,8 +18,26 @@ from cnnjax.training import loop, state
 from experiments.config import NetworkConfig, build
 from experiments.initial_weights import started_from
 
-# (logits, features by name, batch) -> the loss of each example.
-Loss = Callable[[Array, dict[str, Array], PyTree], Float[Array, " n"]]
+
+class Output(NamedTuple):
+    """What a network makes of a batch in training.
+
+    Attributes:
+        logits: of the network.
+        features: by name.
+        keys: one for each example.
+        call: (name of a method of the network, *its arguments) -> what it returns, of
+            the same variables: a second stage.
+    """
+
+    logits: Array
+    features: dict[str, Array]
+    keys: Key[Array, " n"]
+    call: Callable[..., Any]
+
+
+# (output, batch) -> the loss of each example.
+Loss = Callable[[Output, PyTree], Float[Array, " n"]]
 
 
 def initial(
@@ -79,16 +97,21 @@ def make_loss_fn(
         def step_loss(
             params: PyTree, batch_stats: PyTree, batch: PyTree, keys: Array
         ) -> tuple[Float[Array, " n"], tuple[PyTree, loop.Metrics]]:
+            variables = {"params": params, "batch_stats": batch_stats}
             with _frozen_norms(config.freeze):
                 (logits, features), changed = apply(
                     model,
-                    {"params": params, "batch_stats": batch_stats},
+                    variables,
                     scaled(batch["image"], scaling),
                     train=True,
                     keys=keys,
                     mutable=["batch_stats"],
                 )
-            losses = loss(logits, features, batch)
+
+            def call(method: str, *arguments: Array) -> Any:
+                return model.apply(variables, *arguments, method=method)
+
+            losses = loss(Output(logits, features, keys, call), batch)
             return losses, (changed.get("batch_stats", {}), {})
 
         return step_loss

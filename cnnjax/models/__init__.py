@@ -11,8 +11,10 @@ from cnnjax.models.classifier import Classifier
 from cnnjax.models.deconvnet import DeconvNet
 from cnnjax.models.dilated import Dilated
 from cnnjax.models.encoders import ENCODERS
+from cnnjax.models.faster_rcnn import FasterRCNN
 from cnnjax.models.lenet import LeNet
 from cnnjax.models.network import Network
+from cnnjax.models.retinanet import RetinaNet
 from cnnjax.models.segmenter import Segmenter
 from cnnjax.models.segnet import SegNet
 from cnnjax.models.unet import UNet
@@ -35,6 +37,9 @@ SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "deconvnet": DeconvNet,
     "dilated": Dilated,
 }
-# Classifiers of windows, fully convolutional and without padding.
-DETECTORS: dict[str, Callable[..., WindowNet]] = {"windownet": WindowNet}
+DETECTORS: dict[str, Callable[..., Network]] = {
+    "windownet": WindowNet,
+    "retinanet": RetinaNet,
+    "faster_rcnn": FasterRCNN,
+}
 MODELS: dict[str, Callable[..., Network]] = {**CLASSIFIERS, **SEGMENTERS, **DETECTORS}

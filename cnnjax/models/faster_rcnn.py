@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax.models.layers import Conv
 from cnnjax.models.network import Features
-from cnnjax.models.pyramid_detector import NORMAL, AnchorHead, PyramidDetector
+from cnnjax.models.pyramid_detector import AnchorHead, PyramidDetector, kernel_init
 
 POOLED = 7  # rows and columns of bins of what the second stage sees
 
@@ -24,8 +24,8 @@ class FasterRCNN(PyramidDetector):
     """Logits of objects, whatever their class, for every anchor of `p2` to `p6`.
 
     The feature `deltas` has four numbers for each anchor, as of
-    `detection.encode_boxes`. The method `box_head` is the second stage. Each cell has
-    `ANCHORS` anchors.
+    `detection.encode_boxes`. The method `apply_box_head` is the second stage. Each cell
+    has `ANCHORS` anchors.
     """
 
     LAST = "p2"
@@ -37,12 +37,13 @@ class FasterRCNN(PyramidDetector):
         """Declares the heads, for `backbone` is compact and does not run them."""
         if self.classes is None:
             return
-        channels = self.channels(256)
+        channels = self.channels(self.pyramid_channels)
+        wide = self.channels(4 * self.pyramid_channels)
         self._proposals = ProposalHead(
             self.ANCHORS, channels, conv=self.convolution, name="proposals"
         )
         self._box_head = BoxHead(
-            self.classes, self.channels(1024), conv=self.convolution, name="box_head"
+            self.classes, wide, conv=self.convolution, name="box_head"
         )
 
     def classify(
@@ -55,7 +56,7 @@ class FasterRCNN(PyramidDetector):
             self._box_head(jnp.zeros((1, POOLED, POOLED, levels[0].shape[-1])))
         return logits, features | {"deltas": self.feature("deltas", deltas)}
 
-    def box_head(
+    def apply_box_head(
         self, pooled: Float[Array, "m rows columns c"]
     ) -> tuple[Float[Array, "m classes"], Float[Array, "m classes 4"]]:
         """Logits of the classes, background first, and deltas for each of them.
@@ -84,7 +85,8 @@ class ProposalHead(nn.Module):
         self, levels: list[Float[Array, "n _h _w c"]]
     ) -> tuple[Float[Array, "n anchors 1"], Float[Array, "n anchors 4"]]:
         """Logits and deltas for each anchor of all levels."""
-        shared = self.conv(self.channels, 3, padding=1, kernel_init=NORMAL, name="conv")
+        init = kernel_init(self.channels)
+        shared = self.conv(self.channels, 3, padding=1, kernel_init=init, name="hidden")
         seen = [jax.nn.relu(shared(x)) for x in levels]
         logits, deltas = (
             AnchorHead(
@@ -123,7 +125,9 @@ class BoxHead(nn.Module):
         x = jax.nn.relu(x)
         x = jax.nn.relu(self.conv(self.channels, 1, name="fc7")(x))
         x = x.astype(jnp.float32)
-        logits = Conv(self.classes, 1, kernel_init=NORMAL, name="scores")(x)
-        boxes = nn.initializers.normal(0.001)
+        scores, boxes = (
+            kernel_init(self.channels, like=1024, std=std) for std in (0.01, 0.001)
+        )
+        logits = Conv(self.classes, 1, kernel_init=scores, name="scores")(x)
         deltas = Conv(4 * self.classes, 1, kernel_init=boxes, name="deltas")(x)
         return logits[:, 0, 0], deltas.reshape(len(x), self.classes, 4)

@@ -1,5 +1,6 @@
 """What detectors with a feature pyramid share: the backbone, and rows for anchors."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from cnnjax.models import resnet
-from cnnjax.models.classifier import Classifier, StemClassifier
+from cnnjax.models.classifier import Classifier, PaddedClassifier, StemClassifier
 from cnnjax.models.encoders import passed_on
 from cnnjax.models.fpn import FPN, padded
 from cnnjax.models.layers import Conv
@@ -24,7 +25,20 @@ BACKBONES: dict[str, tuple[Callable[..., Classifier], tuple[str, ...]]] = {
     "resnet50": (resnet.resnet50, _STAGES),
     "mobilenet": (MobileNet, ("stage2", "stage3", "stage5", "last")),
 }
-NORMAL = nn.initializers.normal(0.01)  # of the kernels of heads, in both papers
+
+
+def kernel_init(channels: int, *, like: int = 256, std: float = 0.01) -> Callable:
+    """Initial kernels of a layer of a head, over so many channels.
+
+    Both papers have a standard deviation of 0.01 over 256 channels; over fewer it is
+    larger, or signals of narrow networks would fade layer by layer.
+
+    Args:
+        channels: that the layer takes.
+        like: channels of the paper's layer.
+        std: standard deviation of that.
+    """
+    return nn.initializers.normal(std * math.sqrt(like / channels))
 
 
 class PyramidDetector(Network):
@@ -38,6 +52,8 @@ class PyramidDetector(Network):
     Attributes:
         encoder: a name in `BACKBONES`.
         stem: of the encoder.
+        padding_like: of the encoder.
+        pyramid_channels: of levels and heads at width 1.
     """
 
     # The first of the maps that the pyramid has, and what comes above them.
@@ -48,6 +64,14 @@ class PyramidDetector(Network):
         "resnet18", "Backbone of a detector with a pyramid.", choices=BACKBONES
     )
     stem: str = redefine(StemClassifier, "stem", "imagenet")
+    padding_like: str = redefine(PaddedClassifier, "padding_like", "torch")
+    pyramid_channels: int = option(
+        256,
+        "Channels of each level of the pyramid and of the heads at width 1; a box head"
+        " has four times as many.",
+        at_least=4,
+        at_most=4096,
+    )
 
     @property
     def stride(self) -> int:
@@ -72,6 +96,7 @@ class PyramidDetector(Network):
             classes=None,
             **passed_on(self),
             stem=self.stem,
+            padding_like=self.padding_like,
             **place,
         )
 
@@ -88,7 +113,7 @@ class PyramidDetector(Network):
         _, features = encoder(padded(images, self.stride), train=train)
         maps = [features[name] for name in BACKBONES[self.encoder][1]]
         pyramid = FPN(
-            self.channels(256),
+            self.channels(self.pyramid_channels),
             first=self.FIRST,
             extra=self.EXTRA,
             conv=self.convolution,
@@ -98,7 +123,8 @@ class PyramidDetector(Network):
         found = {
             f"p{i}": self.feature(f"p{i}", x) for i, x in enumerate(levels, self.FIRST)
         }
-        return features | found
+        # The encoder's means over whole images are of no use here.
+        return {k: x for k, x in features.items() if k != "pooled"} | found
 
     @nn.nowrap
     def levels(self, features: Features) -> list[Float[Array, "n _h _w k"]]:
@@ -138,15 +164,16 @@ class AnchorHead(nn.Module):
         first anchor first. So, row by row, it is (n, h * w * anchors, outputs) as it
         lies in memory, and levels of any size can be put behind each other.
         """
+        init = kernel_init(self.channels)
         hidden = [
-            self.conv(self.channels, 3, padding=1, kernel_init=NORMAL, name=f"conv{i}")
+            self.conv(self.channels, 3, padding=1, kernel_init=init, name=f"conv{i}")
             for i in range(1, self.depth + 1)
         ]
         last = self.conv(
             self.anchors * self.outputs,
             self.window,
             padding=self.window // 2,
-            kernel_init=NORMAL,
+            kernel_init=init,
             bias_init=nn.initializers.constant(self.bias),
             name="last",
         )
@@ -155,5 +182,6 @@ class AnchorHead(nn.Module):
             for layer in hidden:
                 x = nn.relu(layer(x))
             x = last(x).astype(jnp.float32)
-            rows.append(x.reshape(len(x), -1, self.outputs))
+            count = x.shape[1] * x.shape[2] * self.anchors
+            rows.append(x.reshape(len(x), count, self.outputs))
         return jnp.concatenate(rows, axis=1)

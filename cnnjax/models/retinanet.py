@@ -30,7 +30,7 @@ class RetinaNet(PyramidDetector):
         shared = {
             "anchors": self.ANCHORS,
             "depth": 4,
-            "channels": self.channels(256),
+            "channels": self.channels(self.pyramid_channels),
             "conv": self.convolution,
         }
         # Section 4.1: else the many anchors of background would make the first loss.

@@ -9,19 +9,15 @@ reads faster than an array.
 import dataclasses
 import functools
 import importlib.util
-import math
 import pathlib
 from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
-from cnnjax.detection import dense_scores, nms
+from cnnjax.detection import nms
 from cnnjax.errors import UsageError
-from cnnjax.models.windownet import WindowNet
-from cnnjax.ops import arithmetic, fast
-from experiments.benchmark import selection, tables, timing
+from experiments.benchmark import families, selection, tables, timing, windows
 from experiments.benchmark.timing import Contestant
 
 Pick = Callable[[], np.ndarray]
@@ -126,18 +122,13 @@ def _ours(boxes: np.ndarray, scores: np.ndarray) -> tuple[Pick, float]:
     """Ours compiled, and the MiB that it needs beside arguments and results."""
     function = functools.partial(nms, iou_threshold=IOU, max_outputs=len(boxes))
     args = jax.device_put((boxes, scores))
-    compiled = _compiled(function, *args)
+    compiled = timing.compiled(function, *args)
 
     def pick() -> np.ndarray:
         indices, valid = map(np.asarray, compiled(*args))
         return indices[valid]
 
     return pick, timing.extra_bytes(compiled) / 2**20
-
-
-def _compiled(function: Callable, *args: jax.Array) -> jax.stages.Compiled:
-    options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
-    return jax.jit(function).lower(*args).compile(compiler_options=options)
 
 
 def _opencv(boxes: np.ndarray, scores: np.ndarray) -> Pick:
@@ -187,74 +178,6 @@ SUPPRESSION = Table(
 )
 
 
-def windows(side: int, width: float, stride: int, rounds: int) -> dict:
-    """Times all windows of an image: dense, and as crops, a row of windows at a time.
-
-    The multiply-adds are those of the convolutions.
-    """
-    model = WindowNet(classes=CLASSES, width=width, window=WINDOW)
-    image = jax.random.normal(jax.random.key(0), (side, side, 3))
-    variables = jax.jit(model.init)(jax.random.key(1), image[None])
-
-    def whole(images: jax.Array) -> jax.Array:
-        return model.apply(variables, images)[0]
-
-    def rows(images: jax.Array) -> jax.Array:
-        return whole(images).reshape(-1, CLASSES)
-
-    options = {"window": WINDOW, "stride": stride}
-    programs = {
-        name: _compiled(functools.partial(dense_scores, apply, **options), image)
-        for name, apply in (("dense", whole), ("crops", rows))
-    }
-    dense, crops = (np.asarray(program(image)) for program in programs.values())
-    if not np.allclose(dense, crops, rtol=1e-3, atol=1e-3):
-        raise ValueError(
-            f"{side} pixels, stride {stride}: dense scores differ from those of crops "
-            f"by {abs(dense - crops).max():.2g}."
-        )
-    contestants = {
-        name: Contestant(functools.partial(program, image))
-        for name, program in programs.items()
-    }
-    ms = timing.milliseconds(contestants, rounds)
-    # Strides finer than the network's own take as many shifted images.
-    shifted = (model.STRIDE // math.gcd(model.STRIDE, stride)) ** 2
-    multiply_adds = {
-        "dense": shifted * _multiply_adds(model, variables, side),
-        "crops": len(crops) ** 2 * _multiply_adds(model, variables, WINDOW),
-    }
-    return {"windows": len(crops) ** 2, "ms": ms, "multiply_adds": multiply_adds}
-
-
-def _multiply_adds(model: WindowNet, variables: dict, side: int) -> int:
-    """Multiply-adds of the convolutions of a model for one square image."""
-
-    def outputs(image: jax.Array) -> PyTree:
-        options = {"capture_intermediates": True, "mutable": ["intermediates"]}
-        return model.apply(variables, image, **options)[1]["intermediates"]
-
-    image = jax.ShapeDtypeStruct((1, side, side, 3), "float32")
-    made = _leaves(jax.eval_shape(outputs, image))
-    total = 0
-    for name, kernel in _leaves(variables["params"]).items():
-        layer, _, leaf = name.rpartition("/")
-        if leaf == "kernel":
-            _, out_height, out_width, _ = made[f"{layer}/__call__/0"].shape
-            height, width, *channels = kernel.shape
-            total += arithmetic.conv_multiply_adds(
-                (out_height, out_width), (height, width), *channels
-            )
-    return total
-
-
-def _leaves(tree: PyTree) -> dict[str, jax.Array | jax.ShapeDtypeStruct]:
-    """The leaves of `tree` by their paths, such as "stage1/conv/kernel"."""
-    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {name(path): leaf for path, leaf in leaves}
-
-
 def _windows_cells(record: dict) -> list:
     cells = [str(record["windows"])]
     for both, unit in ((record["ms"], 1), (record["multiply_adds"], 1e6)):
@@ -263,9 +186,7 @@ def _windows_cells(record: dict) -> list:
     return cells
 
 
-WINDOW = 32
-CLASSES = 4
-
+CONTESTANTS = ("windows", "RetinaNet", "Faster R-CNN", "R-CNN")
 WINDOWS = Table(
     "windows",
     (
@@ -280,12 +201,31 @@ WINDOWS = Table(
     ),
     {
         f"width {width:g} stride {stride}": functools.partial(
-            windows, 512, width, stride
+            windows.timed, 512, width, stride
         )
         for width, stride in ((0.5, 8), (0.5, 4), (1.0, 4), (0.5, 2))
     },
     _windows_cells,
-    f"WindowNet on 512x512 pixels, windows of {WINDOW}: evaluated once, and on crops.",
+    f"WindowNet on 512x512 pixels, windows of {windows.WINDOW}: evaluated once, and on"
+    " crops.",
 )
 
-TABLES = (SUPPRESSION, WINDOWS)
+FAMILIES = Table(
+    "families",
+    (
+        "image",
+        *(f"{name} ms" for name in CONTESTANTS),
+        *(f"{name} extra MiB" for name in CONTESTANTS),
+    ),
+    {
+        families.name_of(*row): functools.partial(families.timed, *row)
+        for row in families.ROWS
+    },
+    lambda record: [
+        *(record[key][name] for key in ("ms", "extra_mib") for name in CONTESTANTS)
+    ],
+    "Random weights, ResNet-18 of half the width; five levels of windows. R-CNN runs"
+    f" the network on {families.CROP} pixels a side of each proposal.",
+)
+
+TABLES = (SUPPRESSION, WINDOWS, FAMILIES)

@@ -60,6 +60,12 @@ def _seconds(contestant: Contestant, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
+def compiled(function: Callable, *args: jax.Array) -> jax.stages.Compiled:
+    """A function as ours are compiled."""
+    options = fast.COMPILER_OPTIONS if fast.on_cpu() else {}
+    return jax.jit(function).lower(*args).compile(compiler_options=options)
+
+
 def extra_bytes(program: jax.stages.Compiled) -> int:
     """Memory of a program's temporaries."""
     return _memory(program).temp_size_in_bytes

@@ -84,12 +84,10 @@ def make_loss(config: Config) -> network.Loss:
         )
     smoothing = {"label_smoothing": config.label_smoothing}
 
-    def loss(
-        logits: Float[Array, "n k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, " n"]:
+    def loss(output: network.Output, batch: PyTree) -> Float[Array, " n"]:
         return losses.weighted_sum(
             terms,
-            logits,
+            output.logits,
             batch["label"],
             losses=losses.CLASSIFICATION_LOSSES,
             options={"cross_entropy": smoothing},

@@ -12,11 +12,11 @@ from cnnjax.training.task import Metrics
 from experiments import trainer
 from experiments.detection.config import Config as Config
 from experiments.detection.data import load_data
+from experiments.detection.families import make_task
 from experiments.detection.figures import figures
 from experiments.detection.inference import Boxes
 from experiments.detection.inference import Predictor as Predictor
 from experiments.detection.result import extras
-from experiments.detection.sliding.task import make_task
 
 EXPERIMENT = trainer.Experiment(
     name=Predictor.EXPERIMENT,

@@ -5,6 +5,7 @@ import dataclasses
 from cnnjax.data import Dataset, Preparation, Source, hold_out
 from cnnjax.errors import UsageError
 from experiments.data import load_dataset
+from experiments.detection import families
 from experiments.detection.config import Config
 from experiments.detection.sliding.sampling import Objects
 
@@ -17,6 +18,7 @@ def load_data(
     Raises:
         UsageError: if options do not go together, or nothing is annotated in a split.
     """
+    families.check_options(config)
     _check_options(config)
     data = load_dataset(
         config,

@@ -8,8 +8,9 @@ import numpy as np
 
 from cnnjax import metrics, plots
 from cnnjax.training.task import Task
+from experiments.config import build
 from experiments.detection.evaluation import DetectionResult, DetectionResults
-from experiments.detection.sliding import figures as sliding
+from experiments.detection.families import family
 from experiments.trainer import Figures, TrainedRun
 
 _SURE = 0.5  # scores below this are not drawn over the truth
@@ -18,6 +19,8 @@ _SURE = 0.5  # scores below this are not drawn over the truth
 def figures(run: TrainedRun) -> Figures:
     """Precision and recall, detections, and the figures of the family of detectors."""
     task, result, class_names = run.task, run.result, run.data.class_names
+    own = family(run.config)
+    model = build(run.config, own.logits(len(class_names)))
     chosen = functools.cache(lambda: _best_median_worst(result.observer))
 
     def median() -> int:
@@ -32,7 +35,7 @@ def figures(run: TrainedRun) -> Figures:
         "detections.png": lambda path: _draw_detections(
             task, chosen(), class_names, path
         ),
-        **sliding.figures(run, example=median),
+        **own.figures(run, model, example=median),
     }
 
 

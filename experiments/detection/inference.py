@@ -3,7 +3,6 @@
 import collections
 import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -14,13 +13,14 @@ from PIL import Image as PillowImage
 from cnnjax import detection, plots
 from cnnjax.data import resize
 from cnnjax.data.preprocess import given, pixels
+from cnnjax.models.network import Network
 from cnnjax.names import short
 from cnnjax.ops.arrays import AnyArray
 from cnnjax.training import text_files
 from experiments.config import build
-from experiments.detection import calibration
+from experiments.detection import calibration, families
 from experiments.detection.config import Config
-from experiments.detection.sliding.task import find, scorer
+from experiments.detection.family import Family, Find
 from experiments.predictor import Image, TrainedModel, output_names
 
 _LETTERS = 40  # of a name in a caption
@@ -75,39 +75,29 @@ class Predictor(TrainedModel):
         sort = functools.partial(_reordered, order=order)
         return detection.Detections(*map(sort, found._replace(scores=scores)))
 
-    def outputs(
-        self, variables: PyTree, images: Array
-    ) -> Float[Array, "n rows columns k"]:
-        """Scores of the windows of images at one scale, without pyramid and boxes.
+    def outputs(self, variables: PyTree, images: Array) -> Float[Array, "n *places k"]:
+        """Scores of the classes of objects, without suppression.
 
-        The classes are those of objects. With `--refine` four numbers more say how the
-        box differs from the window. Windows lie as far apart as the network's pools
-        make them.
+        Of windows of images at one scale, without a pyramid; they lie as far apart as
+        the network's pools make them, and with `--refine` four numbers more say how the
+        box differs from the window. Of anchors, or of an object at all where a second
+        stage tells the classes, with four numbers more.
         """
-        model = build(self.config, 1 + len(self.class_names))
-        network = _network(variables)
-        apply = scorer(self.config, model, network, variables["input"])
-        return apply(pixels(images))
+        return self._family.outputs(
+            self.config, self._network, variables, pixels(images)
+        )
+
+    @property
+    def _family(self) -> Family:
+        return families.family(self.config)
+
+    @property
+    def _network(self) -> Network:
+        return build(self.config, self._family.logits(len(self.class_names)))
 
     @functools.cached_property
-    def _find(self) -> Callable:
-        config, model = self.config, build(self.config, 1 + len(self.class_names))
-        # Sizes of levels are shapes, which are static.
-        factors = np.asarray(self.variables["pyramid"]["factors"])
-
-        def found(
-            variables: PyTree, images: Array, valid_sizes: Array
-        ) -> detection.Detections:
-            network, scaling = _network(variables), variables["input"]
-            return find(config, model, scaling, factors, network, images, valid_sizes)
-
-        return jax.jit(found)
-
-
-def _network(variables: PyTree) -> PyTree:
-    """Those of the network's own."""
-    own = ("params", "batch_stats")
-    return {name: variables[name] for name in own if name in variables}
+    def _find(self) -> Find:
+        return jax.jit(self._family.finder(self.config, self._network, self.variables))
 
 
 def _check_valid(valid_sizes: Int[np.ndarray, "n 2"], shape: tuple[int, ...]) -> None:

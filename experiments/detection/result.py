@@ -11,7 +11,7 @@ from experiments.trainer import TrainedRun
 def extras(run: TrainedRun) -> tuple[PyTree, dict[str, Any]]:
     """Variables to predict with (pyramid and calibration), and rows of result.json."""
     config, data, task, result = run.config, run.data, run.task, run.result
-    kept: dict[str, PyTree] = {"pyramid": {"factors": task.factors}}
+    kept: dict[str, PyTree] = task.kept
     ids = data.class_ids or tuple(range(1, len(data.class_names) + 1))
     if not config.calibrate:
         return kept, {"class_ids": ids}

@@ -36,6 +36,11 @@ def load(workdir: pathlib.Path) -> Subject:
             " looked into."
         )
     detects = task == "detection"
+    if detects and run.config.model != "windownet":
+        raise UsageError(
+            f"{workdir} holds a {run.config.model}; of detectors those with"
+            " --model=windownet can be looked into."
+        )
     names = ("background", *run.class_names) if detects else run.class_names
     model = build(run.config, len(names))
     variables = dict(run.variables)

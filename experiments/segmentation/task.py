@@ -16,7 +16,7 @@ from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
 from cnnjax.training import loop
 from cnnjax.training.task import Task
-from experiments.network import Loss, check_smoothing, initial, make_loss_fn
+from experiments.network import Loss, Output, check_smoothing, initial, make_loss_fn
 from experiments.segmentation import network
 from experiments.segmentation.config import Config
 from experiments.segmentation.data import with_borders
@@ -108,9 +108,7 @@ def make_loss(config: Config, data: Dataset) -> Loss:
     if config.class_weights == "balanced":
         balance = losses.balanced_class_weights(np.array(data.class_pixels))
 
-    def loss(
-        logits: Float[Array, "n h w k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, " n"]:
+    def loss(output: Output, batch: PyTree) -> Float[Array, " n"]:
         options = {
             "class_weights": balance,
             "pixel_weights": batch.get("weight"),
@@ -118,7 +116,7 @@ def make_loss(config: Config, data: Dataset) -> Loss:
         }
         return losses.weighted_sum(
             terms,
-            logits,
+            output.logits,
             batch["label"],
             losses=losses.SEGMENTATION_LOSSES,
             options={"cross_entropy": options},

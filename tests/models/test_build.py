@@ -26,7 +26,7 @@ class Deeper(Classifier):
 def test_own_options_are_those_that_some_models_have():
     models = {
         name: own.models
-        for table in (CLASSIFIERS, SEGMENTERS, DETECTORS)
+        for table in (DETECTORS, CLASSIFIERS, SEGMENTERS)
         for name, own in own_options(table).items()
     }
     assert (

@@ -71,8 +71,9 @@ def test_a_logit_has_a_gradient_with_respect_to_each_feature(name):
     for feature, gradient in gradients.items():
         assert gradient.shape == features[feature].shape
         assert jnp.isfinite(gradient).all()
-        # A refinement is an output of its own, on which no logit depends.
-        assert (jnp.abs(gradient).max() > 0) == (feature != "refinement"), feature
+        # Boxes are outputs of their own, on which no logit depends.
+        of_boxes = feature in ("refinement", "deltas")
+        assert (jnp.abs(gradient).max() > 0) != of_boxes, feature
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,6 +103,8 @@ def test_without_classes_there_is_the_backbone_alone(name):
     head = {
         "fcn8s": {"scores", "scores4", "scores3", "enlarge4", "enlarge3", "enlarge"},
         "windownet": {"head", "refinement"},
+        "retinanet": {"head", "deltas"},
+        "faster_rcnn": {"proposals", "box_head"},
         "alexnet": {"fc6", "fc7", "head"},
         "vgg11": {"fc6", "fc7", "head"},
     }.get(name, {"head"})
@@ -114,7 +117,7 @@ def test_without_classes_there_is_the_backbone_alone(name):
     assert {k: x.shape for k, x in alone.items()} == {
         k: x.shape
         for k, x in features.items()
-        if k not in (*heads, "scores", "refinement")
+        if k not in (*heads, "scores", "refinement", "deltas")
     }
     sizes = (min(images.shape[1], n) for n in last[1:3])  # segmenters crop to these
     cropped = (1, *sizes, last[3]) if len(last) == 4 else last

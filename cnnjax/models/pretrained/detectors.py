@@ -55,7 +55,7 @@ def _retinanet(ours: str) -> str | None:
 
 
 _FASTER_RCNN = {
-    "proposals/conv": "rpn.head.conv.0.0",
+    "proposals/hidden": "rpn.head.conv.0.0",
     "proposals/scores/last": "rpn.head.cls_logits",
     "proposals/deltas/last": "rpn.head.bbox_pred",
     "box_head/fc6": "roi_heads.box_head.fc6",

@@ -26,20 +26,25 @@ class Anchors(NamedTuple):
     Attributes:
         boxes: of all levels, cell by cell, in the order of the network's rows.
         counts: how many each level has.
+        of_cell: how many each cell has.
     """
 
     boxes: Float[Array, "n 4"]
     counts: tuple[int, ...]
+    of_cell: int
 
 
 def anchors_of(
-    model: PyramidDetector, levels: Sequence[Float[Array, "n _h _w c"]]
+    model: PyramidDetector,
+    levels: Sequence[Float[Array, "n _h _w c"]],
+    scale: float = 1.0,
 ) -> Anchors:
     """The anchors of all cells, as torchvision has them.
 
     Args:
         model: whose they are.
         levels: of its pyramid.
+        scale: multiplies their sides.
     """
     # The strides are those of the levels that there are: where the sides of images are
     # no multiples of the last stride, cells of the last levels are less than it apart.
@@ -49,11 +54,12 @@ def anchors_of(
         detection.anchors(
             size,
             stride=(height // size[0], width // size[1]),
-            scales=[math.floor(scale * stride) for scale in SCALES[type(model)]],
+            scales=[math.floor(scale * x * stride) for x in SCALES[type(model)]],
             aspect_ratios=ASPECT_RATIOS,
             corner=True,
         )
         for size, stride in zip(sizes, model.strides, strict=True)
     ]
     boxes = [x.reshape(-1, 4) for x in found]
-    return Anchors(jnp.concatenate(boxes), tuple(map(len, boxes)))
+    of_cell = len(ASPECT_RATIOS) * len(SCALES[type(model)])
+    return Anchors(jnp.concatenate(boxes), tuple(map(len, boxes)), of_cell)

@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from cnnjax import detection
 from cnnjax.detection import Detections, decode_boxes, multiscale_roi_align
 from cnnjax.models.faster_rcnn import POOLED, FasterRCNN
-from cnnjax.models.pyramid_detector import PyramidDetector
 from cnnjax.models.retinanet import RetinaNet
 from cnnjax.ops.batch import merge
 from experiments.detection.regions.anchors import Anchors, anchors_of
@@ -48,6 +47,8 @@ def find_by_anchors(
     variables: PyTree,
     images: Images,
     valid_sizes: Sizes,
+    *,
+    scale: float = 1.0,
 ) -> Detections:
     """The objects in images, by one stage.
 
@@ -57,10 +58,13 @@ def find_by_anchors(
         variables: of the network.
         images: as the network takes them.
         valid_sizes: height and width of the valid part of each.
+        scale: multiplies the sides of anchors.
     """
     result: Any = model.apply(variables, images)
     logits, features = result
-    anchors, boxes = _decoded(model, features)
+    anchors = anchors_of(model, model.levels(features), scale)
+    each = jnp.broadcast_to(anchors.boxes, features["deltas"].shape)
+    boxes = decode_boxes(features["deltas"], each)
     pick = functools.partial(
         detection.pick_detections,
         before=limits.before,
@@ -69,7 +73,6 @@ def find_by_anchors(
         score_threshold=limits.score_threshold,
         max_outputs=limits.max_outputs,
     )
-    each = jnp.broadcast_to(anchors.boxes, boxes.shape)
     return jax.vmap(pick)(jax.nn.sigmoid(logits), boxes, each, valid_sizes)
 
 
@@ -79,6 +82,8 @@ def find_by_proposals(
     variables: PyTree,
     images: Images,
     valid_sizes: Sizes,
+    *,
+    scale: float = 1.0,
 ) -> Detections:
     """The objects in images, by two stages.
 
@@ -88,12 +93,15 @@ def find_by_proposals(
         variables: of the network.
         images: as the network takes them.
         valid_sizes: height and width of the valid part of each.
+        scale: multiplies the sides of anchors.
     """
     result: Any = model.apply(variables, images)
     logits, features = result
-    regions, there = propose(model, limits, logits, features, valid_sizes)
+    anchors = anchors_of(model, model.levels(features), scale)
+    deltas = features["deltas"]
+    regions, _, there = propose(anchors, limits, logits[..., 0], deltas, valid_sizes)
     pooled = pool(model, features, regions)
-    seen: Any = model.apply(variables, merge(pooled, 3), method="box_head")
+    seen: Any = model.apply(variables, merge(pooled, 3), method="apply_box_head")
     logits, deltas = (x.reshape(*regions.shape[:2], *x.shape[1:]) for x in seen)
     scores = jax.nn.softmax(logits)[..., 1:]
     each = jnp.broadcast_to(regions[:, :, None], deltas.shape)
@@ -111,35 +119,26 @@ def find_by_proposals(
 
 
 def propose(
-    model: FasterRCNN,
+    anchors: Anchors,
     limits: Limits,
-    logits: Float[Array, "n anchors 1"],
-    features: dict[str, Array],
+    logits: Float[Array, "n anchors"],
+    deltas: Float[Array, "n anchors 4"],
     valid_sizes: Sizes,
-) -> tuple[Float[Array, "n m 4"], Bool[Array, "n m"]]:
-    """The proposals of each image, and which are."""
-    anchors, boxes = _decoded(model, features)
+) -> tuple[Float[Array, "n m 4"], Float[Array, "n m"], Bool[Array, "n m"]]:
+    """The proposals of each image and their logits, and which are."""
+    each = jnp.broadcast_to(anchors.boxes, deltas.shape)
     best = functools.partial(
         detection.proposals,
+        counts=anchors.counts,
         before=limits.before,
         after=limits.proposals,
         iou_threshold=limits.proposal_iou,
     )
 
     def of_image(boxes: Array, scores: Array, valid_size: Array) -> tuple:
-        found = best(boxes, scores, anchors.counts, valid_size=valid_size)
-        return found[0], found[2]
+        return best(boxes, scores, valid_size=valid_size)
 
-    return jax.vmap(of_image)(boxes, logits[..., 0], valid_sizes)
-
-
-def _decoded(
-    model: PyramidDetector, features: dict[str, Array]
-) -> tuple[Anchors, Float[Array, "n anchors 4"]]:
-    """The anchors of images, and the boxes that their deltas make of them."""
-    anchors = anchors_of(model, model.levels(features))
-    each = jnp.broadcast_to(anchors.boxes, features["deltas"].shape)
-    return anchors, decode_boxes(features["deltas"], each)
+    return jax.vmap(of_image)(decode_boxes(deltas, each), logits, valid_sizes)
 
 
 def pool(

@@ -8,11 +8,10 @@ from cnnjax import detection, losses
 from cnnjax.detection import decode_boxes, encode_boxes
 from experiments.detection.regions.anchors import Anchors
 from experiments.detection.regions.find import BOX_WEIGHTS
-from experiments.detection.regions.targets import Targets, Truth, targets
+from experiments.detection.regions.targets import Targets, Truth, assigned, targets
 
 BETA = 1 / 9  # of deltas of anchors: where their loss becomes linear
 SAMPLED, SAMPLED_SHARE = 256, 0.5  # anchors of an image (Ren et al., 2015, 3.1.3)
-BOX_LOSSES = ("smooth_l1", "giou")
 
 
 def of_anchors(
@@ -22,6 +21,7 @@ def of_anchors(
     deltas: Float[Array, "n 4"],
     *,
     box_loss: str = "smooth_l1",
+    assigner: str = "iou",
 ) -> Float[Array, ""]:
     """RetinaNet's: the focal loss of all anchors, and that of boxes of objects.
 
@@ -33,9 +33,10 @@ def of_anchors(
         anchors: of the image.
         logits: of each anchor and class.
         deltas: of each anchor.
-        box_loss: a name in `BOX_LOSSES`.
+        box_loss: a name in `options.BOX_LOSSES`.
+        assigner: a name in `options.ASSIGNERS`.
     """
-    wanted = targets(truth, anchors.boxes, positive=0.5, negative=0.4, force=True)
+    wanted = assigned(truth, anchors, assigner, positive=0.5, negative=0.4)
     count = jnp.maximum(wanted.positive.sum(), 1)
     yes = jax.nn.one_hot(wanted.label, logits.shape[1]) * wanted.positive[:, None]
     focal = losses.sigmoid_focal(logits, yes).sum(axis=1)
@@ -50,6 +51,8 @@ def of_proposals(
     anchors: Anchors,
     logits: Float[Array, " n"],
     deltas: Float[Array, "n 4"],
+    *,
+    assigner: str = "iou",
 ) -> Float[Array, ""]:
     """That of the region proposal network, of a sample of anchors.
 
@@ -61,8 +64,9 @@ def of_proposals(
         anchors: of the image.
         logits: of each anchor: whether it shows an object.
         deltas: of each anchor.
+        assigner: a name in `options.ASSIGNERS`.
     """
-    wanted = targets(truth, anchors.boxes, positive=0.7, negative=0.3, force=True)
+    wanted = assigned(truth, anchors, assigner, positive=0.7, negative=0.3)
     chosen, drawn = detection.sample_matched(
         key, wanted.matched, count=SAMPLED, positive_share=SAMPLED_SHARE
     )

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from cnnjax import detection
 from cnnjax.detection.match import NEITHER
+from experiments.detection.regions.anchors import Anchors
 
 
 class Truth(NamedTuple):
@@ -48,7 +49,6 @@ def targets(
     *,
     positive: float,
     negative: float,
-    force: bool = False,
 ) -> Targets:
     """Matches boxes with the objects of an image, as `detection.match` does.
 
@@ -56,7 +56,41 @@ def targets(
     """
     there = truth.label >= 0
     options = {"positive": positive, "negative": negative}
-    matched = detection.match(truth.boxes, there, boxes, force=force, **options)
+    matched = detection.match(truth.boxes, there, boxes, **options)
+    return _of_matched(truth, boxes, matched)
+
+
+def assigned(
+    truth: Truth,
+    anchors: Anchors,
+    assigner: str,
+    *,
+    positive: float,
+    negative: float,
+) -> Targets:
+    """As `targets`, for the anchors of an image.
+
+    Args:
+        truth: the objects.
+        anchors: of the image.
+        assigner: "iou": `detection.match`, which gives each object an anchor at least;
+            "atss": `detection.match_atss`, which needs no thresholds.
+        positive: IoU from which on an anchor shows its object.
+        negative: IoU below which it shows background.
+    """
+    there, boxes = truth.label >= 0, anchors.boxes
+    if assigner == "atss":
+        # Nine cells of each level (section 3.2 of the paper), with all their anchors.
+        matched = detection.match_atss(
+            truth.boxes,
+            there,
+            boxes,
+            anchors.counts,
+            candidates=9 * anchors.of_cell,
+        )
+    else:
+        options = {"positive": positive, "negative": negative}
+        matched = detection.match(truth.boxes, there, boxes, force=True, **options)
     return _of_matched(truth, boxes, matched)
 
 

@@ -4,6 +4,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Sequence
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,6 @@ from cnnjax.data.preprocess import pixels
 from cnnjax.names import short
 from cnnjax.training import loop
 from cnnjax.training.task import Task
-from experiments.config import build
 from experiments.data import sample
 from experiments.detection.config import Config
 from experiments.detection.sliding.task import scorer, window_of
@@ -25,11 +25,14 @@ _AUGMENTED = 48
 _LETTERS = 20  # of a name in a caption
 
 
-def figures(run: TrainedRun, *, example: Callable[[], int]) -> Figures:
+def figures(
+    run: TrainedRun, model: nn.Module, *, example: Callable[[], int]
+) -> Figures:
     """Training windows, and the pyramid and score maps of a test image.
 
     Args:
         run: the trained run.
+        model: its network.
         example: () -> index of the test image.
     """
     config, task, class_names = run.config, run.task, run.data.class_names
@@ -40,9 +43,8 @@ def figures(run: TrainedRun, *, example: Callable[[], int]) -> Figures:
 
     @functools.cache
     def levels() -> tuple[list, list]:
-        model = build(config, 1 + len(class_names))
         score = scorer(config, model, run.result.variables, run.scaling)
-        return _levels(image(), config, task.factors, score)
+        return _levels(image(), config, task.kept["pyramid"]["factors"], score)
 
     return {
         "windows.png": lambda path: _draw_windows(task, class_names, config.seed, path),

@@ -16,11 +16,11 @@ from cnnjax.data import Dataset, Source
 from cnnjax.data.preprocess import pixels, scaled
 from cnnjax.errors import UsageError
 from cnnjax.training import devices, loop
-from cnnjax.training.task import Task
 from experiments import network
 from experiments.config import build
 from experiments.detection.config import Config
 from experiments.detection.evaluation import DetectionResults
+from experiments.detection.family import DetectionTask
 from experiments.detection.sliding.augment import window_augmenter
 from experiments.detection.sliding.mining import Rounds
 from experiments.detection.sliding.sampling import Objects, shapes_of
@@ -29,17 +29,6 @@ _FACTORS = 1e-3, 1e3  # of scales and aspect ratios
 _LEVELS = 64  # of a pyramid
 _PIXELS = 2**26  # of a level
 _BETA = 0.1  # sides of a window: where the loss of a refinement becomes linear
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SlidingTask(Task):
-    """A task whose detector slides windows over the levels of an image pyramid.
-
-    Attributes:
-        factors: vertical and horizontal factors of the levels.
-    """
-
-    factors: Float[np.ndarray, "levels 2"]
 
 
 def factors_of(config: Config, objects: Objects) -> Float[np.ndarray, "levels 2"]:
@@ -148,15 +137,15 @@ def _check_sizes(
 def make_loss(config: Config) -> network.Loss:
     """The loss of each window: of its class, and of the box of an object."""
 
-    def loss(
-        logits: Float[Array, "n 1 1 k"], features: dict[str, Array], batch: PyTree
-    ) -> Float[Array, " n"]:
+    def loss(output: network.Output, batch: PyTree) -> Float[Array, " n"]:
         total = losses.cross_entropy(
-            logits[:, 0, 0], batch["label"], label_smoothing=config.label_smoothing
+            output.logits[:, 0, 0],
+            batch["label"],
+            label_smoothing=config.label_smoothing,
         )
         if config.refine:
             # Fast R-CNN, equation 1: of objects alone.
-            moved = features["refinement"][:, 0, 0]
+            moved = output.features["refinement"][:, 0, 0]
             missed = losses.smooth_l1(moved, batch["refinement"], beta=_BETA)
             total += jnp.where(batch["label"] > 0, missed, 0)
         return total
@@ -170,7 +159,7 @@ def make_task(
     validation: Source | None,
     scaling: PyTree,
     workdir: pathlib.Path,
-) -> SlidingTask:
+) -> DetectionTask:
     """The task of detecting the objects in `data`."""
     devices.check_batch_size(config.image_batch, flag="image_batch")
     classes = 1 + len(data.class_names)  # the first is background
@@ -202,7 +191,7 @@ def make_task(
         values |= {"found": found.boxes, "labels": found.labels, "scores": found.scores}
         return {"images": batch["mask"].sum()}, values
 
-    return SlidingTask(
+    return DetectionTask(
         train=rounds.first(),
         validation=validation,
         test=data.test,
@@ -218,5 +207,5 @@ def make_task(
         evaluation_batch=config.image_batch,
         renew=functools.partial(rounds.renew, find_once),
         rounds=1 + config.mining_rounds,
-        factors=factors,
+        kept={"pyramid": {"factors": factors}},
     )

@@ -13,6 +13,7 @@ import pytest
 from cnnjax.errors import UsageError
 from experiments.benchmark import (
     detection,
+    families,
     flax_models,
     inputs,
     interpretation,
@@ -22,6 +23,7 @@ from experiments.benchmark import (
     selection,
     steps,
     timing,
+    windows,
 )
 from experiments.benchmark.jax_steps import Side, sides, stepper
 from experiments.benchmark.operators import ROWS, Row
@@ -314,7 +316,7 @@ def test_picks_that_differ_are_refused(few, tmp_path, monkeypatch):
 @pytest.fixture
 def tile(monkeypatch):
     """The scores of nine windows."""
-    rows = {"nine": functools.partial(detection.windows, 40, 0.1, 4)}
+    rows = {"nine": functools.partial(windows.timed, 40, 0.1, 4)}
     table = dataclasses.replace(detection.WINDOWS, rows=rows)
     monkeypatch.setattr(detection, "TABLES", (table,))
 
@@ -338,7 +340,7 @@ def test_dense_scores_that_differ_from_crops_are_refused(tile, tmp_path, monkeyp
         scores = apply(image[None, :window, :window])
         return scores.reshape(1, 1, -1) + scores.ndim
 
-    monkeypatch.setattr(detection, "dense_scores", wrong)
+    monkeypatch.setattr(windows, "dense_scores", wrong)
     with pytest.raises(ValueError, match="40 pixels, stride 4: dense scores differ"):
         detection.run(only="", rounds=1, workdir=tmp_path)
 
@@ -356,3 +358,12 @@ def test_tf32_is_refused_on_a_cpu():
         computing_in("tf32"),
     ):
         pass
+
+
+def test_families_search_the_same_image(stopped, tmp_path, monkeypatch):
+    rows = {"tiny": functools.partial(families.timed, 64, 3)}
+    table = dataclasses.replace(detection.FAMILIES, rows=rows)
+    monkeypatch.setattr(detection, "TABLES", (table,))
+    (record,) = detection.run(only="", rounds=1, workdir=tmp_path)
+    assert set(record["ms"]) == set(detection.CONTESTANTS)
+    assert "| tiny | 8.00 |" in (tmp_path / "detection_families.md").read_text()

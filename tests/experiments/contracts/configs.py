@@ -7,7 +7,15 @@ from experiments import classification, detection, segmentation
 from tests import synthetic
 
 EXPERIMENTS = ("classification", "segmentation", "detection")
-SCORES = {"classification": "accuracy", "segmentation": "mean_iou", "detection": "ap50"}
+# With those that the contracts of numbers hold for, too.
+RUNS = (*EXPERIMENTS, "adversarial_training", "faster_rcnn")
+SCORES = {
+    "classification": "accuracy",
+    "adversarial_training": "accuracy",
+    "segmentation": "mean_iou",
+    "detection": "ap50",
+    "faster_rcnn": "ap50",
+}
 STEPS = 3 * 22
 
 
@@ -16,6 +24,7 @@ def write_data(folder):
     synthetic.write_masks(folder / "masks/train", count=176, size=16)
     synthetic.write_masks(folder / "masks/test", count=44, size=16, start=1)
     synthetic.write_boxes(folder / "boxes", train=22, test=10, size=40)
+    synthetic.write_boxes(folder / "many_boxes", train=176, test=10, size=32)
 
 
 def tiny(folder):
@@ -69,6 +78,37 @@ def tiny(folder):
             dropout=0.1,
             ema=0.9,
             eval_every=1,
+            checkpoint_every=0.5,
+            tune_cpu=False,
+        ),
+        "adversarial_training": classification.Config(
+            model="lenet",
+            width=0.5,
+            image_size=28,
+            epochs=3,
+            learning_rate=0.1,
+            augment="crop:1",
+            adversarial_training=0.05,
+            adversarial_steps=2,
+            checkpoint_every=0.5,
+            tune_cpu=False,
+        ),
+        "faster_rcnn": detection.Config(
+            dataset=f"voc:{folder / 'many_boxes'}",
+            model="faster_rcnn",
+            norm="frozen",
+            width=1 / 16,
+            epochs=3,
+            batch_size=8,
+            image_batch=8,
+            candidates=20,
+            max_proposals=12,
+            sampled_regions=12,
+            max_detections=10,
+            optimizer="sgd",
+            learning_rate=0.02,
+            augment="flip,scale:0.2,noise:0.02",
+            eval_every=3,
             checkpoint_every=0.5,
             tune_cpu=False,
         ),

@@ -33,6 +33,11 @@ def experiment(request):
     return request.param
 
 
+@pytest.fixture(params=configs.RUNS)
+def any_run(request):
+    return request.param
+
+
 @pytest.fixture
 def stopped(experiment, runs, tmp_path):
     """A copy of the workdir of a run that a SIGTERM stopped between two epochs."""

@@ -12,12 +12,11 @@ from experiments import classification, detection, segmentation, trainer
 from tests import forked, synthetic
 
 EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in (
-        classification.EXPERIMENT,
-        segmentation.EXPERIMENT,
-        detection.EXPERIMENT,
-    )
+    "classification": classification.EXPERIMENT,
+    "segmentation": segmentation.EXPERIMENT,
+    "detection": detection.EXPERIMENT,
+    "adversarial_training": classification.EXPERIMENT,
+    "faster_rcnn": detection.EXPERIMENT,
 }
 ROOT = pathlib.Path(__file__).parents[3]
 

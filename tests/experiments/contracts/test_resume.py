@@ -31,13 +31,21 @@ def same_as_straight(runs):
     return check
 
 
-def test_same_flags_same_bits(experiment, same_as_straight, tmp_path):
-    same_as_straight(experiment, tmp_path)
+def test_same_flags_same_bits(any_run, same_as_straight, tmp_path):
+    same_as_straight(any_run, tmp_path)
 
 
 def test_another_seed_gives_other_bits(experiment, runs, tmp_path):
     other = runs.go_on(experiment, tmp_path, seed=1)["parameters_sha256"]
     assert other != runs.straight(experiment)["parameters_sha256"]
+
+
+@pytest.mark.parametrize("run", ["adversarial_training", "faster_rcnn"])
+def test_adversarial_and_two_stage_runs_resume_exactly(
+    run, runs, same_as_straight, tmp_path
+):
+    runs.stop_at(39, run, tmp_path)
+    same_as_straight(run, tmp_path)
 
 
 def test_resumes_exactly_after_sigterm(experiment, runs, same_as_straight, stopped):

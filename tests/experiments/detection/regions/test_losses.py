@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnjax import detection
-from experiments.detection.regions import losses
+from experiments.detection.regions import losses, options
 from experiments.detection.regions.anchors import Anchors
 from experiments.detection.regions.find import BOX_WEIGHTS
 from experiments.detection.regions.targets import Truth, targets
@@ -25,7 +25,7 @@ BOXES = jnp.array(
         [22, 4, 31, 16],  # of the second
     ]
 )
-ANCHORS = Anchors(BOXES, (5,))
+ANCHORS = Anchors(BOXES, (5,), 1)
 
 
 def test_boxes_are_to_say_what_they_show():
@@ -44,7 +44,7 @@ def _right(classes=3):
     return 40 * yes - 20, deltas
 
 
-@pytest.mark.parametrize("box_loss", losses.BOX_LOSSES)
+@pytest.mark.parametrize("box_loss", options.BOX_LOSSES)
 def test_the_truth_about_anchors_loses_nothing(box_loss):
     logits, deltas = _right()
     loss = jax.jit(losses.of_anchors, static_argnames="box_loss")
