@@ -55,7 +55,8 @@ class EncoderSegmenter(Segmenter):
     encoder: str | None = option(
         None,
         "Classifier whose backbone is the contracting path of a U-Net (none given: that"
-        " of its paper).",
+        " of its paper), or lies under a detector's pyramid (none given: resnet18; a"
+        " ResNet of ImageNet or MobileNet).",
         choices=ENCODERS,
     )
     padding_like: str = redefine(PaddedClassifier, "padding_like", "torch")

@@ -130,4 +130,4 @@ class BoxHead(nn.Module):
         )
         logits = Conv(self.classes, 1, kernel_init=scores, name="scores")(x)
         deltas = Conv(4 * self.classes, 1, kernel_init=boxes, name="deltas")(x)
-        return logits[:, 0, 0], deltas.reshape(len(x), self.classes, 4)
+        return logits[:, 0, 0], deltas.reshape(x.shape[0], self.classes, 4)

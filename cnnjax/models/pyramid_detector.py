@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Key
 
 from cnnjax.models import resnet
 from cnnjax.models.classifier import Classifier, PaddedClassifier, StemClassifier
-from cnnjax.models.encoders import passed_on
+from cnnjax.models.encoders import EncoderSegmenter, passed_on
 from cnnjax.models.fpn import FPN, padded
 from cnnjax.models.layers import Conv
 from cnnjax.models.mobilenet import MobileNet
-from cnnjax.models.network import Features, Network
+from cnnjax.models.network import Features, Network, check_choice
 from cnnjax.options import option, redefine
 
 # Constructors by name, and the features of theirs that are the maps C2 to C5.
@@ -50,7 +50,7 @@ class PyramidDetector(Network):
     `small` one.
 
     Attributes:
-        encoder: a name in `BACKBONES`.
+        encoder: a name in `BACKBONES`; None is resnet18.
         stem: of the encoder.
         padding_like: of the encoder.
         pyramid_channels: of levels and heads at width 1.
@@ -60,9 +60,7 @@ class PyramidDetector(Network):
     FIRST: ClassVar[int]
     EXTRA: ClassVar[str]
 
-    encoder: str = option(
-        "resnet18", "Backbone of a detector with a pyramid.", choices=BACKBONES
-    )
+    encoder: str | None = redefine(EncoderSegmenter, "encoder", None)
     stem: str = redefine(StemClassifier, "stem", "imagenet")
     padding_like: str = redefine(PaddedClassifier, "padding_like", "torch")
     pyramid_channels: int = option(
@@ -73,10 +71,20 @@ class PyramidDetector(Network):
         at_most=4096,
     )
 
+    def __post_init__(self) -> None:
+        """Refuses classifiers without four maps."""
+        super().__post_init__()
+        name = f"encoder of {type(self).__name__}"
+        check_choice(name, self.encoder, BACKBONES)
+
     @property
     def stride(self) -> int:
         """The multiple, in pixels, that heights and widths are brought to."""
         return self.classifier(parent=None).stride
+
+    @property
+    def _parts(self) -> tuple[Callable[..., Classifier], tuple[str, ...]]:
+        return BACKBONES[self.encoder or "resnet18"]
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -92,7 +100,7 @@ class PyramidDetector(Network):
         Args:
             place: attributes of a module that say where it is.
         """
-        return BACKBONES[self.encoder][0](
+        return self._parts[0](
             classes=None,
             **passed_on(self),
             stem=self.stem,
@@ -111,7 +119,7 @@ class PyramidDetector(Network):
         """Features of the encoder, and the levels of the pyramid."""
         encoder = self.classifier(name="encoder", outer_feature=self.feature)
         _, features = encoder(padded(images, self.stride), train=train)
-        maps = [features[name] for name in BACKBONES[self.encoder][1]]
+        maps = [features[name] for name in self._parts[1]]
         pyramid = FPN(
             self.channels(self.pyramid_channels),
             first=self.FIRST,
@@ -183,5 +191,5 @@ class AnchorHead(nn.Module):
                 x = nn.relu(layer(x))
             x = last(x).astype(jnp.float32)
             count = x.shape[1] * x.shape[2] * self.anchors
-            rows.append(x.reshape(len(x), count, self.outputs))
+            rows.append(x.reshape(x.shape[0], count, self.outputs))
         return jnp.concatenate(rows, axis=1)

@@ -33,12 +33,13 @@ def made(network: Network, kind: str) -> Exported:
         "input": json.dumps(kind),
     }
     given = ("height", "width") if free else size
-    as_images = output.shape[1:3] == size
-    places = given if as_images else ("rows", "columns") if free else output.shape[1:3]
+    middle = output.shape[1:-1]  # none, rows and columns, or anchors
+    named = {0: (), 1: ("anchors",), 2: ("rows", "columns")}[len(middle)]
+    places = given if middle == size else named if free else middle
     content = onnx_file.write(
         body,
         images=(kind, ("n", *given, network.model.image_shape[-1])),
-        output=("n", *(places if output.rank == 4 else ()), output.shape[-1]),
+        output=("n", *places, output.shape[-1]),
         words=words,
     )
     return Exported(network, content, words, False, kind, free, run)

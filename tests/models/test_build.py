@@ -23,6 +23,10 @@ class Deeper(Classifier):
     depth: int = option(5, "Number of stages.", at_least=2, at_most=9)
 
 
+def test_options_of_one_name_are_alike_in_all_models():
+    assert own_options(MODELS)["encoder"].models == ("unet", "retinanet", "faster_rcnn")
+
+
 def test_own_options_are_those_that_some_models_have():
     models = {
         name: own.models

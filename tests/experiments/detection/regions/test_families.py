@@ -106,6 +106,7 @@ def test_predict_writes_results_for_coco(finished, boxes, capsys):
         ("faster_rcnn", {"box_loss": "giou"}, "--box_loss is not for --model=faster_"),
         ("faster_rcnn", {"dropout": 0.1}, "--dropout is not for --model=faster_rcnn"),
         ("retinanet", {"label_smoothing": 0.1}, "--label_smoothing is not for --mode"),
+        ("retinanet", {"encoder": "vgg11"}, "encoder of RetinaNet must be one of resn"),
         ("retinanet", {"augment": "rot90"}, "An augmentation must be one of flip"),
         ("retinanet", {"padding_mode": "none"}, "padding_mode of RetinaNet must be"),
         ("yolo", {}, "--model must be one of windownet, retinanet, faster_rcnn"),
