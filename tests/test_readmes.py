@@ -68,7 +68,8 @@ ELSEWHERE = (
     "--suite=all",
     "--suite=ahead",
 )
-OTHER_FLAGS = {"flagfile", "help", "require"}  # absl's, and pip's --require-hashes
+# Absl's, XLA's, and pip's --require-hashes.
+OTHER_FLAGS = {"flagfile", "help", "require", "xla_gpu_autotune_level"}
 COMMANDS = sorted({command for readme in ALL for command in readme.commands})
 TO_RUN = [(n, a) for n, a in COMMANDS if not any(x.startswith(ELSEWHERE) for x in a)]
 of_readmes = pytest.mark.parametrize("readme", ALL, ids=lambda readme: readme.path)

@@ -1,16 +1,17 @@
 """Non-maximum suppression: of boxes that overlap, the one with the best score.
 
-Scores are sorted once. A loop then goes from one box that is left to the next, and
-each computes the one row of overlaps with all others: time grows with n times the
-number of picks, memory with n. The order of equal scores is that of the boxes; what
-overlaps too much is decided by `box_iou` to the last bit.
+Scores are sorted once. On CPU a loop then goes from one box that is left to the next,
+and each computes the one row of overlaps with all others: time grows with n times the
+number of picks, memory with n. On GPU and TPU, where turns of a loop cost more than
+overlaps, a block of boxes is settled at a time. The order of equal scores is that of
+the boxes; what overlaps too much is decided by `box_iou` to the last bit.
 """
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Integer, Real
 
-from cnnjax.detection import _args
+from cnnjax.detection import _args, _blocks
 from cnnjax.detection.boxes import Sides, overlap, sides
 from cnnjax.ops.arrays import AnyArray, Scalar
 
@@ -171,9 +172,36 @@ def _greedy(boxes, scores, labels, iou_threshold, max_outputs, score_threshold):
     candidate = ~jnp.isnan(scores)
     if score_threshold is not None:
         candidate &= scores > score_threshold
-    best_first = jnp.argsort(-scores, stable=True).astype(jnp.int32)
+    order = jnp.argsort(-scores, stable=True).astype(jnp.int32)
+    if not len(scores):
+        return jnp.zeros(max_outputs, jnp.int32), jnp.zeros(max_outputs, bool)
+
+    def one_by_one(boxes, candidate, order, labels, iou_threshold):
+        return _one_by_one(boxes, candidate, order, labels, iou_threshold, max_outputs)
+
+    def in_blocks(boxes, candidate, order, labels, iou_threshold):
+        of_own = None if labels is None else labels[order]
+        kept = _blocks.kept(
+            candidate[order], boxes[order], of_own, iou_threshold, max_outputs
+        )
+        return _blocks.picks(kept, order, max_outputs)
+
+    return lax.platform_dependent(
+        boxes,
+        candidate,
+        order,
+        labels,
+        jnp.asarray(iou_threshold),
+        cpu=one_by_one,
+        default=in_blocks,
+    )
+
+
+def _one_by_one(boxes, candidate, order, labels, iou_threshold, max_outputs):
+    """The form of the CPU: a row of overlaps for each pick, and no more."""
     # The box behind the last is always left: the search for the next one ends there.
-    order = jnp.append(best_first, jnp.int32(len(scores)))
+    count = len(order)
+    order = jnp.append(order, jnp.int32(count))
     left = jnp.append(candidate, True)[order]
     columns = sides(_ended(boxes)[order])
     if labels is not None:
@@ -185,18 +213,18 @@ def _greedy(boxes, scores, labels, iou_threshold, max_outputs, score_threshold):
         return near if labels is None else near & (labels == labels[i])
 
     def go_on(state):
-        i, count, _, _ = state
-        return (i < len(scores)) & (count < max_outputs)
+        i, picked, _, _ = state
+        return (i < count) & (picked < max_outputs)
 
     def pick(state):
-        i, count, left, picks = state
+        i, picked, left, picks = state
         left &= ~suppressed_by(i)
-        return _next(left, i + 1), count + 1, left, picks.at[count].set(order[i])
+        return _next(left, i + 1), picked + 1, left, picks.at[picked].set(order[i])
 
     zero, none = jnp.int32(0), jnp.zeros(max_outputs, jnp.int32)
     state = _next(left, zero), zero, left, none
-    _, count, _, picks = lax.while_loop(go_on, pick, state)
-    return picks, jnp.arange(max_outputs) < count
+    _, picked, _, picks = lax.while_loop(go_on, pick, state)
+    return picks, jnp.arange(max_outputs) < picked
 
 
 def _next(left, i) -> Int32[Array, ""]:

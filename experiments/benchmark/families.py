@@ -39,7 +39,7 @@ FACTORS = np.array(level_factors((1.0, 0.7, 0.5, 0.35, 0.25), (1.0,)), np.float3
 
 def name_of(side: int, proposals: int) -> str:
     """A row: an image of side x side pixels, and proposals of it."""
-    return f"{side} pixels, {proposals} proposals"
+    return f"{side} pixels with {proposals} proposals"
 
 
 def timed(side: int, proposals: int, rounds: int) -> dict:

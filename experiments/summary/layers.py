@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import PyTree
 
+from cnnjax.models.faster_rcnn import POOLED, FasterRCNN
 from cnnjax.models.layers import Norm
 from cnnjax.models.network import Network
 from cnnjax.ops.arithmetic import conv_multiply_adds
@@ -83,7 +84,7 @@ def summarize(model: Network, image_shape: tuple[int, ...]) -> list[Row]:
     variables, images = shapes(model, image_shape)
     layers: dict[str, _Layer] = {}
     with nn.intercept_methods(_naming(variables["params"], layers)):
-        traced = jax.make_jaxpr(model.apply)(variables, images).jaxpr
+        traced = jax.make_jaxpr(_forward(model))(variables, images).jaxpr
     rows: list[Row] = []
     pools, products = 0, []
     for equation, sight in seen(traced, [*[None] * (len(traced.invars) - 1), IMAGE]):
@@ -115,13 +116,28 @@ def inference_memory(model: Network, image_shape: tuple[int, ...]) -> int | None
     Raises:
         UsageError: if the image is too small for the network.
     """
-    forward = jax.jit(lambda variables, images: model.apply(variables, images)[0])
+    forward = jax.jit(_forward(model))
     needs = forward.lower(*shapes(model, image_shape)).compile().memory_analysis()
     return needs and (
         needs.argument_size_in_bytes
         + needs.output_size_in_bytes
         + needs.temp_size_in_bytes
     )
+
+
+def _forward(model: Network) -> Callable[[PyTree, Any], Any]:
+    """(variables, images) -> output, of a second stage for one region of the images."""
+
+    def forward(variables: PyTree, images: Any) -> Any:
+        result: Any = model.apply(variables, images)
+        output, features = result
+        if not isinstance(model, FasterRCNN):
+            return output
+        more = ((0, 0), (0, POOLED), (0, POOLED), (0, 0))
+        region = jnp.pad(features[model.LAST], more)[:, :POOLED, :POOLED]
+        return output, model.apply(variables, region, method="apply_box_head")
+
+    return forward
 
 
 @dataclasses.dataclass(frozen=True)

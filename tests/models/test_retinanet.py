@@ -86,7 +86,7 @@ def test_a_frozen_norm_stays_in_training():
 
 
 def test_refuses_what_does_not_exist():
-    with pytest.raises(UsageError, match="encoder must be one of resnet18"):
+    with pytest.raises(UsageError, match="encoder must be one of resnet"):
         RetinaNet(classes=2, encoder="lenet")
     with pytest.raises(UsageError, match="extra must be one of none, pool"):
         FPN(8, extra="two")

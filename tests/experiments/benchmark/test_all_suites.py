@@ -26,7 +26,7 @@ def test_each_platform_has_a_list_of_valid_commands():
 
 @pytest.mark.parametrize("limit", [300, 0.01])
 def test_tasks_run_under_their_limits(tmp_path, monkeypatch, capfd, limit):
-    flags = ("--suite=detection", "--only=1000", "--rounds=9")
+    flags = ("--suite=detection", "--only=1000 boxes", "--rounds=9")
     tasks = [
         Task("first", flags, limit),
         Task("wrong", ("--suite=ops", "--only=none"), 300),

@@ -44,7 +44,8 @@ def test_names_shapes_and_parameters_are_those_of_the_model(name):
 
     _, seen = jax.eval_shape(run, variables, images)
     called = {"/".join(p[:-2]): x for p, x in walk(seen["intermediates"])}
-    layers = [row for row in rows if row.parameters]
+    # A second stage is no part of the network's call.
+    layers = [x for x in rows if x.parameters and not x.name.startswith("box_head")]
     assert [row.shape for row in layers] == [called[row.name] for row in layers]
 
 
