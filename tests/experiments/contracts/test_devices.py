@@ -11,8 +11,9 @@ from tests.experiments.contracts import processes
 from tests.experiments.contracts.configs import SCORES, STEPS
 from tests.experiments.contracts.conftest import FIVE_STEPS, read
 
-# Sums in another order mine other windows, and learn other things from then on.
-WITHOUT_MINING = {"detection": {"mining_rounds": 0}}
+# Sums in another order mine other windows, or switch a ReLU: from then on other things
+# are learned.
+SMOOTH = {"detection": {"mining_rounds": 0, "activation": "gelu"}}
 
 
 def assert_close(a, b):
@@ -64,7 +65,7 @@ def test_two_processes_agree_with_one(experiment, runs, tmp_path, parallelism):
 
 
 def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, runs, tmp_path):
-    changed = WITHOUT_MINING.get(experiment, {})
+    changed = SMOOTH.get(experiment, {})
     flags = [f"--{name}={value}" for name, value in changed.items()]
     workdir = tmp_path / "run"
     process = runs.start(experiment, workdir, *flags, devices=8)
@@ -81,5 +82,4 @@ def test_checkpoint_of_eight_devices_goes_on_with_two(experiment, runs, tmp_path
     straight = runs.straight(experiment)
     if changed:
         straight = runs.go_on(experiment, tmp_path / "straight", **changed)
-    # Rounding grows over the steps that are left: this is about the course, not bits.
-    assert abs(result[score] - straight[score]) < 0.1
+    assert abs(result[score] - straight[score]) < 0.05
