@@ -68,7 +68,8 @@ def kept(
         inside = _near(own, own, (of_own, of_own), iou_threshold) & before
         here = _settled(lax.dynamic_slice_in_dim(left, start, size), inside)
         hit = _near(own, boxes, (of_own, of_all), iou_threshold) & here[:, None]
-        left &= ~(hit.any(axis=0) & (places >= start + size))
+        # None of those before overlaps what is kept here; the block's own come back.
+        left &= ~hit.any(axis=0)
         return block + 1, lax.dynamic_update_slice_in_dim(left, here, start, 0)
 
     block, left = lax.while_loop(go_on, settle, (jnp.int32(0), candidate))

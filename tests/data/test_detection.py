@@ -271,3 +271,4 @@ def test_unequal_sizes_are_fitted_into_one_square(rng):
     assert data.image_size == 17
     assert "12 x 16 to 12 x 17 (height x width) are fitted into squares" in data.note
     assert load(split, image_size=8).image_shape == (8, 8, 3)
+    assert load(random_split(rng, 4, sizes=((8, 700), (8, 9)))).image_size == 640
